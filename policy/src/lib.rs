@@ -1,0 +1,23 @@
+//! The decision engine: users, groups, models and grants go in as facts, and come out as "allowed or not, and why".
+//!
+//! It does no I/O and owns no clock: facts arrive as [`Change`]s, time arrives as an argument. The permissions
+//! service decides with it and the inference gateway follows it as a [`Replica`], so both give the same answer.
+
+pub mod check;
+pub mod fact;
+pub mod id;
+pub mod lookup;
+pub mod policy;
+pub mod replica;
+pub mod time;
+
+pub use check::{Decision, Question, Reason};
+pub use fact::{
+    Action, Change, Effect, Grant, Grantee, Group, Key, Member, Membership, Model, ModelState, Role,
+    UnknownWord, User,
+};
+pub use id::{Epoch, GrantId, GroupId, InvalidId, KeyHash, KeyId, ModelId, Revision, UserId};
+pub use lookup::{Access, KeyRefusal};
+pub use policy::{ApplyError, Canonical, Policy};
+pub use replica::{Bounds, Delta, Freshness, Heartbeat, Loaded, Message, Outcome, Replica, Snapshot};
+pub use time::Time;

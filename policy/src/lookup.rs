@@ -1,0 +1,130 @@
+//! From what a request carries to a decision: key and model name in, and the lists that answer "which" instead of
+//! "whether". Every list asks the check itself, so it cannot disagree with it.
+
+use crate::{
+    check::{Decision, Reason},
+    fact::{Action, Key, Model},
+    id::{KeyHash, KeyId, ModelId, UserId},
+    policy::{KeyEntry, Policy},
+    time::Time,
+};
+
+/// Why a key is no credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum KeyRefusal {
+    /// No key has this secret.
+    #[error("the API key is not known; create one, or check that it was copied whole")]
+    Unknown,
+    /// The key was disabled.
+    #[error("the API key is disabled; use another one")]
+    Disabled,
+    /// The key's time is over.
+    #[error("the API key has expired; rotate it or create another one")]
+    Expired,
+    /// The user it acts as is disabled.
+    #[error("the owner of the API key is disabled; ask an administrator")]
+    OwnerDisabled,
+}
+
+impl KeyRefusal {
+    /// The stable word for this refusal on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "KEY_UNKNOWN",
+            Self::Disabled => "KEY_DISABLED",
+            Self::Expired => "KEY_EXPIRED",
+            Self::OwnerDisabled => "KEY_OWNER_DISABLED",
+        }
+    }
+}
+
+/// A good key's question answered: who asked, for what, and whether they may use it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// The key that was shown.
+    pub key: KeyId,
+    /// The user it acts as.
+    pub user: UserId,
+    /// The model the name stands for, if it stands for one.
+    pub model: Option<ModelId>,
+    /// Whether that user may use that model with that key.
+    pub decision: Decision,
+}
+
+impl Policy {
+    /// Key, owner, model and decision in one go, without allocating: what every inference request asks.
+    ///
+    /// # Errors
+    /// When the key is no credential. A good key that may not use the model is an answer, not an error.
+    pub fn authorize(&self, key: &KeyHash, model: &str, now: Time) -> Result<Access, KeyRefusal> {
+        let entry = self.live_key(key, now)?;
+        let index = self.names.get(model).copied();
+        let model = index.and_then(|index| self.models.at(index)).map(|entry| entry.fact.id);
+        let narrowed =
+            entry.fact.models.as_ref().zip(model).is_some_and(|(only, model)| !only.contains(&model));
+        let mut decision = if narrowed {
+            Decision::refused(Reason::KeyNarrowed)
+        } else {
+            self.decide(Some(entry.owner), index, Action::Use, now)
+        };
+        if decision.allowed {
+            decision.valid_until = earlier(decision.valid_until, entry.fact.expires_at);
+        }
+        Ok(Access { key: entry.fact.id, user: entry.fact.owner, model, decision })
+    }
+
+    /// The key with this secret, if it is a credential at `now`.
+    ///
+    /// # Errors
+    /// When there is none, or it or its owner is out of service.
+    pub fn key_by_hash(&self, hash: &KeyHash, now: Time) -> Result<&Key, KeyRefusal> {
+        self.live_key(hash, now).map(|entry| &entry.fact)
+    }
+
+    /// The model of exactly this name.
+    #[must_use]
+    pub fn model_by_name(&self, name: &str) -> Option<&Model> {
+        self.names.get(name).and_then(|index| self.models.at(*index)).map(|entry| &entry.fact)
+    }
+
+    /// The models on which `user` may do `action` at `now`, in the order of ids.
+    #[must_use]
+    pub fn accessible_models(&self, user: UserId, action: Action, now: Time) -> Vec<ModelId> {
+        let models = self.models().map(|model| model.id);
+        let mut models: Vec<_> =
+            models.filter(|model| self.check(user, *model, action, now).allowed).collect();
+        models.sort_unstable();
+        models
+    }
+
+    /// The users who may do `action` to `model` at `now`, in the order of ids.
+    #[must_use]
+    pub fn subjects_of(&self, model: ModelId, action: Action, now: Time) -> Vec<UserId> {
+        let users = self.users().map(|user| user.id);
+        let mut users: Vec<_> = users.filter(|user| self.check(*user, model, action, now).allowed).collect();
+        users.sort_unstable();
+        users
+    }
+
+    /// A plain map lookup is safe here, although its time depends on the hash: whoever guesses secrets cannot steer
+    /// their digests, so learning how far a digest matched tells nothing about the next guess.
+    fn live_key(&self, hash: &KeyHash, now: Time) -> Result<&KeyEntry, KeyRefusal> {
+        let entry =
+            self.hashes.get(hash).and_then(|index| self.keys.at(*index)).ok_or(KeyRefusal::Unknown)?;
+        if entry.fact.disabled {
+            return Err(KeyRefusal::Disabled);
+        }
+        if entry.fact.expires_at.is_some_and(|end| now >= end) {
+            return Err(KeyRefusal::Expired);
+        }
+        match self.users.at(entry.owner) {
+            Some(owner) if !owner.fact.disabled => Ok(entry),
+            _ => Err(KeyRefusal::OwnerDisabled),
+        }
+    }
+}
+
+fn earlier(one: Option<Time>, other: Option<Time>) -> Option<Time> {
+    one.into_iter().chain(other).min()
+}

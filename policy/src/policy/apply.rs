@@ -1,0 +1,122 @@
+//! One change at a time: the facts, the indexes beside them, and the cascades of a removal.
+//!
+//! A removal takes along what refers to the removed: memberships, grants and keys go, an owned model stays without
+//! owner. A put must find what it refers to: dropping, say, a deny for a group that has not arrived yet would open a
+//! door, so such a put is refused and changes nothing.
+
+mod model;
+mod people;
+
+use super::{Edge, GroupEntry, Node, Policy, UserEntry, reach::Touched};
+use crate::{
+    fact::{Change, Member},
+    id::{GrantId, GroupId, KeyId, ModelId, UserId},
+};
+
+/// A change that does not fit the facts it is applied to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    /// The change refers to a user that is not there.
+    #[error("user {0} is not known; put the user before what refers to it")]
+    UnknownUser(UserId),
+    /// The change refers to a group that is not there.
+    #[error("group {0} is not known; put the group before what refers to it")]
+    UnknownGroup(GroupId),
+    /// The change refers to a model that is not there.
+    #[error("model {0} is not known; put the model before what refers to it")]
+    UnknownModel(ModelId),
+    /// Another model has the name.
+    #[error("the model name `{name}` is taken by model {by}; rename or remove that model first")]
+    NameTaken {
+        /// The name in question.
+        name: String,
+        /// The model that has it.
+        by: ModelId,
+    },
+    /// Another key has the same secret.
+    #[error("key {by} has the same secret; remove that key first")]
+    HashTaken {
+        /// The key that has it.
+        by: KeyId,
+    },
+}
+
+impl Policy {
+    /// Applies one change, and works out again only what it touches.
+    ///
+    /// Putting what is there already and removing what is not there are both fine and change nothing.
+    ///
+    /// # Errors
+    /// When a put refers to something unknown, or claims a name or a secret that is taken. The state is as before.
+    pub fn apply(&mut self, change: &Change) -> Result<(), ApplyError> {
+        self.apply_all([change])
+    }
+
+    /// Applies changes in order; what they touch is worked out once at the end.
+    ///
+    /// # Errors
+    /// As [`Policy::apply`], at the first change that does not fit. Those before it are applied, those after are not.
+    pub fn apply_all<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>) -> Result<(), ApplyError> {
+        let mut touched = Touched::default();
+        let result = changes.into_iter().try_for_each(|change| self.write(change, &mut touched));
+        self.refresh(touched);
+        result
+    }
+
+    fn write(&mut self, change: &Change, touched: &mut Touched) -> Result<(), ApplyError> {
+        match change {
+            Change::PutUser(user) => self.put_user(user),
+            Change::PutGroup(group) => self.put_group(group, touched),
+            Change::PutMembership(membership) => return self.put_membership(membership, touched),
+            Change::PutModel(model) => return self.put_model(model),
+            Change::PutGrant(grant) => return self.put_grant(grant),
+            Change::PutKey(key) => return self.put_key(key),
+            Change::RemoveUser(id) => self.remove_user(*id),
+            Change::RemoveGroup(id) => self.remove_group(*id, touched),
+            Change::RemoveMembership { group, member } => self.remove_membership(*group, *member, touched),
+            Change::RemoveModel(id) => self.remove_model(*id),
+            Change::RemoveGrant(id) => self.remove_grant(*id),
+            Change::RemoveKey(id) => self.remove_key(*id),
+        }
+        Ok(())
+    }
+
+    fn user_index(&self, id: UserId) -> Result<u32, ApplyError> {
+        self.users.find(&id).ok_or(ApplyError::UnknownUser(id))
+    }
+
+    fn group_index(&self, id: GroupId) -> Result<u32, ApplyError> {
+        self.groups.find(&id).ok_or(ApplyError::UnknownGroup(id))
+    }
+
+    fn model_index(&self, id: ModelId) -> Result<u32, ApplyError> {
+        self.models.find(&id).ok_or(ApplyError::UnknownModel(id))
+    }
+
+    fn node(&self, member: Member) -> Result<Node, ApplyError> {
+        match member {
+            Member::User(id) => self.user_index(id).map(Node::User),
+            Member::Group(id) => self.group_index(id).map(Node::Group),
+        }
+    }
+
+    /// The three lists a user and a group have in common.
+    fn links_mut(&mut self, node: Node) -> Option<Links<'_>> {
+        match node {
+            Node::User(index) => {
+                let UserEntry { up, granted, owned, .. } = self.users.at_mut(index)?;
+                Some(Links { up, granted, owned })
+            }
+            Node::Group(index) => {
+                let GroupEntry { up, granted, owned, .. } = self.groups.at_mut(index)?;
+                Some(Links { up, granted, owned })
+            }
+        }
+    }
+}
+
+struct Links<'a> {
+    up: &'a mut Vec<Edge>,
+    granted: &'a mut Vec<GrantId>,
+    owned: &'a mut Vec<ModelId>,
+}

@@ -1,0 +1,46 @@
+//! Lists and names agree with the check.
+
+use policy::{Action, ModelState, Time};
+use proptest::prelude::*;
+
+use crate::world::{MODELS, USERS, history, model_id, times, user_id, worlds};
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 128, ..ProptestConfig::default() })]
+
+    #[test]
+    fn lists_hold_exactly_what_the_oracle_allows(history in history(60)) {
+        let (policy, book) = worlds(&history);
+        for (action, now) in [Action::Use, Action::Manage].into_iter().flat_map(|a| times().map(move |now| (a, now))) {
+            let allowed = |user, model| book.refusal(user, model, action, now).is_none();
+            for user in (0..=USERS).map(user_id) {
+                let expected: Vec<_> = (0..MODELS).map(model_id).filter(|model| allowed(user, *model)).collect();
+                prop_assert_eq!(policy.accessible_models(user, action, now), expected);
+            }
+            for model in (0..=MODELS).map(model_id) {
+                let expected: Vec<_> = (0..USERS).map(user_id).filter(|user| allowed(*user, model)).collect();
+                prop_assert_eq!(policy.subjects_of(model, action, now), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_finds_the_model_that_has_it_now(history in history(60)) {
+        let (policy, book) = worlds(&history);
+        for name in (0..=MODELS).map(|n| format!("model-{n}")) {
+            let expected = book.models.iter().find(|model| model.name == name);
+            prop_assert_eq!(policy.model_by_name(&name), expected);
+            prop_assert_eq!(policy.model_by_name(&name.to_uppercase()), None);
+        }
+    }
+}
+
+#[test]
+fn a_deprecated_model_is_still_in_the_list() {
+    let (mut policy, _) = worlds(&[]);
+    let owner = Some(policy::Member::User(user_id(0)));
+    let model = policy::Model { state: ModelState::Deprecated, owner, ..crate::world::model(0) };
+    policy.apply(&policy::Change::PutUser(crate::world::user(0))).unwrap();
+    policy.apply(&policy::Change::PutModel(model)).unwrap();
+    assert_eq!(policy.accessible_models(user_id(0), Action::Use, Time(0)), [model_id(0)]);
+}

@@ -1,0 +1,185 @@
+//! The same rules once more, as plainly as they can be said: lists of facts, searched from end to end every time.
+
+use policy::{
+    Action, Change, Effect, Grant, Grantee, Group, GroupId, Key, KeyHash, KeyRefusal, Member, Membership,
+    Model, ModelId, ModelState, Reason, Time, User, UserId,
+};
+
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Book {
+    pub(crate) users: Vec<User>,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) memberships: Vec<Membership>,
+    pub(crate) models: Vec<Model>,
+    pub(crate) grants: Vec<Grant>,
+    pub(crate) keys: Vec<Key>,
+}
+
+impl Book {
+    /// Writes the change down, unless it refers to something unknown or claims something taken.
+    pub(crate) fn apply(&mut self, change: &Change) -> bool {
+        match change {
+            Change::PutUser(user) => put(&mut self.users, user, |one| one.id == user.id),
+            Change::PutGroup(group) => put(&mut self.groups, group, |one| one.id == group.id),
+            Change::PutMembership(new) => {
+                let fits = self.has(Member::Group(new.group)) && self.has(new.member);
+                let same = |one: &Membership| one.group == new.group && one.member == new.member;
+                return fits && put(&mut self.memberships, new, same);
+            }
+            Change::PutModel(model) => {
+                let free = !self.models.iter().any(|one| one.name == model.name && one.id != model.id);
+                let fits = free && model.owner.is_none_or(|owner| self.has(owner));
+                return fits && put(&mut self.models, model, |one| one.id == model.id);
+            }
+            Change::PutGrant(grant) => {
+                let model = self.models.iter().any(|one| one.id == grant.model);
+                let fits = model && named(grant.grantee).is_none_or(|member| self.has(member));
+                return fits && put(&mut self.grants, grant, |one| one.id == grant.id);
+            }
+            Change::PutKey(key) => {
+                let free = !self.keys.iter().any(|one| one.hash == key.hash && one.id != key.id);
+                let fits = free && self.has(Member::User(key.owner));
+                return fits && put(&mut self.keys, key, |one| one.id == key.id);
+            }
+            Change::RemoveUser(id) => {
+                self.users.retain(|one| one.id != *id);
+                self.keys.retain(|one| one.owner != *id);
+                self.forget(Member::User(*id))
+            }
+            Change::RemoveGroup(id) => {
+                self.groups.retain(|one| one.id != *id);
+                self.memberships.retain(|one| one.group != *id);
+                self.forget(Member::Group(*id))
+            }
+            Change::RemoveMembership { group, member } => {
+                self.memberships.retain(|one| one.group != *group || one.member != *member);
+                true
+            }
+            Change::RemoveModel(id) => {
+                self.models.retain(|one| one.id != *id);
+                self.grants.retain(|one| one.model != *id);
+                true
+            }
+            Change::RemoveGrant(id) => {
+                self.grants.retain(|one| one.id != *id);
+                true
+            }
+            Change::RemoveKey(id) => {
+                self.keys.retain(|one| one.id != *id);
+                true
+            }
+        }
+    }
+
+    /// Nothing when allowed, else why not.
+    pub(crate) fn refusal(&self, user: UserId, model: ModelId, action: Action, now: Time) -> Option<Reason> {
+        let Some(person) = self.users.iter().find(|one| one.id == user) else {
+            return Some(Reason::UnknownUser);
+        };
+        if person.disabled {
+            return Some(Reason::UserDisabled);
+        }
+        let Some(thing) = self.models.iter().find(|one| one.id == model) else {
+            return Some(Reason::UnknownModel);
+        };
+        if thing.state == ModelState::Disabled {
+            return Some(Reason::ModelDisabled);
+        }
+        let any = |action, effect| {
+            self.grants.iter().any(|one| {
+                one.model == model
+                    && one.action == action
+                    && one.effect == effect
+                    && self.in_force(one, user, now)
+            })
+        };
+        let could_manage = self.owns(user, model, now) || any(Action::Manage, Effect::Allow);
+        let barred = any(Action::Manage, Effect::Deny);
+        match action {
+            Action::Manage if barred => Some(Reason::Denied),
+            Action::Manage if could_manage => None,
+            Action::Manage => Some(Reason::NoGrant),
+            Action::Use if any(Action::Use, Effect::Deny) => Some(Reason::Denied),
+            Action::Use if any(Action::Use, Effect::Allow) => None,
+            Action::Use if could_manage && barred => Some(Reason::Denied),
+            Action::Use if could_manage => None,
+            Action::Use => Some(Reason::NoGrant),
+        }
+    }
+
+    pub(crate) fn in_force(&self, grant: &Grant, user: UserId, now: Time) -> bool {
+        let started = grant.starts_at.is_none_or(|start| start <= now);
+        let running = grant.expires_at.is_none_or(|end| now < end);
+        started && running && named(grant.grantee).is_none_or(|member| self.is(user, member, now))
+    }
+
+    pub(crate) fn owns(&self, user: UserId, model: ModelId, now: Time) -> bool {
+        let owner = self.models.iter().find(|one| one.id == model).and_then(|one| one.owner);
+        owner.is_some_and(|owner| self.is(user, owner, now))
+    }
+
+    /// The groups that count for the user: breadth first, over memberships that hold now, through enabled groups only.
+    pub(crate) fn groups_of(&self, user: UserId, now: Time) -> Vec<GroupId> {
+        let mut found: Vec<GroupId> = Vec::new();
+        let mut ring = vec![Member::User(user)];
+        while !ring.is_empty() {
+            let holds =
+                |one: &&Membership| ring.contains(&one.member) && one.expires_at.is_none_or(|end| now < end);
+            let parents = self.memberships.iter().filter(holds).map(|one| one.group);
+            let enabled = |id: &GroupId| self.groups.iter().any(|one| one.id == *id && !one.disabled);
+            let mut new: Vec<GroupId> = parents.filter(enabled).filter(|id| !found.contains(id)).collect();
+            new.sort_unstable();
+            new.dedup();
+            ring = new.iter().copied().map(Member::Group).collect();
+            found.extend(new);
+        }
+        found.sort_unstable();
+        found
+    }
+
+    pub(crate) fn key(&self, hash: &KeyHash, now: Time) -> Result<&Key, KeyRefusal> {
+        let key = self.keys.iter().find(|one| one.hash == *hash).ok_or(KeyRefusal::Unknown)?;
+        let owner = self.users.iter().find(|one| one.id == key.owner);
+        match key {
+            Key { disabled: true, .. } => Err(KeyRefusal::Disabled),
+            Key { expires_at: Some(end), .. } if *end <= now => Err(KeyRefusal::Expired),
+            _ if owner.is_none_or(|owner| owner.disabled) => Err(KeyRefusal::OwnerDisabled),
+            _ => Ok(key),
+        }
+    }
+
+    fn is(&self, user: UserId, member: Member, now: Time) -> bool {
+        match member {
+            Member::User(id) => id == user,
+            Member::Group(id) => self.groups_of(user, now).contains(&id),
+        }
+    }
+
+    fn has(&self, member: Member) -> bool {
+        match member {
+            Member::User(id) => self.users.iter().any(|one| one.id == id),
+            Member::Group(id) => self.groups.iter().any(|one| one.id == id),
+        }
+    }
+
+    fn forget(&mut self, member: Member) -> bool {
+        self.memberships.retain(|one| one.member != member);
+        self.grants.retain(|one| named(one.grantee) != Some(member));
+        self.models.iter_mut().filter(|one| one.owner == Some(member)).for_each(|one| one.owner = None);
+        true
+    }
+}
+
+fn put<T: Clone>(list: &mut Vec<T>, item: &T, same: impl Fn(&T) -> bool) -> bool {
+    list.retain(|one| !same(one));
+    list.push(item.clone());
+    true
+}
+
+pub(crate) fn named(grantee: Grantee) -> Option<Member> {
+    match grantee {
+        Grantee::User(id) => Some(Member::User(id)),
+        Grantee::Group(id) => Some(Member::Group(id)),
+        Grantee::Everyone => None,
+    }
+}

@@ -1,0 +1,103 @@
+//! The state itself: a thousand small steps lead where one rebuild leads.
+
+use policy::{ApplyError, Change, Group, Member, Membership, Policy};
+use proptest::prelude::*;
+
+use crate::world::{USERS, group, group_id, history, key, model, times, user, user_id, worlds};
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn incremental_equals_rebuild_after_every_change(history in history(60)) {
+        let mut policy = Policy::new();
+        for change in &history {
+            let before = policy.canonical();
+            if policy.apply(change).is_err() {
+                prop_assert_eq!(&before, &policy.canonical(), "a refused change left a trace: {:?}", change);
+            }
+            let facts: Vec<Change> = policy.facts().collect();
+            let rebuilt = Policy::from_facts(&facts).unwrap();
+            prop_assert_eq!(policy.canonical(), rebuilt.canonical(), "after {:?}", change);
+            prop_assert_eq!(rebuilt.facts().collect::<Vec<_>>(), facts);
+        }
+    }
+
+    #[test]
+    fn the_facts_are_the_ones_put_and_not_removed(history in history(60)) {
+        let (policy, book) = worlds(&history);
+        let mut naive: Vec<Change> = book.users.into_iter().map(Change::PutUser).collect();
+        naive.extend(book.groups.into_iter().map(Change::PutGroup));
+        naive.extend(book.memberships.into_iter().map(Change::PutMembership));
+        naive.extend(book.models.into_iter().map(Change::PutModel));
+        naive.extend(book.grants.into_iter().map(Change::PutGrant));
+        naive.extend(book.keys.into_iter().map(Change::PutKey));
+        let written = |change: &Change| serde_json::to_string(change).unwrap();
+        let mut facts: Vec<Change> = policy.facts().collect();
+        facts.sort_by_key(written);
+        naive.sort_by_key(written);
+        prop_assert_eq!(facts, naive);
+    }
+
+    #[test]
+    fn many_changes_at_once_equal_one_at_a_time(history in history(40)) {
+        let (one_by_one, book) = worlds(&history);
+        let mut fitting = Policy::new();
+        let fits: Vec<Change> = history.into_iter().filter(|change| fitting.apply(change).is_ok()).collect();
+        let mut at_once = Policy::new();
+        at_once.apply_all(&fits).unwrap();
+        prop_assert_eq!(at_once.canonical(), one_by_one.canonical());
+        for (n, now) in (0..USERS).flat_map(|n| times().map(move |now| (n, now))) {
+            let mut groups: Vec<_> = at_once.groups_of(user_id(n), now).collect();
+            groups.sort_unstable();
+            let known = at_once.user(user_id(n)).is_some();
+            prop_assert_eq!(groups, if known { book.groups_of(user_id(n), now) } else { Vec::new() });
+        }
+    }
+}
+
+#[test]
+fn a_put_that_refers_to_nothing_is_refused() {
+    let mut policy = Policy::new();
+    let membership = Membership { group: group_id(1), member: Member::User(user_id(1)), expires_at: None };
+    assert_eq!(policy.apply(&Change::PutMembership(membership)), Err(ApplyError::UnknownGroup(group_id(1))));
+    assert_eq!(policy.apply(&Change::PutKey(key(1, 1))), Err(ApplyError::UnknownUser(user_id(1))));
+    assert_eq!(policy.facts().count(), 0);
+}
+
+#[test]
+fn a_name_and_a_secret_belong_to_one() {
+    let mut policy = Policy::from_facts(&[
+        Change::PutUser(user(0)),
+        Change::PutModel(model(1)),
+        Change::PutKey(key(1, 0)),
+    ])
+    .unwrap();
+    let twin = policy::Model { name: model(1).name, ..model(2) };
+    assert!(
+        matches!(policy.apply(&Change::PutModel(twin)), Err(ApplyError::NameTaken { by, .. }) if by == model(1).id)
+    );
+    let twin = policy::Key { hash: key(1, 0).hash, ..key(2, 0) };
+    assert_eq!(policy.apply(&Change::PutKey(twin)), Err(ApplyError::HashTaken { by: key(1, 0).id }));
+}
+
+#[test]
+fn a_long_chain_of_groups_is_walked_to_its_end() {
+    let mut policy = Policy::new();
+    policy.apply(&Change::PutUser(user(0))).unwrap();
+    for n in 0..200 {
+        policy.apply(&Change::PutGroup(group(n))).unwrap();
+        let member =
+            n.checked_sub(1).map_or(Member::User(user_id(0)), |below| Member::Group(group_id(below)));
+        policy
+            .apply(&Change::PutMembership(Membership { group: group_id(n), member, expires_at: None }))
+            .unwrap();
+    }
+    let now = policy::Time(0);
+    assert_eq!(policy.groups_of(user_id(0), now).count(), 200);
+    policy.apply(&Change::PutGroup(Group { disabled: true, ..group(100) })).unwrap();
+    assert_eq!(policy.groups_of(user_id(0), now).count(), 100);
+    policy.apply(&Change::PutGroup(group(100))).unwrap();
+    policy.apply(&Change::RemoveGroup(group_id(50))).unwrap();
+    assert_eq!(policy.groups_of(user_id(0), now).count(), 50);
+}

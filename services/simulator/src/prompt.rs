@@ -1,0 +1,114 @@
+//! What a prompt is to the engine: its text, which the answer is drawn from, and its tokens, which cost time.
+//!
+//! The vocabulary is that of the tiny test model the real engine was recorded with: eight special words, then `w0` to
+//! `w499`; any other word is `<unk>`, but still one token.
+
+/// Words that are not `w0` to `w499`.
+const SPECIAL: [&str; 8] =
+    ["<pad>", "<s>", "</s>", "<unk>", "<|user|>", "<|assistant|>", "<|system|>", "<|end|>"];
+const UNKNOWN: u32 = 3;
+/// Words of the form `w…`.
+pub(crate) const WORDS: u32 = 500;
+
+/// A prompt, ready to be queued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Prompt {
+    pub(crate) text: String,
+    pub(crate) tokens: Vec<u32>,
+}
+
+/// One message of a chat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Message {
+    pub(crate) role: String,
+    pub(crate) content: String,
+}
+
+impl Prompt {
+    pub(crate) fn from_text(text: impl Into<String>) -> Self {
+        let text = text.into();
+        let tokens = text.split_whitespace().map(token_id).collect();
+        Self { text, tokens }
+    }
+
+    pub(crate) fn from_tokens(tokens: Vec<u32>) -> Self {
+        Self { text: detokenize(&tokens), tokens }
+    }
+
+    /// The chat template: each message between its role and an end, then the assistant's turn unless the last message
+    /// is to be continued.
+    pub(crate) fn from_messages(messages: &[Message], continue_final: bool) -> Self {
+        let mut text = String::new();
+        for (place, Message { role, content }) in messages.iter().enumerate() {
+            text.push_str(&format!("<|{role}|> {content} "));
+            if !(continue_final && place + 1 == messages.len()) {
+                text.push_str("<|end|> ");
+            }
+        }
+        if !continue_final {
+            text.push_str("<|assistant|>");
+        }
+        Self::from_text(text)
+    }
+
+    pub(crate) fn len(&self) -> u32 {
+        u32::try_from(self.tokens.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// The token that a generated word `w…` is.
+pub(crate) fn word_id(number: u32) -> u32 {
+    number + SPECIAL.len() as u32
+}
+
+fn token_id(word: &str) -> u32 {
+    if let Some(place) = SPECIAL.iter().position(|special| *special == word) {
+        return place as u32;
+    }
+    let number = word.strip_prefix('w').filter(|digits| !digits.starts_with('+'));
+    match number.and_then(|digits| digits.parse::<u32>().ok()) {
+        Some(number) if number < WORDS && word == format!("w{number}") => word_id(number),
+        _ => UNKNOWN,
+    }
+}
+
+/// The word a token stands for.
+pub(crate) fn word(token: u32) -> Option<String> {
+    match SPECIAL.get(token as usize) {
+        Some(special) => Some((*special).to_owned()),
+        None => token.checked_sub(SPECIAL.len() as u32).filter(|number| *number < WORDS).map(|n| format!("w{n}")),
+    }
+}
+
+/// Tokens as text; special ones and those that do not exist are left out.
+pub(crate) fn detokenize(tokens: &[u32]) -> String {
+    let visible = tokens.iter().filter(|token| **token >= SPECIAL.len() as u32);
+    visible.filter_map(|token| word(*token)).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(role: &str, content: &str) -> Message {
+        Message { role: role.to_owned(), content: content.to_owned() }
+    }
+
+    #[test]
+    fn a_message_costs_two_tokens_more_than_its_words() {
+        let prompt = Prompt::from_messages(&[message("user", "w1 w2")], false);
+        assert_eq!(prompt.tokens, [4, 9, 10, 7, 5]);
+    }
+
+    #[test]
+    fn a_continued_message_stays_open() {
+        let prompt = Prompt::from_messages(&[message("user", "w1"), message("assistant", "w5")], true);
+        assert_eq!(prompt.tokens, [4, 9, 7, 5, 13]);
+    }
+
+    #[test]
+    fn words_and_tokens_are_two_forms_of_the_same() {
+        assert_eq!(Prompt::from_text("w1 w499 hello w500 w01").tokens, [9, 507, 3, 3, 3]);
+        assert_eq!(Prompt::from_tokens(vec![9, 10, 99_999]).text, "w1 w2");
+    }
+}

@@ -1,0 +1,169 @@
+//! The answers: words drawn from a hash of the prompt, and where they end.
+//!
+//! Everything about an answer is settled before it is queued (`Answer::plan`), so the scheduler knows its length and a
+//! stream only has to unroll it (`Telling`), holding back what might turn out to be a stop string as the real engine does.
+
+use crate::prompt::{self, WORDS};
+
+/// Says that nobody thought about the answer.
+const BANNER: &str = "(simulated)";
+/// Answers that end by themselves have at least this many tokens,
+const SHORTEST: u64 = 16;
+/// and fewer than this many more.
+const SPREAD: u64 = 240;
+
+/// Sampling parameters that shape an answer.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Shape {
+    /// 0 when the answer depends on the prompt alone.
+    pub(crate) seed: u64,
+    pub(crate) max_tokens: u32,
+    pub(crate) min_tokens: u32,
+    pub(crate) ignore_eos: bool,
+    pub(crate) stop: Vec<String>,
+    pub(crate) stop_token_ids: Vec<u32>,
+    pub(crate) include_stop: bool,
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Finish {
+    Length,
+    Stop,
+    StopString(String),
+    StopToken(u32),
+}
+
+/// An answer that is known but not yet told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    seed: u64,
+    banner: bool,
+    pub(crate) tokens: u32,
+    pub(crate) finish: Finish,
+    /// Where the text is cut, when it ends in a stop string or stop token.
+    cut: Option<usize>,
+    /// Bytes held back because they might begin a stop string.
+    hold: usize,
+}
+
+/// One token and its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Token {
+    pub(crate) id: u32,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn plan(prompt: &str, shape: &Shape) -> Self {
+        let seed = hash(prompt, shape.seed);
+        let natural = if shape.ignore_eos { u32::MAX } else { natural_length(seed).max(shape.min_tokens) };
+        let finish = if natural < shape.max_tokens { Finish::Stop } else { Finish::Length };
+        let hold = if shape.include_stop { 0 } else { shape.stop.iter().map(String::len).max().unwrap_or(1) - 1 };
+        let tokens = natural.min(shape.max_tokens);
+        let mut answer = Self { seed, banner: !shape.ignore_eos, tokens, finish, cut: None, hold };
+        answer.stop_early(shape);
+        answer
+    }
+
+    /// The token at a place; the last one of an answer that ended by itself is the silent end-of-text.
+    pub(crate) fn token(&self, place: u32) -> Token {
+        if self.finish == Finish::Stop && place + 1 == self.tokens {
+            return Token { id: 2, text: String::new() };
+        }
+        if self.banner && place == 0 {
+            return Token { id: 3, text: BANNER.to_owned() };
+        }
+        let number = (mix(self.seed, u64::from(place)) % u64::from(WORDS)) as u32;
+        Token { id: prompt::word_id(number), text: format!(" w{number}") }
+    }
+
+    /// Ends the answer at the first stop string or stop token behind `min_tokens`.
+    fn stop_early(&mut self, shape: &Shape) {
+        let stops: Vec<&String> = shape.stop.iter().filter(|stop| !stop.is_empty()).collect();
+        if stops.is_empty() && shape.stop_token_ids.is_empty() {
+            return;
+        }
+        let mut text = String::new();
+        for place in 0..self.tokens {
+            let token = self.token(place);
+            let before = text.len();
+            text.push_str(&token.text);
+            if place + 1 < shape.min_tokens {
+                continue;
+            }
+            if shape.stop_token_ids.contains(&token.id) {
+                self.end(place, Finish::StopToken(token.id), before);
+                return;
+            }
+            let longest = stops.iter().map(|stop| stop.len()).max().unwrap_or(0);
+            let from = before.saturating_sub(longest);
+            let found = stops.iter().find_map(|stop| Some((from + text.get(from..)?.find(stop.as_str())?, *stop)));
+            if let Some((at, stop)) = found {
+                let cut = if shape.include_stop { at + stop.len() } else { at };
+                self.end(place, Finish::StopString(stop.clone()), cut);
+                return;
+            }
+        }
+    }
+
+    fn end(&mut self, place: u32, finish: Finish, cut: usize) {
+        (self.tokens, self.finish, self.cut) = (place + 1, finish, Some(cut));
+    }
+}
+
+/// An answer being told, token by token.
+#[derive(Debug)]
+pub(crate) struct Telling {
+    pub(crate) answer: Answer,
+    /// Tokens told so far.
+    pub(crate) told: u32,
+    text: String,
+    sent: usize,
+}
+
+impl Telling {
+    pub(crate) fn new(answer: Answer) -> Self {
+        Self { answer, told: 0, text: String::new(), sent: 0 }
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.told >= self.answer.tokens
+    }
+
+    /// The next token, and the text that may be shown because of it (perhaps none).
+    pub(crate) fn next(&mut self) -> (Token, String) {
+        let token = self.answer.token(self.told);
+        self.told += 1;
+        self.text.push_str(&token.text);
+        let end = if self.is_finished() {
+            self.answer.cut.unwrap_or(self.text.len())
+        } else {
+            self.text.len().saturating_sub(self.answer.hold)
+        };
+        let shown = self.text.get(self.sent..end).unwrap_or_default().to_owned();
+        self.sent = self.sent.max(end);
+        (token, shown)
+    }
+}
+
+fn natural_length(seed: u64) -> u32 {
+    (SHORTEST + mix(seed, u64::MAX) % SPREAD) as u32
+}
+
+/// FNV-1a over the text, begun at a seed.
+pub(crate) fn hash(text: &str, seed: u64) -> u64 {
+    let start = 0xcbf2_9ce4_8422_2325 ^ mix(seed, 0);
+    text.bytes().fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// The number at a place of the sequence that a seed begins (splitmix64).
+pub(crate) fn mix(seed: u64, place: u64) -> u64 {
+    let mut bits = seed.wrapping_add(place.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! One seam between services: a channel is a socket to another process or a server in this one.
+//!
+//! Generated clients run over [`Channel`]; [`HttpChannel`] carries plain HTTP as streams of bytes.
+
+use crate::status::{self, Fault};
+use axum::body::Body as HttpBody;
+use http::{HeaderValue, Request, Response, Uri, header};
+use hyper_util::{client::legacy::Client, client::legacy::connect::HttpConnector, rt::TokioExecutor};
+use secrecy::{ExposeSecret, SecretString};
+use std::{convert::Infallible, time::Duration};
+use tonic::{Code, Status, body::Body, transport::Endpoint};
+use tower::{Service, ServiceExt, util::BoxCloneSyncService};
+
+/// A gRPC connection.
+pub type Channel = BoxCloneSyncService<Request<Body>, Response<Body>, Status>;
+
+/// An HTTP connection.
+pub type HttpChannel = BoxCloneSyncService<Request<HttpBody>, Response<HttpBody>, Infallible>;
+
+/// Connects when first used, and again when the connection is lost.
+///
+/// # Errors
+/// When the address is not a URI.
+pub fn remote(address: &str) -> Result<Channel, tonic::transport::Error> {
+    let endpoint = Endpoint::from_shared(address.to_owned())?
+        .connect_timeout(Duration::from_secs(2))
+        .http2_keep_alive_interval(Duration::from_secs(15))
+        .keep_alive_while_idle(true)
+        .tcp_nodelay(true);
+    let channel = endpoint.connect_lazy().map_err(|error| {
+        tracing::debug!(%error, "service not reached");
+        status::status(
+            Fault::retry(Code::Unavailable, "SERVICE_UNREACHABLE", Duration::from_secs(1)),
+            "a service that this request needs cannot be reached",
+        )
+    });
+    Ok(BoxCloneSyncService::new(channel))
+}
+
+/// A server of this process.
+pub fn in_process<S, B>(server: S) -> Channel
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<tonic::codegen::StdError>,
+{
+    BoxCloneSyncService::new(
+        server.map_response(|answer| answer.map(Body::new)).map_err(|never| match never {}),
+    )
+}
+
+/// A channel that proves to the other side which service calls.
+#[must_use]
+pub fn with_service_token(channel: Channel, token: &SecretString) -> Channel {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
+        .unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
+    value.set_sensitive(true);
+    BoxCloneSyncService::new(channel.map_request(move |mut request: Request<Body>| {
+        request.headers_mut().insert(header::AUTHORIZATION, value.clone());
+        crate::telemetry::inject(request.headers_mut());
+        request
+    }))
+}
+
+/// An HTTP server elsewhere; requests keep their path, the address gives scheme and authority.
+/// What cannot be reached answers 502 with an empty body.
+#[must_use]
+pub fn http_remote(base: Uri) -> HttpChannel {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(Duration::from_secs(2)));
+    let client: Client<_, HttpBody> = Client::builder(TokioExecutor::new()).build(connector);
+    BoxCloneSyncService::new(tower::service_fn(move |mut request: Request<HttpBody>| {
+        let (client, base) = (client.clone(), base.clone());
+        async move {
+            *request.uri_mut() = rebase(&base, request.uri());
+            *request.version_mut() = http::Version::HTTP_11;
+            Ok(match client.request(request).await {
+                Ok(answer) => answer.map(HttpBody::new),
+                Err(error) => {
+                    tracing::warn!(%error, "service not reached");
+                    let mut answer = Response::new(HttpBody::empty());
+                    *answer.status_mut() = http::StatusCode::BAD_GATEWAY;
+                    answer
+                }
+            })
+        }
+    }))
+}
+
+/// An HTTP server of this process.
+pub fn http_in_process<S, B>(server: S) -> HttpChannel
+where
+    S: Service<Request<HttpBody>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+    B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    BoxCloneSyncService::new(server.map_response(|answer| answer.map(HttpBody::new)))
+}
+
+fn rebase(base: &Uri, uri: &Uri) -> Uri {
+    let mut parts = base.clone().into_parts();
+    parts.path_and_query = uri.path_and_query().cloned();
+    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
+}

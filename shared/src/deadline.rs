@@ -1,0 +1,115 @@
+//! Deadlines: `grpc-timeout` where the caller sent one, else a default for unary calls.
+//!
+//! tonic enforces `grpc-timeout` in its socket server only, so this layer does it for channels inside a
+//! process too. It bounds the time to the answer's head; a stream's own length is its service's business.
+
+use crate::status::{self, Fault};
+use http::{HeaderMap, Request, Response};
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::Instant;
+use tonic::Code;
+use tower::{Layer, Service};
+
+/// When a request must be answered, found among its extensions.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline(pub Instant);
+
+/// Bounds how long a call may take.
+#[derive(Debug, Clone, Copy)]
+pub struct DeadlineLayer {
+    /// For calls that name no deadline; `None` lets them take as long as they need.
+    pub default: Option<Duration>,
+}
+
+impl<S> Layer<S> for DeadlineLayer {
+    type Service = WithDeadline<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        WithDeadline { inner, default: self.default }
+    }
+}
+
+/// The service that [`DeadlineLayer`] makes.
+#[derive(Debug, Clone)]
+pub struct WithDeadline<S> {
+    inner: S,
+    default: Option<Duration>,
+}
+
+impl<S, B, R> Service<Request<B>> for WithDeadline<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Future: Send + 'static,
+    S::Error: 'static,
+    R: Default,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = futures_util::future::BoxFuture<'static, Result<S::Response, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let Some(timeout) = grpc_timeout(request.headers()).or(self.default) else {
+            return Box::pin(self.inner.call(request));
+        };
+        let deadline = Instant::now() + timeout;
+        request.extensions_mut().insert(Deadline(deadline));
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            tokio::time::timeout_at(deadline, answer).await.unwrap_or_else(|_| {
+                let fault = Fault::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
+                Ok(status::status(fault, "the deadline passed before the answer was ready").into_http())
+            })
+        })
+    }
+}
+
+/// The `grpc-timeout` header, per the gRPC-over-HTTP/2 protocol: up to 8 digits and a unit.
+#[must_use]
+pub fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(amount * 3_600),
+        "M" => Duration::from_secs(amount * 60),
+        "S" => Duration::from_secs(amount),
+        "m" => Duration::from_millis(amount),
+        "u" => Duration::from_micros(amount),
+        "n" => Duration::from_nanos(amount),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_read_in_every_unit_and_nonsense_is_ignored() {
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", text.parse().unwrap());
+            grpc_timeout(&headers)
+        };
+        assert_eq!(read("2S"), Some(Duration::from_secs(2)));
+        assert_eq!(read("150m"), Some(Duration::from_millis(150)));
+        assert_eq!(read("1H"), Some(Duration::from_secs(3_600)));
+        for nonsense in ["S", "", "-1S", "123456789S", "5", "5x", "5ä"] {
+            assert_eq!(
+                http::HeaderValue::from_str(nonsense).ok().and_then(|_| read(nonsense)),
+                None,
+                "{nonsense}"
+            );
+        }
+    }
+}

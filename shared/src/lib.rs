@@ -1,0 +1,17 @@
+//! What every Tollgate service needs and none of them owns.
+//!
+//! A request crosses the layers of [`server`] in this order, outermost first: request id → span and
+//! metrics → deadline → load shed → authentication → service. No module here knows a business word.
+
+pub mod auth;
+pub mod channel;
+pub mod config;
+pub mod db;
+pub mod deadline;
+pub mod health;
+pub mod page;
+pub mod request_id;
+pub mod server;
+pub mod status;
+pub mod telemetry;
+pub mod time;

@@ -1,0 +1,317 @@
+//! Listeners, the layers before every service, and the end of a process.
+//!
+//! Shutdown order: not ready → stop accepting → drain connections → end tasks → close pools.
+
+use crate::{
+    auth::{AuthLayer, Verify},
+    deadline::DeadlineLayer,
+    health::{Health, Report},
+    request_id::RequestIdLayer,
+    status::{self, Fault},
+    telemetry::{self, ObserveLayer},
+};
+use axum::{Json, Router, response::IntoResponse, routing::get};
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{Code, Status, body::Body};
+use tower::{Layer, Service};
+
+/// The tasks of a process and the signal that ends them.
+#[derive(Debug, Clone, Default)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Tasks {
+    /// Runs a task that must end soon after [`Tasks::stopping`].
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tracker.spawn(task);
+    }
+
+    /// Resolves when the process is to end.
+    #[must_use]
+    pub fn stopping(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Runs `task` again and again, `every` so often after it ended, until the process is to end.
+    pub fn repeat<F, Fut>(&self, every: Duration, mut task: F)
+    where
+        F: FnMut() -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send,
+    {
+        let stop = self.stopping();
+        self.spawn(async move {
+            let rounds = async {
+                loop {
+                    task().await;
+                    tokio::time::sleep(every).await;
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = rounds => {}
+            }
+        });
+    }
+
+    /// Ends all tasks, waiting at most `limit`. Returns whether all of them did.
+    pub async fn end(&self, limit: Duration) -> bool {
+        self.stop.cancel();
+        self.tracker.close();
+        tokio::time::timeout(limit, self.tracker.wait()).await.is_ok()
+    }
+}
+
+/// Limits of a listener. Defaults suit a public one.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at once; more wait to be accepted.
+    pub connections: usize,
+    /// Time a client has to send a request's head.
+    pub header_timeout: Duration,
+    /// Time that open connections get to finish at shutdown.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 10_000, header_timeout: Duration::from_secs(10), drain: Duration::from_secs(30) }
+    }
+}
+
+/// Largest request head, in bytes.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// Serves HTTP/1.1 and HTTP/2 without TLS until `stop`, then lets open connections finish.
+pub async fn serve<S, B>(listener: TcpListener, service: S, limits: Limits, stop: CancellationToken)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<axum::BoxError>,
+{
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let graceful = GracefulShutdown::new();
+    let connections = TaskTracker::new();
+    let builder = builder(limits);
+    loop {
+        let Some((stream, place)) = accept(&listener, &places, &stop).await else { break };
+        let service = TowerToHyperService::new(service.clone());
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        let connection = graceful.watch(connection);
+        connections.spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error, "connection ended early");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
+        tracing::warn!(
+            open = connections.len(),
+            "connections were still open when their time to drain was over"
+        );
+    }
+}
+
+fn builder(limits: Limits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(MAX_HEAD)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(MAX_HEAD as u32)
+        .max_concurrent_streams(1_000)
+        .adaptive_window(true)
+        .keep_alive_interval(Duration::from_secs(30));
+    builder
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+    stop: &CancellationToken,
+) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let next = async {
+        loop {
+            let place = Arc::clone(places).acquire_owned().await.ok()?;
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%error, "TCP_NODELAY was not set");
+                    }
+                    return Some((stream, place));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => None,
+        accepted = next => accepted,
+    }
+}
+
+/// Binds a listener, saying in the error which address it was.
+///
+/// # Errors
+/// When the address is taken or not ours.
+pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
+}
+
+/// What stands before a service.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    /// Requests in progress at once; more are refused.
+    pub in_flight: usize,
+    /// For calls that name no deadline.
+    pub deadline: Option<Duration>,
+    /// Name of the service in spans and metrics.
+    pub service: &'static str,
+}
+
+/// Puts all layers before gRPC or HTTP routes, in the one order there is.
+pub fn guarded<V, F>(routes: Router, guard: &Guard, auth: AuthLayer<V, F>) -> Router
+where
+    V: Verify,
+    F: Fn(Status) -> Response<axum::body::Body> + Clone + Send + Sync + 'static,
+{
+    routes
+        .layer(auth)
+        .layer(ShedLayer { places: Arc::new(Semaphore::new(guard.in_flight)) })
+        .layer(DeadlineLayer { default: guard.deadline })
+        .layer(ObserveLayer::new(guard.service))
+        .layer(RequestIdLayer)
+}
+
+/// A refusal as gRPC says it.
+#[must_use]
+pub fn grpc_refusal(status: Status) -> Response<axum::body::Body> {
+    status.into_http::<Body>().map(axum::body::Body::new)
+}
+
+/// Refuses what exceeds a number of requests in progress, before anything is spent on it.
+#[derive(Debug, Clone)]
+struct ShedLayer {
+    places: Arc<Semaphore>,
+}
+
+impl<S> Layer<S> for ShedLayer {
+    type Service = Shed<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Shed { inner, places: Arc::clone(&self.places) }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Shed<S> {
+    inner: S,
+    places: Arc<Semaphore>,
+}
+
+impl<S, B> Service<Request<B>> for Shed<S>
+where
+    S: Service<Request<B>, Response = Response<axum::body::Body>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = futures_util::future::BoxFuture<'static, Result<S::Response, S::Error>>;
+
+    fn poll_ready(
+        &mut self,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            let fault =
+                Fault::retry(Code::ResourceExhausted, "TOO_MANY_REQUESTS_IN_FLIGHT", Duration::from_secs(1));
+            let refusal = grpc_refusal(status::status(
+                fault,
+                "too many requests are in progress; try again in a moment",
+            ));
+            return Box::pin(std::future::ready(Ok(refusal)));
+        };
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await;
+            drop(place);
+            answer
+        })
+    }
+}
+
+/// What anybody may ask without a credential: probes, metrics, gRPC health and reflection (v1 and v1alpha).
+///
+/// # Errors
+/// When the contract's descriptors cannot be read.
+pub fn admin(health: Health) -> Result<Router, tonic_reflection::server::Error> {
+    let v1 = reflection().build_v1()?;
+    let v1alpha = reflection().build_v1alpha()?;
+    let grpc =
+        tonic::service::Routes::new(tonic_health::pb::health_server::HealthServer::new(health.clone()))
+            .add_service(v1)
+            .add_service(v1alpha);
+    let probe = |report: fn(&Health) -> Report| {
+        let health = health.clone();
+        get(move || std::future::ready(answer(&report(&health))))
+    };
+    Ok(Router::new()
+        .route("/health/live", probe(Health::live))
+        .route("/health/ready", probe(Health::ready))
+        .route("/health/startup", probe(Health::startup))
+        .route("/api/health", probe(Health::ready))
+        .route("/metrics", get(|| std::future::ready(telemetry::prometheus())))
+        .merge(grpc.into_axum_router().reset_fallback()))
+}
+
+/// Whether a path belongs to [`admin`].
+#[must_use]
+pub fn is_admin(path: &str) -> bool {
+    path == "/metrics"
+        || path == "/api/health"
+        || path.starts_with("/health/")
+        || path.starts_with("/grpc.health.v1.")
+        || path.starts_with("/grpc.reflection.")
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+fn answer(report: &Report) -> axum::response::Response {
+    let status = if report.ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(report)).into_response()
+}
