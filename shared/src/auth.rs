@@ -167,6 +167,11 @@ impl<V, F> AuthLayer<V, F> {
     pub fn new(verify: V, service_token: Option<ServiceToken>, access: Access, refuse: F) -> Self {
         Self { verify, service_token: service_token.map(Arc::new), access, refuse }
     }
+
+    /// How a refusal is said to this service's callers.
+    pub const fn refuse(&self) -> &F {
+        &self.refuse
+    }
 }
 
 impl<S, V: Clone, F: Clone> Layer<S> for AuthLayer<V, F> {

@@ -25,7 +25,7 @@ pub enum Db {
     Sqlite(SqlitePool),
 }
 
-/// A write transaction of either kind. Dropping it rolls it back.
+/// A transaction of either kind. Dropping it rolls it back.
 #[derive(Debug)]
 pub enum Tx {
     /// On PostgreSQL.
@@ -158,6 +158,19 @@ impl Db {
         Ok(match self {
             Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
             Self::Sqlite(pool) => Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
+        })
+    }
+
+    /// Begins a transaction whose queries all see the same state. It only reads, and holds no writer up.
+    ///
+    /// # Errors
+    /// When the database is away or busy for too long.
+    pub async fn begin_read(&self) -> Result<Tx, sqlx::Error> {
+        Ok(match self {
+            Self::Postgres(pool) => {
+                Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+            }
+            Self::Sqlite(pool) => Tx::Sqlite(pool.begin().await?),
         })
     }
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
-use tonic::Code;
+use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 /// When a request must be answered, found among its extensions.
@@ -19,32 +19,34 @@ pub struct Deadline(pub Instant);
 
 /// Bounds how long a call may take.
 #[derive(Debug, Clone, Copy)]
-pub struct DeadlineLayer {
+pub struct DeadlineLayer<F> {
     /// For calls that name no deadline; `None` lets them take as long as they need.
     pub default: Option<Duration>,
+    /// How a passed deadline is said to this service's callers.
+    pub refuse: F,
 }
 
-impl<S> Layer<S> for DeadlineLayer {
-    type Service = WithDeadline<S>;
+impl<S, F: Clone> Layer<S> for DeadlineLayer<F> {
+    type Service = WithDeadline<S, F>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        WithDeadline { inner, default: self.default }
+        WithDeadline { inner, layer: self.clone() }
     }
 }
 
 /// The service that [`DeadlineLayer`] makes.
 #[derive(Debug, Clone)]
-pub struct WithDeadline<S> {
+pub struct WithDeadline<S, F> {
     inner: S,
-    default: Option<Duration>,
+    layer: DeadlineLayer<F>,
 }
 
-impl<S, B, R> Service<Request<B>> for WithDeadline<S>
+impl<S, F, B, R> Service<Request<B>> for WithDeadline<S, F>
 where
     S: Service<Request<B>, Response = Response<R>>,
     S::Future: Send + 'static,
     S::Error: 'static,
-    R: Default,
+    F: Fn(Status) -> Response<R> + Clone + Send + 'static,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -55,16 +57,16 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let Some(timeout) = grpc_timeout(request.headers()).or(self.default) else {
+        let Some(timeout) = grpc_timeout(request.headers()).or(self.layer.default) else {
             return Box::pin(self.inner.call(request));
         };
         let deadline = Instant::now() + timeout;
         request.extensions_mut().insert(Deadline(deadline));
-        let answer = self.inner.call(request);
+        let (answer, refuse) = (self.inner.call(request), self.layer.refuse.clone());
         Box::pin(async move {
             tokio::time::timeout_at(deadline, answer).await.unwrap_or_else(|_| {
                 let fault = Fault::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
-                Ok(status::status(fault, "the deadline passed before the answer was ready").into_http())
+                Ok(refuse(status::status(fault, "the deadline passed before the answer was ready")))
             })
         })
     }

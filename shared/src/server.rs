@@ -201,10 +201,11 @@ where
     V: Verify,
     F: Fn(Status) -> Response<axum::body::Body> + Clone + Send + Sync + 'static,
 {
+    let refuse = auth.refuse().clone();
     routes
         .layer(auth)
-        .layer(ShedLayer { places: Arc::new(Semaphore::new(guard.in_flight)) })
-        .layer(DeadlineLayer { default: guard.deadline })
+        .layer(ShedLayer { places: Arc::new(Semaphore::new(guard.in_flight)), refuse: refuse.clone() })
+        .layer(DeadlineLayer { default: guard.deadline, refuse })
         .layer(ObserveLayer::new(guard.service))
         .layer(RequestIdLayer)
 }
@@ -217,29 +218,32 @@ pub fn grpc_refusal(status: Status) -> Response<axum::body::Body> {
 
 /// Refuses what exceeds a number of requests in progress, before anything is spent on it.
 #[derive(Debug, Clone)]
-struct ShedLayer {
+struct ShedLayer<F> {
     places: Arc<Semaphore>,
+    refuse: F,
 }
 
-impl<S> Layer<S> for ShedLayer {
-    type Service = Shed<S>;
+impl<S, F: Clone> Layer<S> for ShedLayer<F> {
+    type Service = Shed<S, F>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Shed { inner, places: Arc::clone(&self.places) }
+        Shed { inner, layer: self.clone() }
     }
 }
 
 #[derive(Debug, Clone)]
-struct Shed<S> {
+struct Shed<S, F> {
     inner: S,
-    places: Arc<Semaphore>,
+    layer: ShedLayer<F>,
 }
 
-impl<S, B> Service<Request<B>> for Shed<S>
+impl<S, F, B, R> Service<Request<B>> for Shed<S, F>
 where
-    S: Service<Request<B>, Response = Response<axum::body::Body>>,
+    S: Service<Request<B>, Response = Response<R>>,
     S::Future: Send + 'static,
     S::Error: Send + 'static,
+    F: Fn(Status) -> Response<R>,
+    R: Send + 'static,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -253,14 +257,11 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+        let Ok(place) = Arc::clone(&self.layer.places).try_acquire_owned() else {
             let fault =
                 Fault::retry(Code::ResourceExhausted, "TOO_MANY_REQUESTS_IN_FLIGHT", Duration::from_secs(1));
-            let refusal = grpc_refusal(status::status(
-                fault,
-                "too many requests are in progress; try again in a moment",
-            ));
-            return Box::pin(std::future::ready(Ok(refusal)));
+            let status = status::status(fault, "too many requests are in progress; try again in a moment");
+            return Box::pin(std::future::ready(Ok((self.layer.refuse)(status))));
         };
         let answer = self.inner.call(request);
         Box::pin(async move {

@@ -1,1 +1,31 @@
-//! inference
+//! Runs prompts on engines: admits, queues, routes, streams, and accounts for every token.
+//!
+//! A request enters in [`openai`] (HTTP) or [`api`] (gRPC) and becomes a [`prompt::Prompt`]. [`infer`] takes it
+//! through `Prompt → Admitted → Routed → Answer`: [`admit`] asks the policy replica, [`queue`] gives it its turn and
+//! an engine, [`dispatch`] sends it, and [`meter`] counts what streams back. [`journal`] keeps the account on disk
+//! and [`ship`] brings it to monitoring. [`follow`] keeps the replica, [`engines`] the fleet.
+
+pub mod admit;
+pub mod api;
+pub mod config;
+pub mod dispatch;
+pub mod engines;
+pub mod error;
+pub mod follow;
+pub mod infer;
+pub mod journal;
+pub mod meter;
+pub mod metrics;
+pub mod openai;
+pub mod prompt;
+pub mod queue;
+pub mod schedule;
+pub mod settle;
+pub mod ship;
+pub mod sse;
+
+mod serve;
+
+pub use config::Config;
+pub use error::Error;
+pub use serve::{Gateway, Upstreams, open};

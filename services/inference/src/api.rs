@@ -1,0 +1,29 @@
+//! The gRPC services of this crate. Handlers translate; the verbs decide.
+
+mod engines;
+mod infer;
+mod wire;
+
+use crate::{engines::Fleet, infer::Inference, queue::Queue};
+use proto::inference::v1::{
+    engine_service_server::EngineServiceServer, inference_service_server::InferenceServiceServer,
+};
+use tonic::service::Routes;
+
+/// What the handlers need.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// Runs prompts.
+    pub inference: Inference,
+    /// The engines.
+    pub fleet: Fleet,
+    /// Their load.
+    pub queue: Queue,
+}
+
+/// The services, without the layers before them.
+#[must_use]
+pub fn routes(api: Api, max_body_bytes: usize) -> Routes {
+    let inference = InferenceServiceServer::new(api.clone()).max_decoding_message_size(max_body_bytes);
+    Routes::new(inference).add_service(EngineServiceServer::new(api))
+}

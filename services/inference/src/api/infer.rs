@@ -1,0 +1,109 @@
+//! InferenceService: typed calls over the same path that OpenAI's routes take.
+
+use super::{Api, wire};
+use crate::{
+    dispatch::Answer,
+    error::Error,
+    infer::Inferred,
+    meter::Metered,
+    prompt::{Endpoint, Prompt},
+    sse::{self, Event, Splitter},
+};
+use futures_util::{Stream, stream};
+use http_body_util::BodyExt;
+use proto::inference::v1::{self as pb, inference_service_server::InferenceService};
+use shared::{
+    auth::{Caller, Refusal, RequestExt},
+    deadline::Deadline,
+    request_id::RequestId,
+};
+use std::pin::Pin;
+use tonic::{Code, Request, Response, Status};
+use uuid::Uuid;
+
+#[tonic::async_trait]
+impl InferenceService for Api {
+    async fn infer(&self, request: Request<pb::InferRequest>) -> Result<Response<pb::InferResponse>, Status> {
+        let (endpoint, body) = wire::prompt(request.get_ref().prompt.as_ref(), false)?;
+        let (usage_id, json) = whole(self.run(&request, endpoint, body).await?)?;
+        Ok(Response::new(wire::inferred(usage_id, &json)?))
+    }
+
+    type InferStreamStream = Pin<Box<dyn Stream<Item = Result<pb::InferStreamResponse, Status>> + Send>>;
+
+    async fn infer_stream(
+        &self,
+        request: Request<pb::InferStreamRequest>,
+    ) -> Result<Response<Self::InferStreamStream>, Status> {
+        let (endpoint, body) = wire::prompt(request.get_ref().prompt.as_ref(), true)?;
+        let inferred = self.run(&request, endpoint, body).await?;
+        let Answer::Stream(metered) = inferred.answer else { return Err(unexpected()) };
+        Ok(Response::new(Box::pin(messages(inferred.usage_id, metered))))
+    }
+
+    async fn embed(&self, request: Request<pb::EmbedRequest>) -> Result<Response<pb::EmbedResponse>, Status> {
+        let body = wire::embed(request.get_ref())?;
+        let (usage_id, json) = whole(self.run(&request, Endpoint::Embeddings, body).await?)?;
+        Ok(Response::new(wire::embedded(usage_id, &json)?))
+    }
+}
+
+impl Api {
+    async fn run<T>(
+        &self,
+        request: &Request<T>,
+        endpoint: Endpoint,
+        body: bytes::Bytes,
+    ) -> Result<Inferred, Status> {
+        let caller = request.caller()?;
+        let person = *caller.person().ok_or(Refusal::Missing).map_err(Status::from)?;
+        let id = request.extensions().get::<RequestId>().map_or("", RequestId::as_str);
+        let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
+        debug_assert!(matches!(caller, Caller::Person(_)));
+        let prompt = Prompt::read(endpoint, body)?;
+        Ok(self.inference.infer(person, prompt, id, deadline).await?)
+    }
+}
+
+fn whole(inferred: Inferred) -> Result<(Uuid, bytes::Bytes), Status> {
+    match inferred.answer {
+        Answer::Whole(json) => Ok((inferred.usage_id, json)),
+        Answer::Stream(_) => Err(unexpected()),
+    }
+}
+
+fn unexpected() -> Status {
+    Error::EngineFailed { cause: "its answer was of the wrong kind" }.into()
+}
+
+/// The events of a stream as messages; text that is made while one is read goes into the same message's order.
+fn messages(
+    usage_id: Uuid,
+    metered: Box<Metered>,
+) -> impl Stream<Item = Result<pb::InferStreamResponse, Status>> + Send {
+    let state = Some((metered, Splitter::default()));
+    stream::unfold(state, move |state| async move {
+        let (mut metered, mut splitter) = state?;
+        loop {
+            while let Some(event) = splitter.next() {
+                match sse::read(&event) {
+                    Event::Done => return None,
+                    Event::Error(error) => {
+                        let broken = Status::new(Code::Unavailable, error.message);
+                        return Some((Err(broken), None));
+                    }
+                    Event::Content { .. } | Event::Usage(_) => match wire::streamed(usage_id, &event) {
+                        Ok(Some(message)) => return Some((Ok(message), Some((metered, splitter)))),
+                        Ok(None) => {}
+                        Err(status) => return Some((Err(status), None)),
+                    },
+                    Event::Other => {}
+                }
+            }
+            match metered.frame().await? {
+                Ok(frame) => splitter.feed(&frame.into_data().unwrap_or_default()),
+                Err(never) => match never {},
+            }
+        }
+    })
+}

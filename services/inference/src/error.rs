@@ -1,0 +1,153 @@
+//! Everything that can go wrong with a prompt, and what a caller is told.
+
+use shared::{
+    auth::Refusal,
+    status::{Fault, IntoStatus},
+};
+use std::time::Duration;
+use tonic::{Code, Status};
+use tonic_types::ErrorDetails;
+
+/// Why a request was not answered.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The body is not what the route reads.
+    #[error("{0}")]
+    Malformed(String),
+    /// One field is not what it should be.
+    #[error("`{param}` {problem}")]
+    Invalid {
+        /// The field.
+        param: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The body is larger than is read.
+    #[error("the body is larger than {limit} bytes")]
+    TooLarge {
+        /// The limit.
+        limit: usize,
+    },
+    /// Nobody asks.
+    #[error(transparent)]
+    Unauthenticated(#[from] Refusal),
+    /// No model of that name is registered.
+    #[error("the model `{model}` does not exist, or you do not have access to it")]
+    UnknownModel {
+        /// The name.
+        model: String,
+    },
+    /// The policy says no.
+    #[error("you may not use the model `{model}` ({reason}); ask its owner for a grant")]
+    Denied {
+        /// The model's name.
+        model: String,
+        /// The policy's reason.
+        reason: &'static str,
+    },
+    /// The local policy is too old to decide.
+    #[error("permissions cannot be checked at the moment; try again")]
+    PolicyUnavailable,
+    /// More wait than may.
+    #[error("the queue of `{model}` is full; try again in {} s", retry_after.as_secs())]
+    QueueFull {
+        /// The model's name.
+        model: String,
+        /// When a place will be free, as predicted.
+        retry_after: Duration,
+    },
+    /// The deadline passed before an engine answered.
+    #[error("the deadline passed before an engine answered")]
+    Deadline,
+    /// Nothing serves the model now.
+    #[error("no healthy engine serves `{model}` at the moment; try again, or ask an operator")]
+    NoEngine {
+        /// The model's name.
+        model: String,
+    },
+    /// The engine refused the request itself; its own words help the caller.
+    #[error("{message}")]
+    Refused {
+        /// HTTP status, 400 to 499.
+        status: u16,
+        /// The engine's `type`.
+        kind: String,
+        /// The engine's `param`.
+        param: Option<String>,
+        /// The engine's message.
+        message: String,
+    },
+    /// All engines tried failed before their first byte.
+    #[error("the engines failed to answer ({cause}); it is safe to try again")]
+    EngineFailed {
+        /// What the last one did.
+        cause: &'static str,
+    },
+    /// Another gateway owns the engines of this model.
+    #[error("another gateway serves this model")]
+    Elsewhere {
+        /// Its address.
+        gateway: String,
+    },
+    /// The gateway is going to stop.
+    #[error("this gateway is shutting down; try again")]
+    Stopping,
+    /// The account could not be written, so nothing was started.
+    #[error("the usage journal cannot be written; try again later, and tell an operator")]
+    Journal,
+}
+
+/// After how long a caller may ask again when nothing better is known.
+const SOON: Duration = Duration::from_secs(1);
+
+impl IntoStatus for Error {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Malformed(_) => Fault::new(Code::InvalidArgument, "BODY_MALFORMED"),
+            Self::Invalid { .. } => Fault::new(Code::InvalidArgument, "INVALID_FIELD"),
+            Self::TooLarge { .. } => Fault::new(Code::InvalidArgument, "BODY_TOO_LARGE"),
+            Self::Unauthenticated(_) => Fault::new(Code::Unauthenticated, "CREDENTIAL_MISSING"),
+            Self::UnknownModel { .. } => Fault::new(Code::NotFound, "MODEL_NOT_FOUND"),
+            Self::Denied { .. } => Fault::new(Code::PermissionDenied, "MODEL_NOT_PERMITTED"),
+            Self::PolicyUnavailable => Fault::retry(Code::Unavailable, "POLICY_UNAVAILABLE", SOON),
+            Self::QueueFull { retry_after, .. } => {
+                Fault::retry(Code::ResourceExhausted, "QUEUE_FULL", *retry_after)
+            }
+            Self::Deadline => Fault::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
+            Self::NoEngine { .. } => Fault::retry(Code::Unavailable, "NO_ENGINE", SOON),
+            Self::Refused { status: 404, .. } => Fault::new(Code::NotFound, "ENGINE_REFUSED"),
+            Self::Refused { .. } => Fault::new(Code::InvalidArgument, "ENGINE_REFUSED"),
+            Self::EngineFailed { .. } => Fault::retry(Code::Unavailable, "ENGINE_FAILED", SOON),
+            Self::Elsewhere { .. } => Fault::retry(Code::Unavailable, "SERVED_ELSEWHERE", SOON),
+            Self::Stopping => Fault::retry(Code::Unavailable, "GATEWAY_STOPPING", SOON),
+            Self::Journal => Fault::retry(Code::Unavailable, "JOURNAL_UNAVAILABLE", SOON),
+        }
+    }
+
+    fn describe(&self, details: &mut ErrorDetails) {
+        match self {
+            Self::Invalid { param, problem } => {
+                details.add_bad_request_violation(*param, *problem);
+            }
+            Self::Refused { param: Some(param), message, .. } => {
+                details.add_bad_request_violation(param, message);
+            }
+            Self::UnknownModel { model } => {
+                details.set_resource_info("model", model, "", "no such model");
+            }
+            Self::Denied { model, reason } => {
+                details.set_resource_info("model", model, "", *reason);
+            }
+            Self::QueueFull { model, .. } => {
+                details.add_quota_failure_violation(format!("model:{model}"), "as many requests wait as may");
+            }
+            _ => {}
+        }
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        error.into_status()
+    }
+}

@@ -1,0 +1,230 @@
+//! Keeps the local policy replica: a stream from permissions, a snapshot on disk for the time it is away.
+
+mod message;
+
+use crate::error::Error;
+use message::Parts;
+use policy::{Bounds, Freshness, KeyHash, KeyRefusal, Message, Outcome, Policy, Replica, Revision, Time};
+use proto::permissions::v1::{
+    WatchPolicyRequest, WatchPolicyResponse, policy_service_client::PolicyServiceClient,
+};
+use shared::{
+    auth::{Person, Refusal, Verify},
+    channel::Channel,
+    health::{Condition, Reporter},
+    server::Tasks,
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+/// The local policy, shared by everything that decides.
+#[derive(Debug, Clone)]
+pub struct PolicyView {
+    replica: Arc<RwLock<Replica>>,
+    bounds: Bounds,
+}
+
+impl PolicyView {
+    /// A view that starts from the snapshot kept in a file, when there is a usable one.
+    #[must_use]
+    pub fn open(kept: &Path, bounds: Bounds) -> Self {
+        let replica = restore(kept).unwrap_or_else(|error| {
+            tracing::debug!(error, "no policy snapshot was kept");
+            Replica::new()
+        });
+        Self { replica: Arc::new(RwLock::new(replica)), bounds }
+    }
+
+    /// Asks the policy something.
+    ///
+    /// # Errors
+    /// [`Error::PolicyUnavailable`] when the replica is older than may be.
+    pub fn read<T>(&self, now: Time, ask: impl FnOnce(&Policy) -> T) -> Result<T, Error> {
+        let replica = self.replica.read().unwrap_or_else(PoisonError::into_inner);
+        match replica.freshness(now, &self.bounds) {
+            Freshness::Expired => Err(Error::PolicyUnavailable),
+            Freshness::Fresh | Freshness::Stale { .. } => Ok(ask(replica.policy())),
+        }
+    }
+
+    /// How old the replica is.
+    #[must_use]
+    pub fn freshness(&self, now: Time) -> Freshness {
+        self.replica.read().unwrap_or_else(PoisonError::into_inner).freshness(now, &self.bounds)
+    }
+
+    fn receive(&self, message: Message, now: Time) -> Outcome {
+        // A snapshot is indexed before the lock is taken: requests wait for an assignment, not for a load.
+        if let Message::Snapshot(snapshot) = &message {
+            return match snapshot.load() {
+                Ok(loaded) => self.replica.write().unwrap_or_else(PoisonError::into_inner).adopt(loaded, now),
+                Err(error) => Outcome::Broken(error),
+            };
+        }
+        self.replica.write().unwrap_or_else(PoisonError::into_inner).receive(&message, now)
+    }
+
+    fn position(&self) -> (String, Revision) {
+        let replica = self.replica.read().unwrap_or_else(PoisonError::into_inner);
+        (replica.epoch().map(|epoch| epoch.to_string()).unwrap_or_default(), replica.revision())
+    }
+}
+
+impl Verify for PolicyView {
+    async fn verify(&self, hash: KeyHash) -> Result<Person, Refusal> {
+        let now = shared::time::now();
+        let found = self.read(now, |policy| {
+            let key = policy.key_by_hash(&hash, now).map_err(|refusal| match refusal {
+                KeyRefusal::Unknown => Refusal::Unknown,
+                KeyRefusal::Disabled => Refusal::Revoked,
+                KeyRefusal::Expired => Refusal::Expired,
+                KeyRefusal::OwnerDisabled => Refusal::OwnerDisabled,
+            })?;
+            let owner = policy.user(key.owner).ok_or(Refusal::OwnerDisabled)?;
+            Ok(Person { user: key.owner, key: Some(key.id), role: owner.role })
+        });
+        found.unwrap_or(Err(Refusal::Unavailable))
+    }
+}
+
+/// Between two tries when permissions is away.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// Silence after which the stream is taken for dead; heartbeats come every 500 ms.
+const SILENCE: Duration = Duration::from_secs(3);
+/// Between two looks at how old the replica is.
+const LOOK: Duration = Duration::from_millis(500);
+/// Between two copies of the policy to disk, when it changed.
+const KEEP: Duration = Duration::from_secs(5);
+
+/// Follows permissions until the process ends.
+pub fn start(view: &PolicyView, permissions: Channel, kept: PathBuf, health: Reporter, tasks: &Tasks) {
+    let (stop, following) = (tasks.stopping(), view.clone());
+    tasks.spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = follow(following, permissions) => {}
+        }
+    });
+    let looking = view.clone();
+    tasks.repeat(LOOK, move || {
+        let condition = match looking.freshness(shared::time::now()) {
+            Freshness::Fresh => Condition::Up,
+            Freshness::Stale { behind } => {
+                Condition::Degraded(format!("policy is {} s old", behind.as_secs()))
+            }
+            Freshness::Expired => Condition::Down("policy is too old to decide by".into()),
+        };
+        health.set(condition);
+        std::future::ready(())
+    });
+    let keeping = view.clone();
+    let mut last = None;
+    tasks.repeat(KEEP, move || {
+        let position = keeping.position();
+        if last.as_ref() != Some(&position) {
+            match keep(&keeping, &kept) {
+                Ok(()) => last = Some(position),
+                Err(error) => tracing::warn!(%error, "the policy snapshot was not kept"),
+            }
+        }
+        std::future::ready(())
+    });
+}
+
+async fn follow(view: PolicyView, permissions: Channel) {
+    let mut client = PolicyServiceClient::new(permissions).max_decoding_message_size(16 * 1024 * 1024);
+    let mut wait = BACK_OFF.0;
+    let mut resume = true;
+    loop {
+        match stream(&view, &mut client, resume).await {
+            Ended::Lost { heard } => {
+                wait = if heard { BACK_OFF.0 } else { (wait * 2).min(BACK_OFF.1) };
+                resume = true;
+                tokio::time::sleep(wait).await;
+            }
+            Ended::Behind => resume = true,
+            Ended::NeedSnapshot => {
+                resume = false;
+                tokio::time::sleep(BACK_OFF.0).await;
+            }
+        }
+    }
+}
+
+enum Ended {
+    /// The stream ended or fell silent.
+    Lost { heard: bool },
+    /// Something was missed: ask again from where we are.
+    Behind,
+    /// What we hold cannot be continued.
+    NeedSnapshot,
+}
+
+async fn stream(view: &PolicyView, client: &mut PolicyServiceClient<Channel>, resume: bool) -> Ended {
+    let (epoch, after) = if resume { view.position() } else { Default::default() };
+    let request = WatchPolicyRequest { epoch, after_revision: after.get() };
+    let mut messages = match client.watch_policy(request).await {
+        Ok(answer) => answer.into_inner(),
+        Err(status) => {
+            tracing::warn!(code = ?status.code(), message = status.message(), "permissions cannot be followed");
+            return Ended::Lost { heard: false };
+        }
+    };
+    let mut parts = Parts::default();
+    let mut heard = false;
+    loop {
+        let message = match tokio::time::timeout(SILENCE, messages.message()).await {
+            Ok(Ok(Some(message))) => message,
+            Ok(Ok(None)) | Err(_) => return Ended::Lost { heard },
+            Ok(Err(status)) => {
+                tracing::debug!(message = status.message(), "the policy stream ended");
+                return Ended::Lost { heard };
+            }
+        };
+        heard = true;
+        match take(view, &mut parts, message) {
+            Some(Outcome::Behind { .. }) => return Ended::Behind,
+            Some(Outcome::NeedSnapshot) => return Ended::NeedSnapshot,
+            Some(Outcome::Broken(error)) => {
+                tracing::error!(%error, "permissions sent a policy that contradicts itself");
+                return Ended::NeedSnapshot;
+            }
+            Some(Outcome::Applied | Outcome::Ignored) | None => {}
+        }
+    }
+}
+
+fn take(view: &PolicyView, parts: &mut Parts, message: WatchPolicyResponse) -> Option<Outcome> {
+    match parts.take(message) {
+        Ok(message) => Some(view.receive(message?, shared::time::now())),
+        Err(error) => {
+            tracing::error!(%error, "permissions sent a message that cannot be read");
+            Some(Outcome::NeedSnapshot)
+        }
+    }
+}
+
+fn keep(view: &PolicyView, path: &Path) -> std::io::Result<()> {
+    let snapshot = view.replica.read().unwrap_or_else(PoisonError::into_inner).snapshot();
+    let Some(snapshot) = snapshot else { return Ok(()) };
+    let bytes = serde_json::to_vec(&snapshot)?;
+    let next = path.with_extension("next");
+    private(&next, &bytes)?;
+    std::fs::rename(next, path)
+}
+
+/// Key hashes are in it, so nobody else reads it.
+fn private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(bytes)
+}
+
+fn restore(path: &Path) -> Result<Replica, String> {
+    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    let snapshot = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    Replica::restore(&snapshot, shared::time::now()).map_err(|error| error.to_string())
+}

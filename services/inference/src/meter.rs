@@ -1,0 +1,197 @@
+//! The answer as it streams: every byte goes on at once, every event is counted on its way.
+//!
+//! Before the last event leaves, the account is in the journal. A stream that cannot go on ends with an error event
+//! and without `[DONE]`. When the client goes away this body is dropped, and with it the account (as cancelled), the
+//! engine's answer (which makes the engine abort) and the permit (which frees the place).
+
+use crate::{
+    queue::Permit,
+    settle::Account,
+    sse::{self, Event, Splitter},
+};
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame};
+use hyper::body::Incoming;
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::{Instant, Sleep};
+
+/// When an answer takes too long.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Between two pieces.
+    pub idle: Duration,
+    /// For the whole.
+    pub until: Instant,
+}
+
+/// A stream from an engine to a client.
+#[derive(Debug)]
+pub struct Metered {
+    upstream: Incoming,
+    begun: Option<Bytes>,
+    splitter: Splitter,
+    /// Whether the usage event is for us alone.
+    strip_usage: bool,
+    account: Option<Account>,
+    permit: Option<Permit>,
+    patience: Patience,
+    heard: Instant,
+    alarm: Pin<Box<Sleep>>,
+    over: bool,
+}
+
+impl Metered {
+    /// Goes on with a stream of which `begun` was read already.
+    #[must_use]
+    pub fn new(
+        upstream: Incoming,
+        begun: Bytes,
+        strip_usage: bool,
+        account: Account,
+        permit: Permit,
+        patience: Patience,
+    ) -> Self {
+        let heard = Instant::now();
+        let alarm = Box::pin(tokio::time::sleep_until(patience.until.min(heard + patience.idle)));
+        Self {
+            upstream,
+            begun: Some(begun),
+            splitter: Splitter::default(),
+            strip_usage,
+            account: Some(account),
+            permit: Some(permit),
+            patience,
+            heard,
+            alarm,
+            over: false,
+        }
+    }
+
+    /// What the client gets of these bytes.
+    fn pass(&mut self, bytes: Bytes) -> Bytes {
+        // Whole events, as engines send them, go on as they are; only a torn one is put together first.
+        if self.splitter.pending() == 0 && bytes.ends_with(b"\n\n") {
+            return self.pass_events(bytes);
+        }
+        self.splitter.feed(&bytes);
+        let mut whole = BytesMut::new();
+        while let Some(event) = self.splitter.next() {
+            whole.extend_from_slice(&event);
+        }
+        if whole.is_empty() { Bytes::new() } else { self.pass_events(whole.freeze()) }
+    }
+
+    fn pass_events(&mut self, bytes: Bytes) -> Bytes {
+        let (mut kept, mut start, mut cut) = (BytesMut::new(), 0, false);
+        while let Some(length) = sse::end_of_event(&bytes[start..]) {
+            let event = start..start + length;
+            start = event.end;
+            let keep = !self.over && self.count(sse::read(&bytes[event.clone()]));
+            match (keep, cut) {
+                (true, true) => kept.extend_from_slice(&bytes[event]),
+                (false, false) => {
+                    cut = true;
+                    kept.extend_from_slice(&bytes[..event.start]);
+                }
+                (true, false) | (false, true) => {}
+            }
+        }
+        if cut { kept.freeze() } else { bytes }
+    }
+
+    /// Notes an event. Returns whether it is for the client.
+    fn count(&mut self, event: Event) -> bool {
+        let Some(account) = self.account.as_mut() else { return false };
+        match event {
+            Event::Content { tokens, usage } => account.event(tokens, usage),
+            Event::Usage(usage) => {
+                account.said(usage);
+                return !self.strip_usage;
+            }
+            Event::Done => self.end(Account::finish),
+            Event::Error(error) => {
+                tracing::warn!(status = error.status, "the engine failed in the middle of a stream");
+                self.end(Account::fail);
+                return true;
+            }
+            Event::Other => {}
+        }
+        true
+    }
+
+    fn end(&mut self, settle: impl FnOnce(Account)) {
+        self.over = true;
+        if let Some(account) = self.account.take() {
+            settle(account);
+        }
+        self.permit = None;
+    }
+
+    /// Ends the stream honestly.
+    fn break_off(&mut self, why: &'static str) -> Bytes {
+        tracing::warn!(why, "a stream could not go on");
+        self.end(Account::fail);
+        Bytes::from(format!(
+            "data: {{\"error\":{{\"message\":\"the answer broke off: {why}\",\"type\":\"server_error\",\"param\":null,\"code\":\"stream_interrupted\"}}}}\n\n"
+        ))
+    }
+
+    fn too_late(&mut self, context: &mut Context<'_>) -> Option<&'static str> {
+        while self.alarm.as_mut().poll(context).is_ready() {
+            let now = Instant::now();
+            if now >= self.patience.until {
+                return Some("its time was over");
+            }
+            if now >= self.heard + self.patience.idle {
+                return Some("the engine fell silent");
+            }
+            let next = self.patience.until.min(self.heard + self.patience.idle);
+            self.alarm.as_mut().reset(next);
+        }
+        None
+    }
+}
+
+impl Body for Metered {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = &mut *self;
+        loop {
+            let passed = if let Some(begun) = this.begun.take() {
+                this.pass(begun)
+            } else if this.over {
+                return Poll::Ready(None);
+            } else {
+                match Pin::new(&mut this.upstream).poll_frame(context) {
+                    Poll::Ready(Some(Ok(frame))) => {
+                        this.heard = Instant::now();
+                        frame.into_data().map_or_else(|_| Bytes::new(), |bytes| this.pass(bytes))
+                    }
+                    Poll::Ready(Some(Err(_))) => this.break_off("the connection to the engine was lost"),
+                    Poll::Ready(None) => this.break_off("the engine ended it early"),
+                    Poll::Pending => match this.too_late(context) {
+                        Some(why) => this.break_off(why),
+                        None => return Poll::Pending,
+                    },
+                }
+            };
+            if !passed.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(passed))));
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.over && self.begun.is_none()
+    }
+}

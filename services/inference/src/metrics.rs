@@ -1,0 +1,126 @@
+//! What is measured of inference, under the names of OpenTelemetry's GenAI conventions where there is one.
+//!
+//! Labels are bounded: model names are those registered, operations and outcomes are ours. Never a user or a key.
+
+use opentelemetry::{
+    KeyValue,
+    metrics::{Counter, Histogram, UpDownCounter},
+};
+use shared::telemetry::meter;
+use std::{sync::LazyLock, time::Duration};
+
+/// Seconds; the conventions' buckets, and longer ones for long prompts.
+const TTFT: &[f64] = &[
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0,
+    80.0,
+];
+/// Seconds; the conventions' buckets, and shorter ones for fast models.
+const TPOT: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5];
+const DURATION: &[f64] =
+    &[0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
+const TOKENS: &[f64] =
+    &[1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0];
+
+static FIRST_TOKEN: LazyLock<Histogram<f64>> =
+    LazyLock::new(|| seconds("gen_ai.server.time_to_first_token", TTFT));
+static PER_TOKEN: LazyLock<Histogram<f64>> =
+    LazyLock::new(|| seconds("gen_ai.server.time_per_output_token", TPOT));
+static REQUEST: LazyLock<Histogram<f64>> =
+    LazyLock::new(|| seconds("gen_ai.server.request.duration", DURATION));
+static USED: LazyLock<Histogram<u64>> = LazyLock::new(|| {
+    let meter = meter();
+    let tokens = meter.u64_histogram("gen_ai.client.token.usage").with_unit("{token}");
+    tokens.with_boundaries(TOKENS.to_vec()).build()
+});
+static QUEUED: LazyLock<UpDownCounter<i64>> =
+    LazyLock::new(|| meter().i64_up_down_counter("tollgate.queue.requests").with_unit("{request}").build());
+static QUEUE_TIME: LazyLock<Histogram<f64>> = LazyLock::new(|| seconds("tollgate.queue.duration", DURATION));
+static RETRIES: LazyLock<Counter<u64>> =
+    LazyLock::new(|| meter().u64_counter("tollgate.engine.retries").build());
+static ENGINES_UP: LazyLock<UpDownCounter<i64>> =
+    LazyLock::new(|| meter().i64_up_down_counter("tollgate.engines.healthy").with_unit("{engine}").build());
+static SHIPPED: LazyLock<Counter<u64>> =
+    LazyLock::new(|| meter().u64_counter("tollgate.journal.shipped").build());
+static JOURNAL_ERRORS: LazyLock<Counter<u64>> =
+    LazyLock::new(|| meter().u64_counter("tollgate.journal.errors").build());
+
+fn seconds(name: &'static str, boundaries: &[f64]) -> Histogram<f64> {
+    meter().f64_histogram(name).with_unit("s").with_boundaries(boundaries.to_vec()).build()
+}
+
+/// One request that ended.
+#[derive(Debug)]
+pub struct Ended<'a> {
+    /// The model's registered name.
+    pub model: &'a str,
+    /// `gen_ai.operation.name`.
+    pub operation: &'static str,
+    /// How it ended, when not well: `cancelled`, `failed`.
+    pub error: Option<&'static str>,
+    /// Tokens read and made.
+    pub tokens: (u64, u64),
+    /// From acceptance to the first token.
+    pub first_token: Option<Duration>,
+    /// From acceptance to the end.
+    pub duration: Duration,
+    /// In our queue.
+    pub queued: Duration,
+}
+
+impl Ended<'_> {
+    /// Records it.
+    pub fn record(&self) {
+        let model = KeyValue::new("gen_ai.request.model", self.model.to_owned());
+        let mut labels = vec![
+            model,
+            KeyValue::new("gen_ai.operation.name", self.operation),
+            KeyValue::new("gen_ai.provider.name", "vllm"),
+        ];
+        QUEUE_TIME.record(self.queued.as_secs_f64(), &labels[..1]);
+        if let Some(first_token) = self.first_token {
+            FIRST_TOKEN.record(first_token.as_secs_f64(), &labels);
+            let (_, made) = self.tokens;
+            if made > 1 && self.error.is_none() {
+                let decoding = self.duration.saturating_sub(first_token).as_secs_f64();
+                PER_TOKEN.record(decoding / (made - 1) as f64, &labels);
+            }
+        }
+        if let Some(error) = self.error {
+            labels.push(KeyValue::new("error.type", error));
+        }
+        REQUEST.record(self.duration.as_secs_f64(), &labels);
+        labels.truncate(3);
+        let (read, made) = self.tokens;
+        for (kind, tokens) in [("input", read), ("output", made)] {
+            labels.push(KeyValue::new("gen_ai.token.type", kind));
+            USED.record(tokens, &labels);
+            labels.pop();
+        }
+    }
+}
+
+/// A request joined (1) or left (-1) a queue.
+pub fn queued(change: i64) {
+    QUEUED.add(change, &[]);
+}
+
+/// A request is tried on another engine, because of this.
+pub fn retried(cause: &'static str) {
+    RETRIES.add(1, &[KeyValue::new("cause", cause)]);
+}
+
+/// An engine became healthy (1) or stopped being it (-1).
+pub fn engine_health(change: i64) {
+    ENGINES_UP.add(change, &[]);
+}
+
+/// Records reached monitoring.
+pub fn shipped(records: u64) {
+    SHIPPED.add(records, &[]);
+}
+
+/// The journal could not be written or read.
+pub fn journal_error() {
+    JOURNAL_ERRORS.add(1, &[]);
+}

@@ -1,0 +1,106 @@
+//! OpenAI's HTTP API: routes, and the way from a request to a prompt and from an answer to a response.
+//!
+//! A route that is not listed here is 404 and never reaches an engine unmetered.
+
+pub mod error;
+mod models;
+
+use crate::{
+    dispatch::Answer,
+    error::Error,
+    infer::{Inference, Inferred},
+    prompt::{Endpoint, Prompt},
+};
+use axum::{
+    Extension, Router,
+    body::Body,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use shared::{
+    auth::{Caller, Person, Refusal},
+    deadline::Deadline,
+    request_id::RequestId,
+};
+use std::{sync::Arc, time::Duration};
+
+/// The header that names a request in the usage ledger.
+const USAGE_ID: HeaderName = HeaderName::from_static("x-tollgate-usage-id");
+/// Time a client has to send its body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What the routes need.
+#[derive(Debug, Clone)]
+pub struct OpenAi {
+    /// Runs prompts.
+    pub inference: Inference,
+    /// Largest body, in bytes.
+    pub max_body_bytes: usize,
+}
+
+/// The routes, without the layers before them.
+pub fn routes(openai: OpenAi) -> Router {
+    let run = |endpoint: Endpoint| {
+        post(move |State(openai): State<Arc<OpenAi>>, request: Request| async move {
+            openai.run(endpoint, request).await.unwrap_or_else(IntoResponse::into_response)
+        })
+    };
+    Router::new()
+        .route("/v1/chat/completions", run(Endpoint::Chat))
+        .route("/v1/completions", run(Endpoint::Completions))
+        .route("/v1/embeddings", run(Endpoint::Embeddings))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{*model}", get(models::retrieve))
+        .fallback(error::unknown_route)
+        .method_not_allowed_fallback(error::wrong_method)
+        .with_state(Arc::new(openai))
+}
+
+impl OpenAi {
+    async fn run(&self, endpoint: Endpoint, request: Request) -> Result<Response, Error> {
+        let (head, body) = request.into_parts();
+        let person = person(head.extensions.get::<Caller>())?;
+        let id = head.extensions.get::<RequestId>().map_or("", RequestId::as_str);
+        let deadline = head.extensions.get::<Deadline>().map(|deadline| deadline.0);
+        let body = self.read(body).await?;
+        let prompt = Prompt::read(endpoint, body)?;
+        self.inference.infer(person, prompt, id, deadline).await.map(response)
+    }
+
+    async fn read(&self, body: Body) -> Result<Bytes, Error> {
+        let limit = self.max_body_bytes;
+        match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Error::TooLarge { limit }),
+            Ok(Err(_)) => Err(Error::Malformed("the body broke off".into())),
+            Err(_) => Err(Error::Malformed("the body did not arrive in time".into())),
+        }
+    }
+}
+
+fn response(inferred: Inferred) -> Response {
+    let (kind, body) = match inferred.answer {
+        Answer::Whole(bytes) => ("application/json", Body::from(bytes)),
+        Answer::Stream(metered) => ("text/event-stream; charset=utf-8", Body::new(*metered)),
+    };
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let mut text = uuid::Uuid::encode_buffer();
+    if let Ok(id) = HeaderValue::from_str(inferred.usage_id.hyphenated().encode_lower(&mut text)) {
+        headers.insert(USAGE_ID, id);
+    }
+    response
+}
+
+/// The person behind a request; the layer before lets nobody else through.
+fn person(caller: Option<&Caller>) -> Result<Person, Error> {
+    caller.and_then(Caller::person).copied().ok_or(Error::Unauthenticated(Refusal::Missing))
+}
+
+type Asker = Option<Extension<Caller>>;

@@ -1,0 +1,104 @@
+//! OpenAI's error shape, in one place: `{"error":{"message","type","param","code"}}`, always all four.
+
+use crate::error::Error;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, Method, StatusCode, Uri, header};
+use serde::Serialize;
+use shared::status::{self, IntoStatus};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: Fields<'a>,
+}
+
+#[derive(Serialize)]
+struct Fields<'a> {
+    message: &'a str,
+    r#type: &'a str,
+    param: Option<&'a str>,
+    code: &'a str,
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let (status, kind) = match &self {
+            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error"),
+            Self::Refused { status, .. } => {
+                (StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_REQUEST), "invalid_request_error")
+            }
+            _ => kind(self.fault().code),
+        };
+        let param = match &self {
+            Self::Invalid { param, .. } => Some((*param).to_owned()),
+            Self::Refused { param, .. } => param.clone(),
+            Self::UnknownModel { .. } | Self::Denied { .. } => Some("model".to_owned()),
+            _ => None,
+        };
+        let fault = self.fault();
+        let answered = self.into_status();
+        let code = fault.reason.to_ascii_lowercase();
+        body(status, answered.message(), kind, param.as_deref(), &code, fault.retry_after)
+    }
+}
+
+/// A refusal of the layers before the routes.
+pub fn refusal(refused: Status) -> Response {
+    let (status, kind) = kind(refused.code());
+    let code = match status {
+        // What OpenAI's clients know a bad key by.
+        StatusCode::UNAUTHORIZED => "invalid_api_key".to_owned(),
+        _ => status::reason(&refused).to_ascii_lowercase(),
+    };
+    let retry = refused.get_details_retry_info().and_then(|info| info.retry_delay);
+    let mut response = body(status, refused.message(), kind, None, &code, retry);
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+/// No such route. Nothing is forwarded.
+pub async fn unknown_route(method: Method, uri: Uri) -> Response {
+    let message = format!("there is no route {method} {}", uri.path());
+    body(StatusCode::NOT_FOUND, &message, "invalid_request_error", None, "unknown_route", None)
+}
+
+/// The route exists, for another method.
+pub async fn wrong_method(method: Method, uri: Uri) -> Response {
+    let message = format!("{} does not take {method}", uri.path());
+    body(StatusCode::METHOD_NOT_ALLOWED, &message, "invalid_request_error", None, "wrong_method", None)
+}
+
+fn kind(code: Code) -> (StatusCode, &'static str) {
+    match code {
+        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => {
+            (StatusCode::BAD_REQUEST, "invalid_request_error")
+        }
+        Code::Unauthenticated => (StatusCode::UNAUTHORIZED, "authentication_error"),
+        Code::PermissionDenied => (StatusCode::FORBIDDEN, "permission_error"),
+        Code::NotFound => (StatusCode::NOT_FOUND, "invalid_request_error"),
+        Code::ResourceExhausted => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error"),
+        Code::DeadlineExceeded => (StatusCode::REQUEST_TIMEOUT, "timeout_error"),
+        Code::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable_error"),
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
+    }
+}
+
+fn body(
+    status: StatusCode,
+    message: &str,
+    r#type: &str,
+    param: Option<&str>,
+    code: &str,
+    retry_after: Option<std::time::Duration>,
+) -> Response {
+    let mut response = axum::Json(Body { error: Fields { message, r#type, param, code } }).into_response();
+    *response.status_mut() = status;
+    if let Some(after) = retry_after {
+        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    }
+    response
+}

@@ -1,0 +1,237 @@
+//! The request body, read once and kept as it came.
+//!
+//! No tree is built: one pass finds the few fields that decide something and where they stand, so that everything
+//! else, known or not, reaches the engine byte for byte.
+
+use crate::error::Error;
+use bytes::{Bytes, BytesMut};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// A route of the engines' HTTP API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `/v1/chat/completions`
+    Chat,
+    /// `/v1/completions`
+    Completions,
+    /// `/v1/embeddings`
+    Embeddings,
+}
+
+impl Endpoint {
+    /// The path on an engine.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Chat => "/v1/chat/completions",
+            Self::Completions => "/v1/completions",
+            Self::Embeddings => "/v1/embeddings",
+        }
+    }
+
+    /// The name in the usage ledger.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "chat/completions",
+            Self::Completions => "completions",
+            Self::Embeddings => "embeddings",
+        }
+    }
+
+    /// `gen_ai.operation.name` of the OpenTelemetry conventions.
+    #[must_use]
+    pub const fn operation(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Completions => "text_completion",
+            Self::Embeddings => "embeddings",
+        }
+    }
+
+    /// The field that holds what to work on.
+    const fn input(self) -> &'static str {
+        match self {
+            Self::Chat => "messages",
+            Self::Completions => "prompt",
+            Self::Embeddings => "input",
+        }
+    }
+}
+
+/// A request that is well-formed enough to be decided upon.
+#[derive(Debug, Clone)]
+pub struct Prompt {
+    /// Where it goes.
+    pub endpoint: Endpoint,
+    /// The model as the caller names it.
+    pub model: String,
+    /// Whether the answer is a stream.
+    pub stream: bool,
+    /// Whether the caller wants the usage at the end of the stream.
+    pub wants_usage: bool,
+    /// Most tokens that may be made, per choice; `None` leaves it to the engine.
+    pub max_tokens: Option<u64>,
+    /// How many continuations are asked for.
+    pub choices: u64,
+    /// Length of the input in bytes, from which its tokens are guessed.
+    pub input_bytes: usize,
+    /// What the engine gets.
+    pub body: Bytes,
+}
+
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(borrow, default)]
+    model: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    stream: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    stream_options: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    max_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    max_completion_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    n: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    messages: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    prompt: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    input: Option<&'a RawValue>,
+}
+
+impl Prompt {
+    /// Reads a body. A stream that does not ask for its usage is made to, because the ledger needs it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] that names the field, as the engine would name it.
+    pub fn read(endpoint: Endpoint, body: Bytes) -> Result<Self, Error> {
+        let head: Head<'_> = serde_json::from_slice(&body).map_err(|error| malformed(&body, &error))?;
+        let model = text(head.model)?;
+        let stream = field(head.stream, "stream", "must be true or false")?.unwrap_or(false);
+        let max_tokens = match endpoint {
+            Endpoint::Chat => {
+                head.max_completion_tokens.filter(|raw| raw.get() != "null").or(head.max_tokens)
+            }
+            _ => head.max_tokens,
+        };
+        let max_tokens = field(max_tokens, "max_tokens", "must be a whole number, 1 or more")?;
+        let choices = field(head.n, "n", "must be a whole number, 1 or more")?.unwrap_or(1);
+        let input = match endpoint {
+            Endpoint::Chat => head.messages,
+            Endpoint::Completions => head.prompt,
+            Endpoint::Embeddings => head.input,
+        };
+        let input_bytes = input
+            .filter(|raw| raw.get() != "null")
+            .map(|raw| raw.get().len())
+            .ok_or(Error::Invalid { param: endpoint.input(), problem: "is required" })?;
+        let options = Options::read(head.stream_options, stream)?;
+        let wants_usage = options.include_usage;
+        let stands = head.stream_options.map(|raw| position(&body, raw));
+        let body = if stream && !wants_usage { ask_for_usage(&body, stands, &options) } else { body };
+        Ok(Self { endpoint, model, stream, wants_usage, max_tokens, choices, input_bytes, body })
+    }
+}
+
+struct Options<'a> {
+    include_usage: bool,
+    others: Vec<(Cow<'a, str>, &'a RawValue)>,
+}
+
+impl<'a> Options<'a> {
+    fn read(raw: Option<&'a RawValue>, stream: bool) -> Result<Self, Error> {
+        let none = Self { include_usage: false, others: Vec::new() };
+        let Some(raw) = raw.filter(|raw| raw.get() != "null") else { return Ok(none) };
+        if !stream {
+            return Err(Error::Invalid {
+                param: "stream_options",
+                problem: "can only be given together with `stream: true`",
+            });
+        }
+        let invalid = Error::Invalid { param: "stream_options", problem: "must be an object" };
+        let fields: std::collections::BTreeMap<Cow<'a, str>, &'a RawValue> =
+            serde_json::from_str(raw.get()).map_err(|_| invalid)?;
+        let include_usage = fields.get("include_usage").copied();
+        let include_usage =
+            field(include_usage, "stream_options.include_usage", "must be true or false")?.unwrap_or(false);
+        let others = fields.into_iter().filter(|(name, _)| name != "include_usage").collect();
+        Ok(Self { include_usage, others })
+    }
+}
+
+/// Where a raw value stands in the body it was read from.
+fn position(body: &Bytes, raw: &RawValue) -> std::ops::Range<usize> {
+    let start = raw.get().as_ptr() as usize - body.as_ptr() as usize;
+    start..start + raw.get().len()
+}
+
+fn ask_for_usage(body: &Bytes, stands: Option<std::ops::Range<usize>>, options: &Options<'_>) -> Bytes {
+    let mut wanted = String::from(r#"{"include_usage":true"#);
+    for (name, value) in &options.others {
+        wanted.push(',');
+        wanted.push_str(&serde_json::Value::from(name.as_ref()).to_string());
+        wanted.push(':');
+        wanted.push_str(value.get());
+    }
+    wanted.push('}');
+    let mut asking = BytesMut::with_capacity(body.len() + wanted.len() + 20);
+    if let Some(stands) = stands {
+        asking.extend_from_slice(&body[..stands.start]);
+        asking.extend_from_slice(wanted.as_bytes());
+        asking.extend_from_slice(&body[stands.end..]);
+    } else {
+        // The body is an object with at least `model` in it, so a comma after its brace is in place.
+        let brace = body.iter().position(|&byte| byte == b'{').map_or(0, |at| at + 1);
+        asking.extend_from_slice(&body[..brace]);
+        asking.extend_from_slice(br#""stream_options":"#);
+        asking.extend_from_slice(wanted.as_bytes());
+        asking.extend_from_slice(b",");
+        asking.extend_from_slice(&body[brace..]);
+    }
+    asking.freeze()
+}
+
+fn text(raw: Option<&RawValue>) -> Result<String, Error> {
+    let missing = Error::Invalid { param: "model", problem: "is required: name the model to use" };
+    let raw = raw.filter(|raw| raw.get() != "null").ok_or(missing)?;
+    let name: String = serde_json::from_str(raw.get())
+        .map_err(|_| Error::Invalid { param: "model", problem: "must be a string" })?;
+    if name.is_empty() || name.len() > 200 {
+        return Err(Error::Invalid { param: "model", problem: "must have 1 to 200 characters" });
+    }
+    Ok(name)
+}
+
+fn field<'a, T: Deserialize<'a>>(
+    raw: Option<&'a RawValue>,
+    param: &'static str,
+    problem: &'static str,
+) -> Result<Option<T>, Error> {
+    match raw {
+        Some(raw) if raw.get() != "null" => {
+            serde_json::from_str(raw.get()).map(Some).map_err(|_| Error::Invalid { param, problem })
+        }
+        _ => Ok(None),
+    }
+}
+
+fn malformed(body: &Bytes, error: &serde_json::Error) -> Error {
+    if body.is_empty() {
+        return Error::Malformed("the body is empty: send a JSON object".into());
+    }
+    if let Err(error) = std::str::from_utf8(body) {
+        return Error::Malformed(format!("the body is not UTF-8 (byte {})", error.valid_up_to()));
+    }
+    if error.is_data() {
+        return Error::Malformed(format!("the body must be a JSON object with each field once: {error}"));
+    }
+    Error::Malformed(format!("the body is not valid JSON: {error}"))
+}
+
+#[cfg(test)]
+mod tests;

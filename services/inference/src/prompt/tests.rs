@@ -1,0 +1,97 @@
+use super::*;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn read(body: &str) -> Result<Prompt, Error> {
+    Prompt::read(Endpoint::Chat, Bytes::copy_from_slice(body.as_bytes()))
+}
+
+fn json_of(body: &Bytes) -> Value {
+    serde_json::from_slice(body).unwrap()
+}
+
+#[test]
+fn what_is_not_streamed_passes_byte_for_byte() {
+    let body = r#" {"model" : "m\u0041", "messages":[ ],"unknown":{"a":[1.50,"\u00e9"]} } "#;
+    let prompt = read(body).unwrap();
+    assert_eq!(prompt.model, "mA");
+    assert_eq!(&prompt.body[..], body.as_bytes());
+    assert!(!prompt.stream && !prompt.wants_usage);
+}
+
+#[test]
+fn a_stream_is_made_to_say_its_usage() {
+    let prompt = read(r#"{"model":"m","messages":[],"stream":true}"#).unwrap();
+    assert_eq!(
+        json_of(&prompt.body),
+        json!({"model":"m","messages":[],"stream":true,"stream_options":{"include_usage":true}})
+    );
+    assert!(!prompt.wants_usage);
+
+    let body = r#"{"model":"m","stream_options":{"continuous_usage_stats":false,"include_usage":false},"messages":[],"stream":true}"#;
+    let prompt = read(body).unwrap();
+    assert_eq!(
+        json_of(&prompt.body)["stream_options"],
+        json!({"include_usage":true,"continuous_usage_stats":false})
+    );
+
+    let body = r#"{"model":"m","messages":[],"stream":true,"stream_options":{"include_usage":true}}"#;
+    let prompt = read(body).unwrap();
+    assert!(prompt.wants_usage);
+    assert_eq!(&prompt.body[..], body.as_bytes());
+}
+
+#[test]
+fn bad_fields_are_named() {
+    let param = |body: &str| match read(body) {
+        Err(Error::Invalid { param, .. }) => param,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(param(r#"{"messages":[]}"#), "model");
+    assert_eq!(param(r#"{"model":5,"messages":[]}"#), "model");
+    assert_eq!(param(r#"{"model":"","messages":[]}"#), "model");
+    assert_eq!(param(r#"{"model":"m"}"#), "messages");
+    assert_eq!(param(r#"{"model":"m","messages":[],"stream":"yes"}"#), "stream");
+    assert_eq!(param(r#"{"model":"m","messages":[],"max_tokens":-5}"#), "max_tokens");
+    assert_eq!(param(r#"{"model":"m","messages":[],"n":1.5}"#), "n");
+    assert_eq!(param(r#"{"model":"m","messages":[],"stream_options":{}}"#), "stream_options");
+    assert_eq!(param(r#"{"model":"m","messages":[],"stream":true,"stream_options":3}"#), "stream_options");
+}
+
+#[test]
+fn what_is_not_an_object_is_malformed() {
+    for body in ["", "[]", "nul", "{", "{\"model\":\"m\",\"model\":\"n\"}", "\"text\""] {
+        assert!(matches!(read(body), Err(Error::Malformed(_))), "{body}");
+    }
+    let not_utf8 = Bytes::from_static(b"{\"model\":\"\xff\"}");
+    assert!(matches!(Prompt::read(Endpoint::Chat, not_utf8), Err(Error::Malformed(_))));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Prompt::read(Endpoint::Completions, Bytes::from(bytes));
+    }
+
+    #[test]
+    fn asking_for_usage_changes_nothing_else(
+        pairs in proptest::collection::btree_map("[a-z]{1,6}", "[ -~]{0,12}", 0..6),
+        options in proptest::collection::btree_map("[a-z]{1,6}", any::<i32>(), 0..3),
+        given in any::<bool>(),
+    ) {
+        let mut body = json!({"model": "m", "messages": ["x"], "stream": true});
+        for (name, value) in &pairs {
+            if !matches!(name.as_str(), "model" | "n" | "stream" | "input" | "prompt") {
+                body[format!("x_{name}")] = json!(value);
+            }
+        }
+        if given {
+            body["stream_options"] = json!(options);
+        }
+        let prompt = read(&body.to_string()).unwrap();
+        let mut wanted = if given { json!(options) } else { json!({}) };
+        wanted["include_usage"] = json!(true);
+        body["stream_options"] = wanted;
+        prop_assert_eq!(json_of(&prompt.body), body);
+    }
+}

@@ -1,0 +1,97 @@
+//! Puts the parts together and the layers before them.
+
+use crate::{
+    Config,
+    api::{self, Api},
+    dispatch::Dispatcher,
+    engines::Fleet,
+    follow::{self, PolicyView},
+    infer::Inference,
+    journal::Journal,
+    openai::{self, OpenAi},
+    queue::Queue,
+    settle::{Estimator, Ledger},
+    ship,
+};
+use axum::Router;
+use policy::Bounds;
+use shared::{
+    auth::{Access, AuthLayer, ServiceToken},
+    channel::Channel,
+    health::Health,
+    server::{self, Guard, Tasks},
+};
+use std::{io, sync::Arc};
+
+/// The services that inference needs. Both channels carry the service token.
+#[derive(Debug)]
+pub struct Upstreams {
+    /// Whose policy is followed.
+    pub permissions: Channel,
+    /// Who keeps the ledger.
+    pub monitoring: Channel,
+}
+
+/// A running gateway.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    /// The gRPC services with their layers.
+    pub grpc: Router,
+    /// OpenAI's routes with their layers.
+    pub http: Router,
+    /// The engines.
+    pub fleet: Fleet,
+    /// Who may use what, as known here.
+    pub policy: PolicyView,
+}
+
+/// Opens the journal, starts to follow permissions and to watch the engines, and returns what to serve.
+///
+/// # Errors
+/// When the journal cannot be opened.
+pub async fn open(
+    config: Config,
+    upstreams: Upstreams,
+    service_token: Option<ServiceToken>,
+    health: &Health,
+    tasks: &Tasks,
+) -> io::Result<Gateway> {
+    let journal = Arc::new(Journal::open(&config.data_dir.join("journal"))?);
+    ship::start(Arc::clone(&journal), upstreams.monitoring, health.component("usage shipping", false), tasks);
+    let bounds =
+        Bounds { fresh_within: config.policy.fresh_within, serve_stale_for: config.policy.serve_stale_for };
+    let kept = config.data_dir.join("policy.json");
+    let policy = PolicyView::open(&kept, bounds);
+    follow::start(&policy, upstreams.permissions, kept, health.component("policy replica", true), tasks);
+    let queue = Queue::new(config.queue.length);
+    let key = config.engine_key.read().map_err(io::Error::other)?;
+    let fleet = Fleet::new(&config.engines, key.as_ref(), &config.engine, queue.clone());
+    fleet.check_all(config.engine.check_timeout).await;
+    fleet.watch(&config.engine, health.component("engines", false), tasks);
+    let inference = Inference {
+        policy: policy.clone(),
+        queue: queue.clone(),
+        dispatcher: Dispatcher {
+            fleet: fleet.clone(),
+            config: config.engine.clone(),
+            max_answer_bytes: config.max_answer_bytes,
+        },
+        ledger: Ledger { journal, estimator: Arc::new(Estimator::default()) },
+        wait: config.queue.wait,
+    };
+    let api = Api { inference: inference.clone(), fleet: fleet.clone(), queue };
+    health.serves("tollgate.inference.v1.InferenceService");
+    health.serves("tollgate.inference.v1.EngineService");
+    let guard = Guard { in_flight: config.max_in_flight, deadline: None, service: "inference" };
+    let methods =
+        AuthLayer::new(policy.clone(), service_token.clone(), Access::Methods, server::grpc_refusal);
+    let grpc = api::routes(api, config.max_body_bytes).into_axum_router();
+    let persons = AuthLayer::new(policy.clone(), service_token, Access::Persons, openai::error::refusal);
+    let http = openai::routes(OpenAi { inference, max_body_bytes: config.max_body_bytes });
+    Ok(Gateway {
+        grpc: server::guarded(grpc, &guard, methods),
+        http: server::guarded(http, &guard, persons),
+        fleet,
+        policy,
+    })
+}

@@ -1,0 +1,197 @@
+//! The account of one request: begun in the journal when it goes to an engine, ended there exactly once.
+//!
+//! An [`Account`] that is dropped without having been ended was cut off by its caller, and says so itself.
+
+use crate::{
+    journal::Journal,
+    metrics::{self, Ended},
+    prompt::Endpoint,
+    sse::Usage,
+};
+use proto::monitoring::v1::{Outcome, UsageRecord};
+use shared::time;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How many bytes of input make a token, learned per model from exact counts.
+#[derive(Debug, Default)]
+pub struct Estimator {
+    bytes_per_token: Mutex<HashMap<String, f64>>,
+}
+
+/// Where nothing was learned yet: English text, about four characters.
+const BYTES_PER_TOKEN: f64 = 4.0;
+/// Weight of the newest count.
+const LEARNING: f64 = 0.05;
+
+impl Estimator {
+    /// The tokens of an input of this many bytes, as far as is known.
+    #[must_use]
+    pub fn tokens(&self, model: &str, bytes: usize) -> u64 {
+        let known = self.bytes_per_token.lock().unwrap_or_else(PoisonError::into_inner);
+        let ratio = known.get(model).copied().unwrap_or(BYTES_PER_TOKEN);
+        (bytes as f64 / ratio).ceil() as u64
+    }
+
+    fn learn(&self, model: &str, bytes: usize, tokens: u64) {
+        if tokens == 0 || bytes == 0 {
+            return;
+        }
+        let seen = bytes as f64 / tokens as f64;
+        let mut known = self.bytes_per_token.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.get_mut(model) {
+            Some(ratio) => *ratio += LEARNING * (seen - *ratio),
+            None => {
+                known.insert(model.to_owned(), seen);
+            }
+        }
+    }
+}
+
+/// What the accounts of a gateway share.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    /// Where they are kept.
+    pub journal: Arc<Journal>,
+    /// How tokens are guessed.
+    pub estimator: Arc<Estimator>,
+}
+
+/// The account of one request.
+#[derive(Debug)]
+pub struct Account {
+    ledger: Ledger,
+    record: UsageRecord,
+    endpoint: Endpoint,
+    input_bytes: usize,
+    accepted: Instant,
+    first_token: Option<Duration>,
+    /// Events that held tokens: the count where the engine did not get to say one.
+    events: u64,
+    /// The last usage that the engine said.
+    usage: Option<Usage>,
+    settled: bool,
+}
+
+impl Account {
+    /// Opens an account in the journal.
+    ///
+    /// # Errors
+    /// When the journal cannot be written.
+    pub fn begin(
+        ledger: Ledger,
+        record: UsageRecord,
+        endpoint: Endpoint,
+        input_bytes: usize,
+        accepted: Instant,
+    ) -> std::io::Result<Self> {
+        let estimate = ledger.estimator.tokens(&record.model, input_bytes);
+        let record = UsageRecord { prompt_tokens: estimate, ..record };
+        ledger.journal.begin(&record).inspect_err(|_| metrics::journal_error())?;
+        let account = Self {
+            ledger,
+            record,
+            endpoint,
+            input_bytes,
+            accepted,
+            first_token: None,
+            events: 0,
+            usage: None,
+            settled: false,
+        };
+        Ok(account)
+    }
+
+    /// The request's id in the ledger.
+    #[must_use]
+    pub fn usage_id(&self) -> &str {
+        &self.record.usage_id
+    }
+
+    /// It goes to another engine.
+    pub fn next_attempt(&mut self, engine: &str) {
+        self.record.attempt += 1;
+        engine.clone_into(&mut self.record.engine);
+    }
+
+    /// An event came from the engine.
+    pub fn event(&mut self, tokens: bool, usage: Option<Usage>) {
+        if self.first_token.is_none() {
+            self.first_token = Some(self.accepted.elapsed());
+        }
+        self.events += u64::from(tokens);
+        self.usage = usage.or(self.usage);
+    }
+
+    /// The engine said what the whole request used.
+    pub fn said(&mut self, usage: Usage) {
+        self.usage = Some(usage);
+    }
+
+    /// The answer came whole.
+    pub fn finish(mut self) {
+        self.settle(Outcome::Finished, self.usage.is_none());
+    }
+
+    /// The engine failed it on the way.
+    pub fn fail(mut self) {
+        self.settle(Outcome::Failed, true);
+    }
+
+    /// The engine did nothing for it.
+    pub fn refuse(mut self) {
+        self.usage = Some(Usage::default());
+        self.settle(Outcome::Failed, false);
+    }
+
+    fn settle(&mut self, outcome: Outcome, estimated: bool) {
+        if std::mem::replace(&mut self.settled, true) {
+            return;
+        }
+        let record = &mut self.record;
+        record.outcome = outcome.into();
+        record.estimated = estimated;
+        match self.usage {
+            Some(usage) => {
+                record.prompt_tokens = usage.prompt;
+                record.cached_prompt_tokens = usage.cached;
+                record.completion_tokens = usage.completion.max(if estimated { self.events } else { 0 });
+                if outcome == Outcome::Finished {
+                    self.ledger.estimator.learn(&record.model, self.input_bytes, usage.prompt);
+                }
+            }
+            None => record.completion_tokens = self.events,
+        }
+        let duration = self.accepted.elapsed();
+        record.time_to_first_token = self.first_token.map(time::duration_to_proto);
+        record.duration = Some(time::duration_to_proto(duration));
+        if let Err(error) = self.ledger.journal.end(record) {
+            metrics::journal_error();
+            tracing::error!(%error, usage_id = record.usage_id, "the journal could not be written");
+        }
+        let error = match outcome {
+            Outcome::Finished => None,
+            Outcome::Cancelled => Some("cancelled"),
+            _ => Some("failed"),
+        };
+        let ended = Ended {
+            model: &record.model,
+            operation: self.endpoint.operation(),
+            error,
+            tokens: (record.prompt_tokens, record.completion_tokens),
+            first_token: self.first_token,
+            duration,
+            queued: record.queue_duration.as_ref().and_then(time::duration_from_proto).unwrap_or_default(),
+        };
+        ended.record();
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.settle(Outcome::Cancelled, true);
+    }
+}

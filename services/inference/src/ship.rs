@@ -1,0 +1,92 @@
+//! Brings ended records from the journal to monitoring, again and again until it has them.
+//!
+//! Monitoring knows a record by (usage_id, attempt), so sending one twice does no harm and the cursor may lag.
+
+use crate::{journal::Journal, metrics};
+use proto::monitoring::v1::{RecordUsageRequest, usage_service_client::UsageServiceClient};
+use shared::{
+    channel::Channel,
+    health::{Condition, Reporter},
+    server::Tasks,
+};
+use std::{sync::Arc, time::Duration};
+
+/// Records of one call.
+const BATCH: usize = 500;
+/// What ends within this time after the first is shipped with it.
+const GATHER: Duration = Duration::from_millis(20);
+/// Between two tries when monitoring does not take them.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
+/// Ships until the process ends, and at the end what is left, as far as monitoring takes it.
+pub fn start(journal: Arc<Journal>, monitoring: Channel, health: Reporter, tasks: &Tasks) {
+    let stop = tasks.stopping();
+    let mut shipper = Shipper { journal, client: UsageServiceClient::new(monitoring), health };
+    tasks.spawn(async move {
+        let mut wait = BACK_OFF.0;
+        loop {
+            if shipper.all().await {
+                wait = BACK_OFF.0;
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = shipper.journal.until_ended() => tokio::time::sleep(GATHER).await,
+                }
+            } else {
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = tokio::time::sleep(wait) => {}
+                }
+                wait = (wait * 2).min(BACK_OFF.1);
+            }
+        }
+        shipper.all().await;
+        if let Err(error) = shipper.journal.sync() {
+            tracing::warn!(%error, "the journal was not brought to the disk");
+        }
+    });
+}
+
+struct Shipper {
+    journal: Arc<Journal>,
+    client: UsageServiceClient<Channel>,
+    health: Reporter,
+}
+
+impl Shipper {
+    /// Ships everything there is. Returns whether monitoring has it.
+    async fn all(&mut self) -> bool {
+        loop {
+            match self.batch().await {
+                Ok(0) => return true,
+                Ok(records) => {
+                    metrics::shipped(records as u64);
+                    self.health.set(Condition::Up);
+                }
+                Err(error) => {
+                    tracing::warn!(error, "usage records wait in the journal");
+                    self.health.set(Condition::Degraded("usage records wait in the journal".into()));
+                    return false;
+                }
+            }
+        }
+    }
+
+    async fn batch(&mut self) -> Result<usize, String> {
+        let text = |error: std::io::Error| {
+            metrics::journal_error();
+            error.to_string()
+        };
+        let from = self.journal.shipped().map_err(text)?;
+        let (records, next) = self.journal.read(from, BATCH).map_err(text)?;
+        let count = records.len();
+        if count > 0 {
+            let mut request = tonic::Request::new(RecordUsageRequest { records });
+            request.set_timeout(Duration::from_secs(10));
+            self.client.record_usage(request).await.map_err(|status| status.message().to_owned())?;
+        }
+        if next != from {
+            self.journal.set_shipped(next).map_err(text)?;
+        }
+        Ok(count)
+    }
+}
