@@ -106,26 +106,22 @@ words! {
     }
 }
 
-/// A person or a service account. Names and e-mail addresses for sign-in live apart.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A person or a service account. Names and e-mail addresses live apart, so that they can be erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// The user's id.
     pub id: UserId,
-    /// The name shown in lists.
-    pub name: String,
     /// What the user may administer.
     pub role: Role,
     /// A disabled user is denied everything.
     pub disabled: bool,
 }
 
-/// A set of users and further groups.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A set of users and further groups. Its name lives apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
     /// The group's id.
     pub id: GroupId,
-    /// The name shown in lists.
-    pub name: String,
     /// A disabled group counts for nothing, neither itself nor as a way to further groups.
     pub disabled: bool,
 }

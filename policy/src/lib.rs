@@ -4,6 +4,7 @@
 //! service decides with it and the inference gateway follows it as a [`Replica`], so both give the same answer.
 
 pub mod check;
+pub mod explain;
 pub mod fact;
 pub mod id;
 pub mod lookup;
@@ -12,6 +13,7 @@ pub mod replica;
 pub mod time;
 
 pub use check::{Decision, Question, Reason};
+pub use explain::{Cause, Explanation, Standing};
 pub use fact::{
     Action, Change, Effect, Grant, Grantee, Group, Key, Member, Membership, Model, ModelState, Role,
     UnknownWord, User,

@@ -110,8 +110,7 @@ impl Policy {
     /// A plain map lookup is safe here, although its time depends on the hash: whoever guesses secrets cannot steer
     /// their digests, so learning how far a digest matched tells nothing about the next guess.
     fn live_key(&self, hash: &KeyHash, now: Time) -> Result<&KeyEntry, KeyRefusal> {
-        let entry =
-            self.hashes.get(hash).and_then(|index| self.keys.at(*index)).ok_or(KeyRefusal::Unknown)?;
+        let entry = self.keys.get(hash).ok_or(KeyRefusal::Unknown)?;
         if entry.fact.disabled {
             return Err(KeyRefusal::Disabled);
         }

@@ -29,10 +29,10 @@ pub struct Policy {
     pub(crate) users: Table<UserId, UserEntry>,
     pub(crate) groups: Table<GroupId, GroupEntry>,
     pub(crate) models: Table<ModelId, ModelEntry>,
-    pub(crate) keys: Table<KeyId, KeyEntry>,
+    pub(crate) keys: AHashMap<KeyHash, KeyEntry>,
     pub(crate) grants: AHashMap<GrantId, Grant>,
     pub(crate) names: AHashMap<Box<str>, u32>,
-    pub(crate) hashes: AHashMap<KeyHash, u32>,
+    pub(crate) hashes: AHashMap<KeyId, KeyHash>,
 }
 
 /// A way into a group that holds before `until`.
@@ -49,25 +49,32 @@ pub(crate) enum Node {
     Group(u32),
 }
 
+/// What a check reads, kept within one cache line; the rest is behind a box.
 #[derive(Debug, Clone)]
 pub(crate) struct UserEntry {
     pub(crate) fact: User,
     /// Every group the user is in, at any depth, sorted by group.
-    pub(crate) reach: Vec<Edge>,
-    up: Vec<Edge>,
-    granted: Vec<GrantId>,
-    owned: Vec<ModelId>,
-    keys: Vec<KeyId>,
+    pub(crate) reach: Box<[Edge]>,
+    pub(crate) links: Box<Links>,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct GroupEntry {
     pub(crate) fact: Group,
-    up: Vec<Edge>,
+    pub(crate) links: Links,
     users: AHashSet<u32>,
     groups: AHashSet<u32>,
+}
+
+/// The facts that refer to a user or a group, and go when it goes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Links {
+    /// The groups it is a member of.
+    pub(crate) up: Vec<Edge>,
     granted: Vec<GrantId>,
     owned: Vec<ModelId>,
+    /// A group has none.
+    keys: Vec<KeyId>,
 }
 
 #[derive(Debug, Clone)]
@@ -129,7 +136,7 @@ impl Policy {
     /// The key of this id, whatever its condition.
     #[must_use]
     pub fn key(&self, id: KeyId) -> Option<&Key> {
-        self.keys.get(&id).map(|entry| &entry.fact)
+        self.hashes.get(&id).and_then(|hash| self.keys.get(hash)).map(|entry| &entry.fact)
     }
 
     /// Every user, in no particular order.

@@ -7,10 +7,10 @@
 mod model;
 mod people;
 
-use super::{Edge, GroupEntry, Node, Policy, UserEntry, reach::Touched};
+use super::{Links, Node, Policy, reach::Touched};
 use crate::{
     fact::{Change, Member},
-    id::{GrantId, GroupId, KeyId, ModelId, UserId},
+    id::{GroupId, KeyId, ModelId, UserId},
 };
 
 /// A change that does not fit the facts it is applied to.
@@ -100,23 +100,10 @@ impl Policy {
         }
     }
 
-    /// The three lists a user and a group have in common.
-    fn links_mut(&mut self, node: Node) -> Option<Links<'_>> {
+    fn links_mut(&mut self, node: Node) -> Option<&mut Links> {
         match node {
-            Node::User(index) => {
-                let UserEntry { up, granted, owned, .. } = self.users.at_mut(index)?;
-                Some(Links { up, granted, owned })
-            }
-            Node::Group(index) => {
-                let GroupEntry { up, granted, owned, .. } = self.groups.at_mut(index)?;
-                Some(Links { up, granted, owned })
-            }
+            Node::User(index) => self.users.at_mut(index).map(|entry| &mut *entry.links),
+            Node::Group(index) => self.groups.at_mut(index).map(|entry| &mut entry.links),
         }
     }
-}
-
-struct Links<'a> {
-    up: &'a mut Vec<Edge>,
-    granted: &'a mut Vec<GrantId>,
-    owned: &'a mut Vec<ModelId>,
 }

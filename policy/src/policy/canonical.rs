@@ -1,7 +1,7 @@
 //! The state written out by id and in order: as facts, to store or send it, and with everything worked out from the
 //! facts, to compare two states that were reached in different ways.
 
-use super::{Edge, GroupEntry, Node, Policy, Rule, Rules, UserEntry};
+use super::{Edge, GroupEntry, Links, Node, Policy, Rule, Rules};
 use crate::{
     fact::{Change, Member, Membership},
     id::{GrantId, GroupId, KeyHash, KeyId, ModelId, UserId},
@@ -38,7 +38,7 @@ impl Policy {
         let groups = sorted(self.groups.iter().map(|entry| &entry.fact), |group| group.id);
         let models = sorted(self.models.iter().map(|entry| &entry.fact), |model| model.id);
         let grants = sorted(self.grants.values(), |grant| grant.id);
-        let keys = sorted(self.keys.iter().map(|entry| &entry.fact), |key| key.id);
+        let keys = sorted(self.keys.values().map(|entry| &entry.fact), |key| key.id);
         let users = users.into_iter().cloned().map(Change::PutUser);
         users
             .chain(groups.into_iter().cloned().map(Change::PutGroup))
@@ -51,37 +51,35 @@ impl Policy {
     /// The state in its normal form.
     #[must_use]
     pub fn canonical(&self) -> Canonical {
-        let groups = || self.groups.iter().map(|entry| (Member::Group(entry.fact.id), entry));
-        let users = || self.users.iter().map(|entry| (Member::User(entry.fact.id), entry));
-        let granted = users().map(|(member, UserEntry { granted, .. })| (member, granted));
-        let granted = granted.chain(groups().map(|(member, GroupEntry { granted, .. })| (member, granted)));
-        let owned = users().map(|(member, UserEntry { owned, .. })| (member, owned));
-        let owned = owned.chain(groups().map(|(member, GroupEntry { owned, .. })| (member, owned)));
-        let keys = self.users.iter().map(|entry| (entry.fact.id, in_order(entry.keys.iter().copied())));
+        let users = self.users.iter().map(|entry| (Member::User(entry.fact.id), &*entry.links));
+        let groups = self.groups.iter().map(|entry| (Member::Group(entry.fact.id), &entry.links));
+        let links: Vec<(Member, &Links)> = users.chain(groups).collect();
+        let granted = links.iter().map(|(member, links)| (*member, in_order(links.granted.iter().copied())));
+        let owned = links.iter().map(|(member, links)| (*member, in_order(links.owned.iter().copied())));
+        let keys = self.users.iter().map(|entry| (entry.fact.id, in_order(entry.links.keys.iter().copied())));
         let model = |index: &u32| self.models.at(*index).map(|entry| entry.fact.id);
-        let key = |index: &u32| self.keys.at(*index).map(|entry| entry.fact.id);
         Canonical {
             facts: self.facts().collect(),
             reach: in_order(self.users.iter().map(|entry| (entry.fact.id, self.reached(&entry.reach)))),
             members: in_order(self.groups.iter().map(|entry| (entry.fact.id, self.members(entry)))),
             rules: self.rules(),
-            granted: in_order(granted.map(|(member, ids)| (member, in_order(ids.iter().copied())))),
+            granted: in_order(granted),
             owners: in_order(
                 self.models.iter().filter_map(|entry| Some((entry.fact.id, self.member(entry.owner?)?))),
             ),
-            owned: in_order(owned.map(|(member, ids)| (member, in_order(ids.iter().copied())))),
+            owned: in_order(owned),
             keys: in_order(keys),
             names: in_order(
                 self.names.iter().filter_map(|(name, index)| Some((name.to_string(), model(index)?))),
             ),
-            hashes: in_order(self.hashes.iter().filter_map(|(hash, index)| Some((*hash, key(index)?)))),
+            hashes: in_order(self.hashes.iter().map(|(key, hash)| (*hash, *key))),
         }
     }
 
     /// Groups in groups first: rebuilding then finds no user below them to work out again and again.
     fn memberships(&self) -> Vec<Membership> {
-        let nested = self.groups.iter().map(|entry| (Member::Group(entry.fact.id), &entry.up));
-        let direct = self.users.iter().map(|entry| (Member::User(entry.fact.id), &entry.up));
+        let nested = self.groups.iter().map(|entry| (Member::Group(entry.fact.id), &entry.links.up));
+        let direct = self.users.iter().map(|entry| (Member::User(entry.fact.id), &entry.links.up));
         let all = nested.chain(direct).flat_map(|(member, up)| up.iter().map(move |edge| (member, edge)));
         let known = all.filter_map(|(member, edge)| {
             let group = self.groups.at(edge.group)?.fact.id;

@@ -35,14 +35,14 @@ impl Policy {
     pub(super) fn refresh(&mut self, touched: Touched) {
         for index in touched {
             let Some(user) = self.users.at(index) else { continue };
-            let reach = self.reach(&user.up);
+            let reach = self.reach(&user.links.up);
             if let Some(user) = self.users.at_mut(index) {
                 user.reach = reach;
             }
         }
     }
 
-    fn reach(&self, from: &[Edge]) -> Vec<Edge> {
+    fn reach(&self, from: &[Edge]) -> Box<[Edge]> {
         let mut reached: Vec<Edge> = Vec::with_capacity(from.len());
         let mut seen = AHashSet::new();
         let mut open: BinaryHeap<(i64, u32)> = from.iter().map(|edge| (edge.until, edge.group)).collect();
@@ -52,10 +52,9 @@ impl Policy {
                 continue;
             }
             reached.push(Edge { group: index, until });
-            open.extend(group.up.iter().map(|edge| (edge.until.min(until), edge.group)));
+            open.extend(group.links.up.iter().map(|edge| (edge.until.min(until), edge.group)));
         }
         reached.sort_unstable_by_key(|edge| edge.group);
-        reached.shrink_to_fit();
-        reached
+        reached.into_boxed_slice()
     }
 }

@@ -36,6 +36,26 @@ proptest! {
 }
 
 #[test]
+fn lists_are_in_the_order_of_ids_whatever_came_first() {
+    let users = [2, 0, 1].map(|n| policy::Change::PutUser(crate::world::user(n)));
+    let owner = Some(policy::Member::User(user_id(1)));
+    let models =
+        [1, 2, 0].map(|n| policy::Change::PutModel(policy::Model { owner, ..crate::world::model(n) }));
+    let everyone = policy::Change::PutGrant(policy::Grant {
+        id: crate::world::grant_id(1),
+        grantee: policy::Grantee::Everyone,
+        model: model_id(2),
+        action: Action::Use,
+        effect: policy::Effect::Allow,
+        starts_at: None,
+        expires_at: None,
+    });
+    let policy = policy::Policy::from_facts(users.iter().chain(&models).chain([&everyone])).unwrap();
+    assert_eq!(policy.accessible_models(user_id(1), Action::Use, Time(0)), [0, 1, 2].map(model_id));
+    assert_eq!(policy.subjects_of(model_id(2), Action::Use, Time(0)), [0, 1, 2].map(user_id));
+}
+
+#[test]
 fn a_deprecated_model_is_still_in_the_list() {
     let (mut policy, _) = worlds(&[]);
     let owner = Some(policy::Member::User(user_id(0)));

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop right there")]
 
 mod decision;
+mod explain;
 mod key;
 mod lookup;
 mod oracle;

@@ -24,22 +24,22 @@ impl Book {
             Change::PutMembership(new) => {
                 let fits = self.has(Member::Group(new.group)) && self.has(new.member);
                 let same = |one: &Membership| one.group == new.group && one.member == new.member;
-                return fits && put(&mut self.memberships, new, same);
+                fits && put(&mut self.memberships, new, same)
             }
             Change::PutModel(model) => {
                 let free = !self.models.iter().any(|one| one.name == model.name && one.id != model.id);
                 let fits = free && model.owner.is_none_or(|owner| self.has(owner));
-                return fits && put(&mut self.models, model, |one| one.id == model.id);
+                fits && put(&mut self.models, model, |one| one.id == model.id)
             }
             Change::PutGrant(grant) => {
                 let model = self.models.iter().any(|one| one.id == grant.model);
                 let fits = model && named(grant.grantee).is_none_or(|member| self.has(member));
-                return fits && put(&mut self.grants, grant, |one| one.id == grant.id);
+                fits && put(&mut self.grants, grant, |one| one.id == grant.id)
             }
             Change::PutKey(key) => {
                 let free = !self.keys.iter().any(|one| one.hash == key.hash && one.id != key.id);
                 let fits = free && self.has(Member::User(key.owner));
-                return fits && put(&mut self.keys, key, |one| one.id == key.id);
+                fits && put(&mut self.keys, key, |one| one.id == key.id)
             }
             Change::RemoveUser(id) => {
                 self.users.retain(|one| one.id != *id);

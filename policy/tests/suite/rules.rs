@@ -130,6 +130,32 @@ fn an_answer_ends_where_a_deny_begins() {
 }
 
 #[test]
+fn ownership_ends_where_a_deny_of_manage_begins() {
+    let policy = world(&[owned_by(Member::User(user_id(0))), deny(1, Action::Manage, (Some(30), None))]);
+    assert_eq!(ask(&policy, Action::Manage, 29), (true, Reason::Owner, None, Some(30)));
+    assert_eq!(ask(&policy, Action::Use, 29), (true, Reason::Owner, None, Some(30)));
+    assert_eq!(ask(&policy, Action::Use, 30), (false, Reason::Denied, Some(grant_id(1)), None));
+}
+
+#[test]
+fn a_grant_that_starts_after_the_membership_has_ended_is_not_waited_for() {
+    let policy = world(&[
+        within(0, Member::User(user_id(0)), Some(20)),
+        grant(1, Grantee::Group(group_id(0)), Action::Use, Effect::Allow, (Some(20), None)),
+    ]);
+    assert_eq!(ask(&policy, Action::Use, 0), (false, Reason::NoGrant, None, None));
+}
+
+#[test]
+fn an_allow_of_manage_to_come_waits_for_the_deny_to_end() {
+    let policy =
+        world(&[allow(1, Action::Manage, (Some(20), None)), deny(2, Action::Manage, (None, Some(40)))]);
+    assert_eq!(ask(&policy, Action::Use, 0), (false, Reason::NoGrant, None, Some(40)));
+    assert_eq!(ask(&policy, Action::Use, 20), (false, Reason::Denied, Some(grant_id(2)), Some(40)));
+    assert_eq!(ask(&policy, Action::Use, 40), (true, Reason::Granted, Some(grant_id(1)), None));
+}
+
+#[test]
 fn of_several_grants_the_longest_lasting_is_named_and_then_the_smallest() {
     let policy = world(&[
         allow(4, Action::Use, (None, Some(20))),

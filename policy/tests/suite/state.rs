@@ -66,6 +66,17 @@ fn a_put_that_refers_to_nothing_is_refused() {
 }
 
 #[test]
+fn what_came_before_a_refused_change_is_applied_in_full() {
+    let membership = Membership { group: group_id(1), member: Member::User(user_id(1)), expires_at: None };
+    let fitting = [Change::PutUser(user(1)), Change::PutGroup(group(1)), Change::PutMembership(membership)];
+    let mut policy = Policy::new();
+    let refused = Change::PutKey(key(1, 3));
+    assert!(policy.apply_all(fitting.iter().chain([&refused, &Change::PutModel(model(1))])).is_err());
+    assert_eq!(policy, Policy::from_facts(&fitting).unwrap());
+    assert_eq!(policy.groups_of(user_id(1), policy::Time(0)).count(), 1);
+}
+
+#[test]
 fn a_name_and_a_secret_belong_to_one() {
     let mut policy = Policy::from_facts(&[
         Change::PutUser(user(0)),
@@ -87,8 +98,7 @@ fn a_long_chain_of_groups_is_walked_to_its_end() {
     policy.apply(&Change::PutUser(user(0))).unwrap();
     for n in 0..200 {
         policy.apply(&Change::PutGroup(group(n))).unwrap();
-        let member =
-            n.checked_sub(1).map_or(Member::User(user_id(0)), |below| Member::Group(group_id(below)));
+        let member = if n == 0 { Member::User(user_id(0)) } else { Member::Group(group_id(n - 1)) };
         policy
             .apply(&Change::PutMembership(Membership { group: group_id(n), member, expires_at: None }))
             .unwrap();

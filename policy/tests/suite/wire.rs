@@ -42,7 +42,7 @@ fn the_names_in_stored_events_stay_what_they_are() {
     assert_eq!(serde_json::to_value(Change::PutGrant(grant)).unwrap(), expected);
 
     let expected = serde_json::json!({"put_user": {
-        "id": id(0x101), "name": "user-1", "role": "member", "disabled": false,
+        "id": id(0x101), "role": "member", "disabled": false,
     }});
     assert_eq!(serde_json::to_value(Change::PutUser(user(1))).unwrap(), expected);
 

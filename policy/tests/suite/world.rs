@@ -36,11 +36,11 @@ pub(crate) fn key_id(n: u8) -> KeyId {
 }
 
 pub(crate) fn user(n: u8) -> User {
-    User { id: user_id(n), name: format!("user-{n}"), role: Role::Member, disabled: false }
+    User { id: user_id(n), role: Role::Member, disabled: false }
 }
 
 pub(crate) fn group(n: u8) -> Group {
-    Group { id: group_id(n), name: format!("group-{n}"), disabled: false }
+    Group { id: group_id(n), disabled: false }
 }
 
 pub(crate) fn model(n: u8) -> Model {
@@ -79,7 +79,7 @@ pub(crate) fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
         8 => any_membership().prop_map(Change::PutMembership),
         10 => any_grant().prop_map(Change::PutGrant),
-        2 => any_model().prop_map(Change::PutModel),
+        4 => any_model().prop_map(Change::PutModel),
         2 => any_key().prop_map(Change::PutKey),
         1 => (0..USERS, rarely()).prop_map(|(n, disabled)| Change::PutUser(User { disabled, ..user(n) })),
         2 => (0..GROUPS, any::<bool>()).prop_map(|(n, disabled)| Change::PutGroup(Group { disabled, ..group(n) })),
@@ -134,7 +134,7 @@ fn any_grant() -> impl Strategy<Value = Grant> {
 
 fn any_model() -> impl Strategy<Value = Model> {
     let state = prop_oneof![
-        4 => Just(ModelState::Active),
+        6 => Just(ModelState::Active),
         1 => Just(ModelState::Deprecated),
         1 => Just(ModelState::Disabled),
     ];

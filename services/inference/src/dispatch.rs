@@ -35,7 +35,7 @@ pub enum Failure {
     /// Nothing reached the client; another engine may do better. The account goes on.
     Retry {
         /// The account.
-        account: Account,
+        account: Box<Account>,
         /// What happened, for the metric.
         cause: &'static str,
     },
@@ -167,7 +167,7 @@ async fn first_event(upstream: &mut Incoming) -> Option<Bytes> {
         }
         splitter.feed(&bytes);
         let mut whole = BytesMut::new();
-        while let Some(event) = splitter.next() {
+        while let Some(event) = splitter.cut() {
             whole.extend_from_slice(&event);
         }
         if !whole.is_empty() {
@@ -178,7 +178,7 @@ async fn first_event(upstream: &mut Incoming) -> Option<Bytes> {
 }
 
 fn retry(account: Account, cause: &'static str) -> Failure {
-    Failure::Retry { account, cause }
+    Failure::Retry { account: Box::new(account), cause }
 }
 
 /// Time is over: for this engine, or for the request.

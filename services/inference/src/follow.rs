@@ -95,7 +95,7 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::fro
 /// Silence after which the stream is taken for dead; heartbeats come every 500 ms.
 const SILENCE: Duration = Duration::from_secs(3);
 /// Between two looks at how old the replica is.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(100);
 /// Between two copies of the policy to disk, when it changed.
 const KEEP: Duration = Duration::from_secs(5);
 

@@ -96,7 +96,7 @@ impl Inference {
             if routed.permit.engine() == engine {
                 tokio::time::sleep(BREATH).await;
             }
-            account = failed;
+            account = *failed;
             account.next_attempt(&routed.url);
         }
     }

@@ -80,7 +80,7 @@ impl Metered {
         }
         self.splitter.feed(&bytes);
         let mut whole = BytesMut::new();
-        while let Some(event) = self.splitter.next() {
+        while let Some(event) = self.splitter.cut() {
             whole.extend_from_slice(&event);
         }
         if whole.is_empty() { Bytes::new() } else { self.pass_events(whole.freeze()) }

@@ -110,6 +110,10 @@ impl Prompt {
     /// # Errors
     /// [`Error::Invalid`] that names the field, as the engine would name it.
     pub fn read(endpoint: Endpoint, body: Bytes) -> Result<Self, Error> {
+        // Serde would take an array for a struct, field by field.
+        if body.trim_ascii_start().first().is_some_and(|&byte| byte != b'{') {
+            return Err(Error::Malformed("the body must be a JSON object".into()));
+        }
         let head: Head<'_> = serde_json::from_slice(&body).map_err(|error| malformed(&body, &error))?;
         let model = text(head.model)?;
         let stream = field(head.stream, "stream", "must be true or false")?.unwrap_or(false);
@@ -129,7 +133,7 @@ impl Prompt {
         let input_bytes = input
             .filter(|raw| raw.get() != "null")
             .map(|raw| raw.get().len())
-            .ok_or(Error::Invalid { param: endpoint.input(), problem: "is required" })?;
+            .ok_or_else(|| Error::Invalid { param: endpoint.input(), problem: "is required" })?;
         let options = Options::read(head.stream_options, stream)?;
         let wants_usage = options.include_usage;
         let stands = head.stream_options.map(|raw| position(&body, raw));

@@ -13,7 +13,8 @@ use crate::{
     settle::{Estimator, Ledger},
     ship,
 };
-use axum::Router;
+use axum::{Router, extract::Request, routing::any};
+use http::header::CONTENT_TYPE;
 use policy::Bounds;
 use shared::{
     auth::{Access, AuthLayer, ServiceToken},
@@ -22,6 +23,7 @@ use shared::{
     server::{self, Guard, Tasks},
 };
 use std::{io, sync::Arc};
+use tower::ServiceExt;
 
 /// The services that inference needs. Both channels carry the service token.
 #[derive(Debug)]
@@ -43,6 +45,19 @@ pub struct Gateway {
     pub fleet: Fleet,
     /// Who may use what, as known here.
     pub policy: PolicyView,
+}
+
+impl Gateway {
+    /// Both on one port, told apart by content type.
+    #[must_use]
+    pub fn routes(&self) -> Router {
+        let (grpc, http) = (self.grpc.clone(), self.http.clone());
+        Router::new().fallback_service(any(move |request: Request| {
+            let kind = request.headers().get(CONTENT_TYPE);
+            let is_grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+            if is_grpc { grpc.clone() } else { http.clone() }.oneshot(request)
+        }))
+    }
 }
 
 /// Opens the journal, starts to follow permissions and to watch the engines, and returns what to serve.

@@ -132,13 +132,13 @@ pub struct Splitter {
 }
 
 impl Splitter {
-    /// Takes bytes in; [`Splitter::next`] gives the events that are complete now.
+    /// Takes bytes in; [`Splitter::cut`] gives the events that are complete now.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.rest.extend_from_slice(bytes);
     }
 
     /// The next complete event, with its closing empty line.
-    pub fn next(&mut self) -> Option<Bytes> {
+    pub fn cut(&mut self) -> Option<Bytes> {
         let end = end_of_event(&self.rest)?;
         Some(self.rest.split_to(end).freeze())
     }
@@ -214,7 +214,7 @@ mod tests {
                 let end = (at + cut).min(stream.len());
                 splitter.feed(&stream.as_bytes()[at..end]);
                 at = end;
-                while let Some(event) = splitter.next() { events.push(event); }
+                while let Some(event) = splitter.cut() { events.push(event); }
             }
             prop_assert_eq!(events.len(), 4);
             prop_assert_eq!(splitter.pending(), 0);

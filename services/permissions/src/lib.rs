@@ -1,1 +1,101 @@
-//! permissions
+//! Decides who may use what, and tells every replica when that changes.
+//!
+//! A request enters in `api`, is decided in the file named after its noun or verb, and is kept in `store`. Every
+//! change goes through `write`; `tail` follows the log of changes and holds the policy in memory, from which `check`
+//! answers and `watch` streams. Who is asking, `shared::auth` settled before.
+
+mod api;
+mod bootstrap;
+mod check;
+mod config;
+mod error;
+mod field;
+mod grants;
+mod groups;
+mod keys;
+mod list;
+mod models;
+mod ping;
+mod store;
+mod tail;
+mod token;
+mod users;
+mod watch;
+mod write;
+
+pub use bootstrap::{FirstRun, bootstrap};
+pub use check::Verifier;
+pub use config::Config;
+pub use error::{Error, Forbidden};
+pub use store::StoreError;
+
+use policy::Bounds;
+use shared::{
+    auth::{Access, AuthLayer, ServiceToken},
+    db::{Db, Migrations},
+    health::Health,
+    server::{self, Guard, Tasks},
+};
+use std::time::Duration;
+use tail::Tail;
+
+/// The tables of this service.
+pub const MIGRATIONS: Migrations = Migrations {
+    postgres: &sqlx::migrate!("../../migrations/permissions/postgres"),
+    sqlite: &sqlx::migrate!("../../migrations/permissions/sqlite"),
+};
+
+/// For calls that name no deadline; a stream's length is its own.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Calls in progress at once.
+const IN_FLIGHT: usize = 1_000;
+
+/// The running service: its loops turn, and it can be asked.
+#[derive(Debug, Clone)]
+pub struct Permissions {
+    api: api::Api,
+    verifier: Verifier,
+}
+
+impl Permissions {
+    /// Loads the policy and starts to follow the log.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn start(config: &Config, db: Db, tasks: &Tasks, health: &Health) -> Result<Self, Error> {
+        ping::start(&db, tasks, health.component("database", true));
+        let bounds = Bounds { fresh_within: config.fresh_within, serve_stale_for: config.serve_stale_for };
+        let reporter = health.component("policy", true);
+        let tail = Tail::start(db.clone(), bounds, config.poll_interval, tasks, reporter).await?;
+        api::SERVICES.iter().for_each(|service| health.serves(service));
+        let verifier = Verifier(tail.clone());
+        Ok(Self { api: api::Api::new(db, tail, config.key_lifetime, tasks.stopping()), verifier })
+    }
+
+    /// Knows who holds an API key, from the policy in this process.
+    #[must_use]
+    pub fn verifier(&self) -> Verifier {
+        self.verifier.clone()
+    }
+
+    /// All gRPC services of the package behind their layers.
+    pub fn routes(&self, service_token: Option<ServiceToken>) -> axum::Router {
+        let guard = Guard { in_flight: IN_FLIGHT, deadline: Some(DEADLINE), service: "permissions" };
+        let auth = AuthLayer::new(self.verifier(), service_token, Access::Methods, server::grpc_refusal);
+        server::guarded(self.api.routes(), &guard, auth)
+    }
+}
+
+/// Starts the service and returns its routes, for those who need nothing else of it.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn routes(
+    config: Config,
+    db: Db,
+    tasks: &Tasks,
+    health: &Health,
+    service_token: Option<ServiceToken>,
+) -> Result<axum::Router, Error> {
+    Ok(Permissions::start(&config, db, tasks, health).await?.routes(service_token))
+}

@@ -45,8 +45,14 @@ pub(crate) struct Progress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moment {
     /// The prompt is computed, and the first token made unless the sequence has no output.
-    Prefilled { prompt_tokens: u32, since_arrival: Duration, token: bool },
-    Decoded { since_last: Duration },
+    Prefilled {
+        prompt_tokens: u32,
+        since_arrival: Duration,
+        token: bool,
+    },
+    Decoded {
+        since_last: Duration,
+    },
 }
 
 /// When the stations of a finished sequence were passed.

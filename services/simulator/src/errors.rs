@@ -113,7 +113,9 @@ impl ApiError {
 impl From<Rejection> for ApiError {
     fn from(rejection: Rejection) -> Self {
         match rejection {
-            Rejection::Requests => Self::unavailable("The engine is currently busy and cannot accept new requests."),
+            Rejection::Requests => {
+                Self::unavailable("The engine is currently busy and cannot accept new requests.")
+            }
             Rejection::Tokens => Self::unavailable("The engine has reached its prefill token backlog limit."),
             Rejection::Draining => Self::internal("cannot schedule new futures after shutdown"),
             Rejection::Dead => Self::engine_died(),

@@ -1,6 +1,6 @@
 //! An engine that behaves like vLLM 0.32 on the wire and in time, without a model.
 //!
-//! A request enters in [`http`](self), is parsed in `request`, waits and runs in `batching` (a pure state machine that
+//! A request enters in `http`, is parsed in `request`, waits and runs in `batching` (a pure state machine that
 //! `engine` drives on a clock), and leaves as the same bytes the real server would send. The text itself comes from
 //! `text`: words drawn from a hash of the prompt, so that tests can know it in advance.
 //!

@@ -24,6 +24,17 @@ pub(crate) struct Message {
     pub(crate) content: String,
 }
 
+/// What follows the messages of a chat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// The assistant's turn.
+    Answer,
+    /// More of the last message.
+    Continuation,
+    /// Nothing: the chat as it is.
+    Nothing,
+}
+
 impl Prompt {
     pub(crate) fn from_text(text: impl Into<String>) -> Self {
         let text = text.into();
@@ -35,17 +46,16 @@ impl Prompt {
         Self { text: detokenize(&tokens), tokens }
     }
 
-    /// The chat template: each message between its role and an end, then the assistant's turn unless the last message
-    /// is to be continued.
-    pub(crate) fn from_messages(messages: &[Message], continue_final: bool) -> Self {
+    /// The chat template: each message between its role and an end, then what is to come.
+    pub(crate) fn from_messages(messages: &[Message], next: Next) -> Self {
         let mut text = String::new();
         for (place, Message { role, content }) in messages.iter().enumerate() {
             text.push_str(&format!("<|{role}|> {content} "));
-            if !(continue_final && place + 1 == messages.len()) {
+            if next != Next::Continuation || place + 1 < messages.len() {
                 text.push_str("<|end|> ");
             }
         }
-        if !continue_final {
+        if next == Next::Answer {
             text.push_str("<|assistant|>");
         }
         Self::from_text(text)
@@ -76,7 +86,9 @@ fn token_id(word: &str) -> u32 {
 pub(crate) fn word(token: u32) -> Option<String> {
     match SPECIAL.get(token as usize) {
         Some(special) => Some((*special).to_owned()),
-        None => token.checked_sub(SPECIAL.len() as u32).filter(|number| *number < WORDS).map(|n| format!("w{n}")),
+        None => {
+            token.checked_sub(SPECIAL.len() as u32).filter(|number| *number < WORDS).map(|n| format!("w{n}"))
+        }
     }
 }
 
@@ -96,13 +108,14 @@ mod tests {
 
     #[test]
     fn a_message_costs_two_tokens_more_than_its_words() {
-        let prompt = Prompt::from_messages(&[message("user", "w1 w2")], false);
+        let prompt = Prompt::from_messages(&[message("user", "w1 w2")], Next::Answer);
         assert_eq!(prompt.tokens, [4, 9, 10, 7, 5]);
     }
 
     #[test]
     fn a_continued_message_stays_open() {
-        let prompt = Prompt::from_messages(&[message("user", "w1"), message("assistant", "w5")], true);
+        let prompt =
+            Prompt::from_messages(&[message("user", "w1"), message("assistant", "w5")], Next::Continuation);
         assert_eq!(prompt.tokens, [4, 9, 7, 5, 13]);
     }
 

@@ -57,9 +57,14 @@ pub(crate) struct Token {
 impl Answer {
     pub(crate) fn plan(prompt: &str, shape: &Shape) -> Self {
         let seed = hash(prompt, shape.seed);
-        let natural = if shape.ignore_eos { u32::MAX } else { natural_length(seed).max(shape.min_tokens) };
+        let natural = if shape.ignore_eos {
+            u32::MAX
+        } else {
+            natural_length(seed).max(shape.min_tokens.saturating_add(1))
+        };
         let finish = if natural < shape.max_tokens { Finish::Stop } else { Finish::Length };
-        let hold = if shape.include_stop { 0 } else { shape.stop.iter().map(String::len).max().unwrap_or(1) - 1 };
+        let hold =
+            if shape.include_stop { 0 } else { shape.stop.iter().map(String::len).max().unwrap_or(1) - 1 };
         let tokens = natural.min(shape.max_tokens);
         let mut answer = Self { seed, banner: !shape.ignore_eos, tokens, finish, cut: None, hold };
         answer.stop_early(shape);
@@ -89,16 +94,17 @@ impl Answer {
             let token = self.token(place);
             let before = text.len();
             text.push_str(&token.text);
-            if place + 1 < shape.min_tokens {
-                continue;
-            }
-            if shape.stop_token_ids.contains(&token.id) {
+            if place + 1 >= shape.min_tokens && shape.stop_token_ids.contains(&token.id) {
                 self.end(place, Finish::StopToken(token.id), before);
                 return;
             }
+            if place < shape.min_tokens {
+                continue;
+            }
             let longest = stops.iter().map(|stop| stop.len()).max().unwrap_or(0);
             let from = before.saturating_sub(longest);
-            let found = stops.iter().find_map(|stop| Some((from + text.get(from..)?.find(stop.as_str())?, *stop)));
+            let found =
+                stops.iter().find_map(|stop| Some((from + text.get(from..)?.find(stop.as_str())?, *stop)));
             if let Some((at, stop)) = found {
                 let cut = if shape.include_stop { at + stop.len() } else { at };
                 self.end(place, Finish::StopString(stop.clone()), cut);
@@ -129,6 +135,11 @@ impl Telling {
 
     pub(crate) fn is_finished(&self) -> bool {
         self.told >= self.answer.tokens
+    }
+
+    /// Bytes told so far, those held back included.
+    pub(crate) fn length(&self) -> usize {
+        self.text.len()
     }
 
     /// The next token, and the text that may be shown because of it (perhaps none).

@@ -1,1 +1,64 @@
-fn main() {}
+//! The one binary: `tollgate up` runs the whole suite; each service also runs alone, by its own name.
+
+mod adopt;
+mod banner;
+mod config;
+mod door;
+mod engine;
+mod first_run;
+mod listen;
+mod replay;
+mod roles;
+mod up;
+
+use clap::{Parser, Subcommand};
+use config::Options;
+use std::process::ExitCode;
+
+/// The gateway for self-hosted LLMs.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The whole suite in one process, on one address. What runs when no command is given.
+    Up(Options),
+    /// Who may use what: users, groups, models, grants, keys.
+    Permissions(Options),
+    /// The gateway before the engines.
+    Inference(Options),
+    /// Usage.
+    Monitoring(Options),
+    /// REST and OpenAI's API for browsers and SDKs.
+    Edge(Options),
+    /// A simulated engine that behaves like vLLM on the wire and in time.
+    Engine(engine::Options),
+    /// Sends a recorded workload through a gateway and reports what came back.
+    Replay(replay::Args),
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // Large futures live on the heap, once.
+    runtime.block_on(Box::pin(run(cli)))
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command.unwrap_or(Command::Up(cli.options)) {
+        Command::Up(options) => up::run(options).await?,
+        Command::Permissions(options) => roles::permissions(options).await?,
+        Command::Inference(options) => roles::inference(options).await?,
+        Command::Monitoring(options) => roles::monitoring(options).await?,
+        Command::Edge(options) => roles::edge(options).await?,
+        Command::Engine(options) => engine::run(options).await?,
+        Command::Replay(args) => return replay::run(args).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -97,25 +97,22 @@ impl Policy {
 
     pub(super) fn put_key(&mut self, key: &Key) -> Result<(), ApplyError> {
         let owner = self.user_index(key.owner)?;
-        let known = self.keys.find(&key.id);
-        let taken = self.hashes.get(&key.hash).filter(|index| Some(**index) != known);
-        if let Some(other) = taken.and_then(|index| self.keys.at(*index)) {
+        if let Some(other) = self.keys.get(&key.hash).filter(|other| other.fact.id != key.id) {
             return Err(ApplyError::HashTaken { by: other.fact.id });
         }
         self.remove_key(key.id);
-        let index = self.keys.insert(key.id, KeyEntry { fact: key.clone(), owner });
-        self.hashes.insert(key.hash, index);
+        self.keys.insert(key.hash, KeyEntry { fact: key.clone(), owner });
+        self.hashes.insert(key.id, key.hash);
         if let Some(user) = self.users.at_mut(owner) {
-            user.keys.push(key.id);
+            user.links.keys.push(key.id);
         }
         Ok(())
     }
 
     pub(super) fn remove_key(&mut self, id: KeyId) {
-        let Some((_, entry)) = self.keys.remove(&id) else { return };
-        self.hashes.remove(&entry.fact.hash);
+        let Some(entry) = self.hashes.remove(&id).and_then(|hash| self.keys.remove(&hash)) else { return };
         if let Some(user) = self.users.at_mut(entry.owner) {
-            user.keys.retain(|key| *key != id);
+            user.links.keys.retain(|key| *key != id);
         }
     }
 

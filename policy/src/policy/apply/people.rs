@@ -6,28 +6,27 @@ use super::ApplyError;
 use crate::{
     fact::{Group, Member, Membership, User},
     id::{GroupId, UserId},
-    policy::{Edge, GroupEntry, Node, Policy, UserEntry, reach::Touched},
+    policy::{Edge, GroupEntry, Links, Node, Policy, UserEntry, reach::Touched},
     time::Time,
 };
 
 impl Policy {
     pub(super) fn put_user(&mut self, user: &User) {
-        let fact = user.clone();
+        let fact = *user;
         match self.users.get_mut(&user.id) {
             Some(entry) => entry.fact = fact,
             None => {
-                let (reach, up, granted, owned, keys) = Default::default();
-                self.users.insert(user.id, UserEntry { fact, reach, up, granted, owned, keys });
+                let (reach, links) = Default::default();
+                self.users.insert(user.id, UserEntry { fact, reach, links });
             }
         }
     }
 
     pub(super) fn put_group(&mut self, group: &Group, touched: &mut Touched) {
-        let fact = group.clone();
+        let fact = *group;
         let Some(index) = self.groups.find(&group.id) else {
-            let (up, granted, owned) = Default::default();
-            let (users, groups) = (AHashSet::new(), AHashSet::new());
-            self.groups.insert(group.id, GroupEntry { fact, up, users, groups, granted, owned });
+            let (links, users, groups) = (Links::default(), AHashSet::new(), AHashSet::new());
+            self.groups.insert(group.id, GroupEntry { fact, links, users, groups });
             return;
         };
         let Some(entry) = self.groups.at_mut(index) else { return };
@@ -69,11 +68,10 @@ impl Policy {
     }
 
     pub(super) fn remove_user(&mut self, id: UserId) {
-        let Some(index) = self.users.find(&id) else { return };
-        let keys = self.users.at_mut(index).map(|entry| std::mem::take(&mut entry.keys));
-        keys.into_iter().flatten().for_each(|key| self.remove_key(key));
-        self.release(Node::User(index));
-        self.users.remove(&id);
+        if let Some(index) = self.users.find(&id) {
+            self.release(Node::User(index));
+            self.users.remove(&id);
+        }
     }
 
     pub(super) fn remove_group(&mut self, id: GroupId, touched: &mut Touched) {
@@ -88,12 +86,11 @@ impl Policy {
     /// Ends everything by which others refer to a user or group that is about to go.
     fn release(&mut self, node: Node) {
         let Some(links) = self.links_mut(node) else { return };
-        let up = std::mem::take(links.up);
-        let granted = std::mem::take(links.granted);
-        let owned = std::mem::take(links.owned);
+        let Links { up, granted, owned, keys } = std::mem::take(links);
         up.into_iter().for_each(|edge| self.unlink(edge.group, node));
         granted.into_iter().for_each(|grant| self.remove_grant(grant));
         owned.into_iter().for_each(|model| self.disown(model));
+        keys.into_iter().for_each(|key| self.remove_key(key));
     }
 
     fn unlink(&mut self, group: u32, member: Node) {

@@ -85,7 +85,7 @@ fn messages(
     stream::unfold(state, move |state| async move {
         let (mut metered, mut splitter) = state?;
         loop {
-            while let Some(event) = splitter.next() {
+            while let Some(event) = splitter.cut() {
                 match sse::read(&event) {
                     Event::Done => return None,
                     Event::Error(error) => {

@@ -51,7 +51,7 @@ fn a_half_written_record_is_cut_off_wherever_it_was_torn() {
         let ids: Vec<String> = shipped_ids(&journal).into_iter().map(|(id, _)| id).collect();
         assert_eq!(ids, ["a", "c"], "torn at {cut}");
     }
-    let mut flipped = bytes.clone();
+    let mut flipped = bytes;
     flipped[first + 10] ^= 1;
     let folder = tempfile::tempdir().unwrap();
     fs::write(path(folder.path(), 1), &flipped).unwrap();

@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# Measures the gateway beside the bare engine and nginx, each alone on core 0; everything else shares core 1.
+#
+#   benches/run.sh [options of `compare`, such as --rounds 5 --seconds 20]
+#
+# GATEWAY=none leaves the gateway out, PROFILE=debug measures an unoptimized build, KEEP=1 keeps the logs.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+profile=${PROFILE:-release}
+bin=${CARGO_TARGET_DIR:-target}/$profile
+engine_port=${ENGINE_PORT:-18000} nginx_port=${NGINX_PORT:-18001} gateway_port=${GATEWAY_PORT:-18080}
+work=$(mktemp -d)
+started=()
+
+stop() {
+    for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
+    wait 2>/dev/null || true
+    if [ -n "${KEEP:-}" ]; then echo "logs are in $work" >&2; else rm -rf "$work"; fi
+}
+trap stop EXIT
+
+# Starts the gateway on core 0 with the mock engine behind it. Sets gateway_pids to the processes on the request path,
+# and credentials to a file with api_key and model.
+start_gateway() {
+    TOLLGATE_ENGINES="http://127.0.0.1:$engine_port" TOLLGATE_LOG=warn \
+        taskset -c 0 "$bin/tollgate" up --data-dir "$work/data" --listen "127.0.0.1:$gateway_port" \
+        >"$work/gateway.log" 2>&1 &
+    gateway_pids=$!
+    started+=("$gateway_pids")
+    credentials=$work/data/first-run.json
+    wait_for "http://127.0.0.1:$gateway_port/health/ready" "$work/gateway.log"
+}
+
+start_engine() {
+    taskset -c 1 "$bin/mock-engine" --listen "127.0.0.1:$engine_port" >"$work/engine.log" 2>&1 &
+    started+=("$!")
+    wait_for "http://127.0.0.1:$engine_port/health" "$work/engine.log"
+}
+
+# A plain reverse proxy with one worker: connections to the engine are kept, chunks are passed on as they come.
+start_nginx() {
+    mkdir -p "$work/nginx"
+    cat >"$work/nginx/nginx.conf" <<NGINX
+daemon off;
+worker_processes 1;
+pid $work/nginx/pid;
+error_log $work/nginx/error.log warn;
+events { worker_connections 4096; }
+http {
+    access_log off;
+    client_body_temp_path $work/nginx/body;
+    proxy_temp_path $work/nginx/proxy;
+    fastcgi_temp_path $work/nginx/fastcgi;
+    uwsgi_temp_path $work/nginx/uwsgi;
+    scgi_temp_path $work/nginx/scgi;
+    keepalive_requests 1000000000;
+    upstream engine {
+        server 127.0.0.1:$engine_port;
+        keepalive 512;
+        keepalive_requests 1000000000;
+    }
+    server {
+        listen 127.0.0.1:$nginx_port;
+        location / {
+            proxy_pass http://engine;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_buffering off;
+        }
+    }
+}
+NGINX
+    taskset -c 0 nginx -c "$work/nginx/nginx.conf" -e "$work/nginx/error.log" >"$work/nginx.log" 2>&1 &
+    local master=$!
+    started+=("$master")
+    wait_for "http://127.0.0.1:$nginx_port/health" "$work/nginx.log"
+    nginx_pids=$(pgrep -P "$master" | paste -sd,)
+}
+
+wait_for() {
+    for _ in $(seq 100); do
+        curl -fsS -o /dev/null "$1" 2>/dev/null && return
+        sleep 0.1
+    done
+    echo "$1 does not answer:" >&2
+    tail -n 20 "$2" >&2
+    exit 1
+}
+
+arguments=()
+[ "$profile" = release ] && release=--release || release=
+cargo build --quiet $release -p benches --bin mock-engine --bin compare
+start_engine
+arguments+=(--target "bare engine=http://127.0.0.1:$engine_port")
+if command -v nginx >/dev/null; then
+    start_nginx
+    arguments+=(--target "nginx=http://127.0.0.1:$nginx_port,$nginx_pids")
+fi
+if [ "${GATEWAY:-}" != none ]; then
+    cargo build --quiet $release -p tollgate
+    start_gateway
+    arguments+=(--target "tollgate=http://127.0.0.1:$gateway_port,$gateway_pids" --credentials "$credentials")
+fi
+taskset -c 1 "$bin/compare" "${arguments[@]}" "$@"

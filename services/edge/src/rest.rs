@@ -1,0 +1,60 @@
+//! Management calls: a request becomes a message, is sent to the service that owns its method, and the answer
+//! becomes JSON again.
+//!
+//! [`route`] holds the methods by verb and path, [`body`] makes the message with [`parameters`] and [`shape`],
+//! [`call`] sends it through [`codec`], and [`stream`] turns a stream of messages into server-sent events.
+
+pub(crate) mod body;
+mod call;
+mod codec;
+pub(crate) mod parameters;
+pub(crate) mod path;
+pub(crate) mod route;
+mod shape;
+mod stream;
+
+use crate::{Config, Error, Upstreams, envelope, error::Rejection};
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
+use route::Routes;
+use shared::request_id::RequestId;
+use std::sync::Arc;
+
+/// The routes and what serving them needs.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    pub(crate) routes: Routes,
+    config: Config,
+}
+
+/// Answers one call; every refusal is an answer too.
+pub(crate) async fn serve(State(rest): State<Arc<Rest>>, request: Request) -> Response {
+    let id = request.extensions().get::<RequestId>().cloned();
+    let id = id.unwrap_or_else(|| RequestId::of(request.headers()));
+    match Box::pin(rest.answer(request, &id)).await {
+        Ok(answer) => answer,
+        Err(rejection) => rejection.into_response(&id),
+    }
+}
+
+impl Rest {
+    pub(crate) fn new(config: &Config, upstreams: &Upstreams) -> Result<Self, Error> {
+        Ok(Self { routes: Routes::from_contract(upstreams)?, config: config.clone() })
+    }
+
+    async fn answer(&self, request: Request, id: &RequestId) -> Result<Response, Rejection> {
+        let (parts, body) = request.into_parts();
+        let found = self.routes.find(&parts.method, parts.uri.path())?;
+        let body = body::read(&parts.headers, body, &self.config).await?;
+        let message = body::message(&found, parts.uri.query().unwrap_or_default(), &body)?;
+
+        let call = call::Call::new(found.route, &parts.headers, id, self.config.management_timeout);
+        if found.route.method.is_server_streaming() {
+            Ok(stream::answer(call.stream(message).await?, id.clone(), self.config.stream_heartbeat))
+        } else {
+            Ok(envelope::success(&call.unary(message).await?, id)?)
+        }
+    }
+}

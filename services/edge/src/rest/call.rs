@@ -1,0 +1,113 @@
+//! One gRPC call: what the caller's headers become, and how long it may take.
+
+use super::{codec::DynamicCodec, route::Route};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use prost_reflect::DynamicMessage;
+use shared::{
+    channel::Channel,
+    deadline,
+    request_id::{self, RequestId},
+    status::{self, Fault},
+    telemetry,
+};
+use std::time::Duration;
+use tonic::{Code, Request, Status, Streaming, client::Grpc, metadata::MetadataMap};
+
+/// Headers of the caller that services see.
+const PASSED: [HeaderName; 5] = [
+    header::AUTHORIZATION,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("idempotency-key"),
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+];
+
+/// A call that is ready to be sent.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    route: &'a Route,
+    metadata: HeaderMap,
+    timeout: Option<Duration>,
+}
+
+impl<'a> Call<'a> {
+    /// Takes over what services need of the caller's headers.
+    pub(crate) fn new(
+        route: &'a Route,
+        headers: &HeaderMap,
+        id: &RequestId,
+        default_timeout: Duration,
+    ) -> Self {
+        let mut metadata = HeaderMap::new();
+        for name in PASSED {
+            for value in headers.get_all(&name) {
+                let mut value = value.clone();
+                value.set_sensitive(name == header::AUTHORIZATION || name == "x-api-key");
+                metadata.append(name.clone(), value);
+            }
+        }
+        metadata.insert(request_id::HEADER, id.header());
+        telemetry::inject(&mut metadata);
+        let timeout =
+            deadline::grpc_timeout(headers).or_else(|| is_management(route).then_some(default_timeout));
+        if let Some(timeout) = timeout
+            && let Ok(value) = HeaderValue::from_str(&in_milliseconds(timeout))
+        {
+            metadata.insert("grpc-timeout", value);
+        }
+        Self { route, metadata, timeout }
+    }
+
+    /// Sends the message and waits for the answer, no longer than the deadline.
+    pub(crate) async fn unary(self, message: DynamicMessage) -> Result<DynamicMessage, Status> {
+        let timeout = self.timeout;
+        let answer = async {
+            let (mut client, request) = self.open(message).await?;
+            client.unary(request, self.route.grpc_path.clone(), self.codec()).await
+        };
+        let answer = match timeout {
+            Some(timeout) => tokio::time::timeout(timeout, answer).await.unwrap_or_else(|_| Err(too_late())),
+            None => answer.await,
+        };
+        Ok(answer?.into_inner())
+    }
+
+    /// Sends the message and hands out the answers as they come.
+    pub(crate) async fn stream(self, message: DynamicMessage) -> Result<Streaming<DynamicMessage>, Status> {
+        let (mut client, request) = self.open(message).await?;
+        let answer = client.server_streaming(request, self.route.grpc_path.clone(), self.codec()).await?;
+        Ok(answer.into_inner())
+    }
+
+    async fn open(
+        &self,
+        message: DynamicMessage,
+    ) -> Result<(Grpc<Channel>, Request<DynamicMessage>), Status> {
+        // Services are ours, so the size of an answer is theirs to choose.
+        let mut client = Grpc::new(self.route.channel.clone()).max_decoding_message_size(usize::MAX);
+        client.ready().await?;
+        let mut request = Request::new(message);
+        *request.metadata_mut() = MetadataMap::from_headers(self.metadata.clone());
+        Ok((client, request))
+    }
+
+    fn codec(&self) -> DynamicCodec {
+        DynamicCodec { output: self.route.method.output() }
+    }
+}
+
+/// Streams last as long as they are wanted, and an inference as long as it needs.
+fn is_management(route: &Route) -> bool {
+    let service = route.method.parent_service();
+    !route.method.is_server_streaming() && service.full_name() != "tollgate.inference.v1.InferenceService"
+}
+
+/// The protocol allows eight digits.
+fn in_milliseconds(timeout: Duration) -> String {
+    format!("{}m", timeout.as_millis().min(99_999_999))
+}
+
+fn too_late() -> Status {
+    let fault = Fault::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
+    status::status(fault, "the deadline passed before the answer was ready")
+}

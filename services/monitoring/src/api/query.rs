@@ -1,0 +1,141 @@
+//! What is asked of the ledger, restricted to what the caller may see, and the answer to it.
+
+use super::{
+    field,
+    record::{MAX_MODEL, MAX_REQUEST_ID, outcome},
+};
+use crate::{
+    error::{Error, Violation},
+    records, report,
+    report::{Bucket, Dimensions},
+    restrict::restrict,
+    usage::{hour_ceil, hour_floor},
+};
+use policy::Time;
+use proto::monitoring::v1 as pb;
+use shared::{auth::Caller, time};
+use uuid::Uuid;
+
+/// A report as it is asked for.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) query: report::Query,
+    /// No end was named.
+    pub(super) open_ended: bool,
+    pub(super) size: u32,
+    pub(super) token: String,
+}
+
+/// A list as it is asked for.
+#[derive(Debug)]
+pub(super) struct List {
+    pub(super) query: records::Query,
+    pub(super) size: u32,
+    pub(super) token: String,
+}
+
+impl Report {
+    /// Reads a request of `caller`'s at the time `now`.
+    pub(super) fn read(request: pb::GetUsageRequest, caller: &Caller, now: Time) -> Result<Self, Error> {
+        let start = field::optional_instant("start_time", request.start_time.as_ref())?;
+        let end = field::optional_instant("end_time", request.end_time.as_ref())?;
+        in_order(start, end)?;
+        let query = report::Query {
+            // The ledger holds nothing from before 1970.
+            start: hour_floor(start.unwrap_or(Time(0))),
+            end: hour_ceil(end.unwrap_or(now)),
+            group_by: dimensions(&request.group_by)?,
+            bucket: bucket(request.bucket)?,
+            user: restrict(caller, field::optional_id("user_id", &request.user_id)?)?,
+            api_key: field::optional_id("key_id", &request.key_id)?,
+            model: field::optional_text("model", request.model, MAX_MODEL)?,
+        };
+        let size = field::page_size(request.page_size)?;
+        Ok(Self { query, open_ended: end.is_none(), size, token: request.page_token })
+    }
+}
+
+impl List {
+    /// Reads a request of `caller`'s.
+    pub(super) fn read(request: pb::ListUsageRecordsRequest, caller: &Caller) -> Result<Self, Error> {
+        let start = field::optional_instant("start_time", request.start_time.as_ref())?;
+        let end = field::optional_instant("end_time", request.end_time.as_ref())?;
+        in_order(start, end)?;
+        let query = records::Query {
+            request_id: field::optional_text("request_id", request.request_id, MAX_REQUEST_ID)?,
+            usage_id: field::optional_id("usage_id", &request.usage_id)?,
+            user: restrict(caller, field::optional_id("user_id", &request.user_id)?)?,
+            api_key: field::optional_id("key_id", &request.key_id)?,
+            model: field::optional_text("model", request.model, MAX_MODEL)?,
+            outcome: outcome(request.outcome)?,
+            start,
+            end,
+        };
+        Ok(Self { query, size: field::page_size(request.page_size)?, token: request.page_token })
+    }
+}
+
+fn in_order(start: Option<Time>, end: Option<Time>) -> Result<(), Violation> {
+    match (start, end) {
+        (Some(start), Some(end)) if end < start => {
+            Err(Violation::new("end_time", "must not be before start_time"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn dimensions(numbers: &[i32]) -> Result<Dimensions, Violation> {
+    let mut dimensions = Dimensions::default();
+    for (index, number) in numbers.iter().enumerate() {
+        *match pb::UsageDimension::try_from(*number) {
+            Ok(pb::UsageDimension::User) => &mut dimensions.user,
+            Ok(pb::UsageDimension::Key) => &mut dimensions.key,
+            Ok(pb::UsageDimension::Model) => &mut dimensions.model,
+            Ok(pb::UsageDimension::Endpoint) => &mut dimensions.endpoint,
+            Ok(pb::UsageDimension::Unspecified) | Err(_) => {
+                return Err(Violation::new(
+                    format!("group_by[{index}]"),
+                    "is not a dimension of this contract",
+                ));
+            }
+        } = true;
+    }
+    Ok(dimensions)
+}
+
+fn bucket(number: i32) -> Result<Bucket, Violation> {
+    Ok(match pb::TimeBucket::try_from(number) {
+        Ok(pb::TimeBucket::Unspecified) => Bucket::Whole,
+        Ok(pb::TimeBucket::Hour) => Bucket::Hour,
+        Ok(pb::TimeBucket::Day) => Bucket::Day,
+        Ok(pb::TimeBucket::Month) => Bucket::Month,
+        Err(_) => return Err(Violation::new("bucket", "is not a time bucket of this contract")),
+    })
+}
+
+/// A report's page, with the fields it is grouped by.
+pub(super) fn answer(report: report::Report, group_by: Dimensions) -> pb::GetUsageResponse {
+    let rows = report.rows.into_iter().map(|row| self::row(row, group_by)).collect();
+    pb::GetUsageResponse { rows, next_page_token: report.next }
+}
+
+fn row(row: report::Row, group_by: Dimensions) -> pb::UsageRow {
+    let report::Row { group, sums } = row;
+    let id = |shown: bool, id: Uuid| if shown && !id.is_nil() { id.to_string() } else { String::new() };
+    pb::UsageRow {
+        bucket_time: Some(time::to_proto(group.bucket)),
+        user_id: id(group_by.user, group.user),
+        key_id: id(group_by.key, group.key),
+        model: group.model,
+        endpoint: group.endpoint,
+        requests: sums.requests().unsigned_abs(),
+        finished: sums.finished.unsigned_abs(),
+        cancelled: sums.cancelled.unsigned_abs(),
+        failed: sums.failed.unsigned_abs(),
+        crashed: sums.crashed.unsigned_abs(),
+        prompt_tokens: sums.prompt_tokens.unsigned_abs(),
+        cached_prompt_tokens: sums.cached_prompt_tokens.unsigned_abs(),
+        completion_tokens: sums.completion_tokens.unsigned_abs(),
+        estimated_tokens: sums.estimated_tokens.unsigned_abs(),
+    }
+}

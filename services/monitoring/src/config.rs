@@ -1,0 +1,57 @@
+//! What an operator can set for this service.
+
+use serde::Deserialize;
+use shared::config::{ExposeSecret, SecretString, Validate};
+
+/// Settings under `monitoring`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where the ledger is: `postgres://…` or `sqlite:PATH`. Empty: whoever starts the service names a file in its
+    /// data directory.
+    #[serde(deserialize_with = "shared::config::secret")]
+    pub database: SecretString,
+    /// Calls in progress at once; more are refused with a hint to come back.
+    pub in_flight: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { database: SecretString::default(), in_flight: 256 }
+    }
+}
+
+impl Validate for Config {
+    fn validate(&self, faults: &mut Vec<String>) {
+        let url = self.database.expose_secret();
+        let schemes = ["postgres://", "postgresql://", "sqlite:"];
+        if !url.is_empty() && !schemes.iter().any(|scheme| url.starts_with(scheme)) {
+            faults.push("monitoring.database: must begin with postgres:// or sqlite:".into());
+        }
+        if self.in_flight == 0 {
+            faults.push("monitoring.in_flight: must be at least 1".into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid_and_faults_are_named_without_the_secret() {
+        let mut faults = Vec::new();
+        Config::default().validate(&mut faults);
+        assert!(faults.is_empty());
+        Config { database: "mysql://user:hush@db".into(), in_flight: 0 }.validate(&mut faults);
+        assert_eq!(faults.len(), 2);
+        assert!(faults[0].starts_with("monitoring.database: ") && !faults[0].contains("hush"));
+        assert!(faults[1].starts_with("monitoring.in_flight: "));
+    }
+
+    #[test]
+    fn keys_that_do_not_exist_are_refused() {
+        assert!(serde_json::from_str::<Config>(r#"{"database": "sqlite:x", "in_flight": 3}"#).is_ok());
+        assert!(serde_json::from_str::<Config>(r#"{"databse": "sqlite:x"}"#).is_err());
+    }
+}

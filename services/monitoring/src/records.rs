@@ -1,0 +1,67 @@
+//! Single records, newest first. New ones arrive before the first page, so pages that were read stay as they were.
+
+use crate::{
+    error::{Error, Violation},
+    store::{self, records},
+    usage::{Outcome, Record},
+};
+use policy::{KeyId, Time, UserId};
+use serde::{Deserialize, Serialize};
+use shared::{db::Db, page};
+use uuid::Uuid;
+
+/// Which records to list; `None` is no restriction. Times are half-open: `start` belongs, `end` does not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Query {
+    pub(crate) request_id: Option<String>,
+    pub(crate) usage_id: Option<Uuid>,
+    pub(crate) user: Option<UserId>,
+    pub(crate) api_key: Option<KeyId>,
+    pub(crate) model: Option<String>,
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) start: Option<Time>,
+    pub(crate) end: Option<Time>,
+}
+
+/// A record's place in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Position {
+    pub(crate) start: Time,
+    pub(crate) usage_id: Uuid,
+    pub(crate) attempt: u32,
+}
+
+/// A page and the token of the next one, empty at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Page {
+    pub(crate) records: Vec<Record>,
+    pub(crate) next: String,
+}
+
+/// Reads one page of `size` records.
+///
+/// # Errors
+/// When the token belongs to another list, or the store is away.
+pub(crate) async fn list(db: &Db, query: &Query, size: u32, token: &str) -> Result<Page, Error> {
+    let filter = serde_json::to_string(&("usage_records", query)).unwrap_or_default();
+    let after = position(&filter, token)?;
+    let read = records::page(db, query, after.as_ref(), size + 1);
+    let mut records = store::timed(db, "list_usage_records", read).await?;
+    let more = records.len() > size as usize;
+    records.truncate(size as usize);
+    let next = match records.last() {
+        Some(last) if more => {
+            let Record { start, key, .. } = last;
+            let position = Position { start: *start, usage_id: key.usage_id, attempt: key.attempt };
+            page::token(&filter, &serde_json::to_string(&position).unwrap_or_default())
+        }
+        _ => String::new(),
+    };
+    Ok(Page { records, next })
+}
+
+fn position(filter: &str, token: &str) -> Result<Option<Position>, Violation> {
+    let refused = |problem: page::PageError| Violation::new("page_token", problem.to_string());
+    let Some(text) = page::start(filter, token).map_err(refused)? else { return Ok(None) };
+    serde_json::from_str(&text).map(Some).map_err(|_| refused(page::PageError::Token))
+}

@@ -1,0 +1,63 @@
+//! The tables of the ledger: [`records`], one row per request and attempt, and [`rollup`], their sums by the hour.
+//!
+//! One text per query for both engines. Only what calls do as a whole is measured here, by the name of the call.
+
+pub(crate) mod records;
+pub(crate) mod rollup;
+
+use opentelemetry::{KeyValue, metrics::Histogram};
+use shared::{db::Db, telemetry};
+use std::{sync::LazyLock, time::Instant};
+use uuid::Uuid;
+
+/// Boundaries that the semantic conventions give for this metric.
+const BUCKETS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
+
+static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
+    telemetry::meter()
+        .f64_histogram("db.client.operation.duration")
+        .with_unit("s")
+        .with_boundaries(BUCKETS.to_vec())
+        .build()
+});
+
+/// Runs `work` and measures it as one operation.
+pub(crate) async fn timed<T>(
+    db: &Db,
+    operation: &'static str,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let started = Instant::now();
+    let result = work.await;
+    let system = match db {
+        Db::Postgres(_) => "postgresql",
+        Db::Sqlite(_) => "sqlite",
+    };
+    let mut labels =
+        vec![KeyValue::new("db.system.name", system), KeyValue::new("db.operation.name", operation)];
+    if let Err(error) = &result {
+        labels.push(KeyValue::new("error.type", kind(error)));
+    }
+    DURATION.record(started.elapsed().as_secs_f64(), &labels);
+    result
+}
+
+/// A few words for the many errors there are: labels must stay few.
+fn kind(error: &sqlx::Error) -> &'static str {
+    match error {
+        sqlx::Error::Database(_) => "refused",
+        sqlx::Error::Io(_) => "connection",
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => "pool",
+        _ => "_OTHER",
+    }
+}
+
+/// An id that may be missing, as the tables hold it: primary keys have no NULL.
+fn id_or_nil(id: Option<policy::KeyId>) -> Uuid {
+    id.map_or(Uuid::nil(), policy::KeyId::uuid)
+}
+
+/// The same, back.
+fn nil_to_none(id: Uuid) -> Option<policy::KeyId> {
+    (!id.is_nil()).then_some(policy::KeyId(id))
+}

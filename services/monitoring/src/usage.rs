@@ -1,0 +1,141 @@
+//! What one request used, and sums of that: the words that recording, reporting and the store share.
+//!
+//! Values of these types are valid: the tables of [`crate::store`] hold whatever they can.
+
+use policy::{KeyId, ModelId, Time, UserId};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Microseconds of one hour, the grain of the sums.
+const HOUR: i64 = 3_600_000_000;
+
+/// What makes a record the same however often it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct RecordKey {
+    pub(crate) usage_id: Uuid,
+    pub(crate) attempt: u32,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub(crate) enum Outcome {
+    Finished,
+    Cancelled,
+    Failed,
+    Crashed,
+}
+
+/// What one request used. Counts of tokens are never negative.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) key: RecordKey,
+    pub(crate) request_id: String,
+    pub(crate) user: UserId,
+    /// The API key, where the caller had one.
+    pub(crate) api_key: Option<KeyId>,
+    pub(crate) model_id: ModelId,
+    pub(crate) model: String,
+    pub(crate) engine: String,
+    pub(crate) endpoint: String,
+    pub(crate) stream: bool,
+    pub(crate) outcome: Outcome,
+    pub(crate) estimated: bool,
+    pub(crate) prompt_tokens: i64,
+    pub(crate) cached_prompt_tokens: i64,
+    pub(crate) completion_tokens: i64,
+    pub(crate) start: Time,
+    pub(crate) queue: Option<Duration>,
+    pub(crate) first_token: Option<Duration>,
+    pub(crate) duration: Option<Duration>,
+}
+
+/// A record on its way into the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) record: Record,
+    /// SHA-256 of its content, to tell a record that is sent again from another one under its key.
+    pub(crate) body_hash: [u8; 32],
+}
+
+/// What an hour's sums are separated by. The order is that of the primary key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct HourKey {
+    pub(crate) hour: Time,
+    pub(crate) user: UserId,
+    pub(crate) api_key: Option<KeyId>,
+    pub(crate) model: String,
+    pub(crate) endpoint: String,
+}
+
+/// Sums of records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Sums {
+    pub(crate) finished: i64,
+    pub(crate) cancelled: i64,
+    pub(crate) failed: i64,
+    pub(crate) crashed: i64,
+    pub(crate) prompt_tokens: i64,
+    pub(crate) cached_prompt_tokens: i64,
+    pub(crate) completion_tokens: i64,
+    pub(crate) estimated_tokens: i64,
+}
+
+impl Record {
+    /// Where the record counts.
+    pub(crate) fn hour_key(&self) -> HourKey {
+        HourKey {
+            hour: hour_floor(self.start),
+            user: self.user,
+            api_key: self.api_key,
+            model: self.model.clone(),
+            endpoint: self.endpoint.clone(),
+        }
+    }
+}
+
+impl Sums {
+    /// Counts one record more.
+    pub(crate) fn count(&mut self, record: &Record) {
+        *match record.outcome {
+            Outcome::Finished => &mut self.finished,
+            Outcome::Cancelled => &mut self.cancelled,
+            Outcome::Failed => &mut self.failed,
+            Outcome::Crashed => &mut self.crashed,
+        } += 1;
+        self.prompt_tokens += record.prompt_tokens;
+        self.cached_prompt_tokens += record.cached_prompt_tokens;
+        self.completion_tokens += record.completion_tokens;
+        if record.estimated {
+            self.estimated_tokens += record.prompt_tokens + record.completion_tokens;
+        }
+    }
+
+    /// All requests, however they ended.
+    pub(crate) fn requests(&self) -> i64 {
+        self.finished + self.cancelled + self.failed + self.crashed
+    }
+}
+
+/// The hour that `time` is in.
+pub(crate) fn hour_floor(time: Time) -> Time {
+    Time(time.0.saturating_sub(time.0.rem_euclid(HOUR)))
+}
+
+/// The first full hour that is not before `time`.
+pub(crate) fn hour_ceil(time: Time) -> Time {
+    let floor = hour_floor(time);
+    if floor == time { time } else { Time(floor.0.saturating_add(HOUR)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hours_round_down_and_up_and_whole_ones_stay() {
+        for (time, floor, ceil) in [(0, 0, 0), (1, 0, HOUR), (HOUR - 1, 0, HOUR), (HOUR, HOUR, HOUR)] {
+            assert_eq!(hour_floor(Time(time)), Time(floor), "{time}");
+            assert_eq!(hour_ceil(Time(time)), Time(ceil), "{time}");
+        }
+    }
+}

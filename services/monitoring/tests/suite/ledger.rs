@@ -1,0 +1,229 @@
+//! The service under test, and what every test asks it.
+
+use crate::{postgres::Database, sample::HOUR};
+use monitoring::{Config, MIGRATIONS, SCHEMA};
+use policy::{KeyHash, KeyId, Role, UserId};
+use proto::monitoring::v1::{
+    GetUsageRequest, ListUsageRecordsRequest, Outcome, RecordUsageRequest, RecordUsageResponse, TimeBucket,
+    UsageDimension, UsageRecord, UsageRow, usage_service_client::UsageServiceClient,
+};
+use shared::{
+    auth::{Person, Refusal, ServiceToken, Verify, hash},
+    channel::{self, Channel},
+    config::SecretString,
+    db::Db,
+    health::Health,
+    server::Tasks,
+    telemetry::{self, Telemetry},
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tonic::Status;
+use uuid::Uuid;
+
+pub(crate) type Client = UsageServiceClient<Channel>;
+
+const SERVICE_TOKEN: &str = "tgs_the-token-of-these-tests";
+
+/// Instruments belong to the meter there is when they are first used, so it starts before the first service.
+static TELEMETRY: OnceLock<Telemetry> = OnceLock::new();
+
+/// The service over a database of its own.
+pub(crate) struct Ledger {
+    pub(crate) db: Db,
+    pub(crate) health: Health,
+    channel: Channel,
+    tasks: Tasks,
+    place: Place,
+}
+
+/// Where the database is.
+enum Place {
+    Folder(#[expect(dead_code, reason = "it is removed when dropped")] tempfile::TempDir),
+    Server(Database),
+}
+
+/// Everybody there is: one person per role, whose key is the role's name.
+#[derive(Clone)]
+struct Persons(Arc<HashMap<KeyHash, Person>>);
+
+impl Persons {
+    fn new() -> Self {
+        Self(Arc::new(Role::ALL.iter().map(|role| (hash(&secret(*role)), person(*role))).collect()))
+    }
+}
+
+impl Verify for Persons {
+    async fn verify(&self, hash: KeyHash) -> Result<Person, Refusal> {
+        self.0.get(&hash).copied().ok_or(Refusal::Unknown)
+    }
+}
+
+/// The person of these tests who holds an office.
+pub(crate) fn person(role: Role) -> Person {
+    let number = shared::auth::role_number(role).unsigned_abs().into();
+    let user = UserId(Uuid::from_u64_pair(0xa000, number));
+    Person { user, key: Some(KeyId(Uuid::from_u64_pair(0xb000, number))), role }
+}
+
+fn secret(role: Role) -> String {
+    format!("secret of {role:?}")
+}
+
+impl Ledger {
+    pub(crate) async fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("ledger.db").display());
+        Self::open(url.into(), Place::Folder(folder)).await
+    }
+
+    pub(crate) async fn postgres() -> Self {
+        let database = Database::new().await;
+        Self::open(database.url.clone().into(), Place::Server(database)).await
+    }
+
+    async fn open(url: SecretString, place: Place) -> Self {
+        TELEMETRY.get_or_init(|| {
+            let quiet = telemetry::Config { log: "off,sqlx=off".into(), ..telemetry::Config::default() };
+            telemetry::start(&quiet, "monitoring").unwrap()
+        });
+        let db = Db::open(&url, SCHEMA, &MIGRATIONS).await.unwrap();
+        let (tasks, health) = (Tasks::default(), Health::default());
+        let config = Config { database: url, ..Config::default() };
+        let token = ServiceToken::new(&SERVICE_TOKEN.into());
+        let routes =
+            monitoring::routes(config, db.clone(), &tasks, &health, Persons::new(), Some(token)).unwrap();
+        Self { db, health, channel: channel::in_process(routes), tasks, place }
+    }
+
+    /// Stops the service and removes its database.
+    pub(crate) async fn end(self) {
+        assert!(self.tasks.end(Duration::from_secs(10)).await, "a task outlived the service");
+        self.db.close().await;
+        if let Place::Server(database) = self.place {
+            database.end().await;
+        }
+    }
+
+    /// A client with this bearer token.
+    pub(crate) fn bearer(&self, token: &str) -> Client {
+        Client::new(channel::with_service_token(self.channel.clone(), &token.into()))
+    }
+
+    /// A client without a credential.
+    pub(crate) fn nobody(&self) -> Client {
+        Client::new(self.channel.clone())
+    }
+
+    /// Another service.
+    pub(crate) fn service(&self) -> Client {
+        self.bearer(SERVICE_TOKEN)
+    }
+
+    /// The person with this role.
+    pub(crate) fn person(&self, role: Role) -> Client {
+        self.bearer(&secret(role))
+    }
+
+    pub(crate) async fn record(&self, records: &[UsageRecord]) -> Result<RecordUsageResponse, Status> {
+        let request = RecordUsageRequest { records: records.to_vec() };
+        Ok(self.service().record_usage(request).await?.into_inner())
+    }
+
+    /// Records in calls of 1,000, all of which must be new.
+    pub(crate) async fn keep(&self, records: &[UsageRecord]) {
+        for part in records.chunks(1_000) {
+            let answer = self.record(part).await.unwrap();
+            assert_eq!((answer.recorded as usize, answer.duplicates), (part.len(), 0));
+        }
+    }
+
+    /// All rows of a report, read in pages of `size`.
+    pub(crate) async fn report(&self, request: GetUsageRequest, size: i32) -> Vec<UsageRow> {
+        let (mut rows, mut token) = (Vec::new(), String::new());
+        loop {
+            let request = GetUsageRequest { page_size: size, page_token: token, ..request.clone() };
+            let page = self.service().get_usage(request).await.unwrap().into_inner();
+            assert!(page.rows.len() <= size.unsigned_abs() as usize);
+            rows.extend(page.rows);
+            token = page.next_page_token;
+            if token.is_empty() {
+                return rows;
+            }
+        }
+    }
+
+    /// All records of a list, read in pages of `size`.
+    pub(crate) async fn list(&self, request: ListUsageRecordsRequest, size: i32) -> Vec<UsageRecord> {
+        let (mut records, mut token) = (Vec::new(), String::new());
+        loop {
+            let request = ListUsageRecordsRequest { page_size: size, page_token: token, ..request.clone() };
+            let page = self.service().list_usage_records(request).await.unwrap().into_inner();
+            assert!(page.records.len() <= size.unsigned_abs() as usize);
+            records.extend(page.records);
+            token = page.next_page_token;
+            if token.is_empty() {
+                return records;
+            }
+        }
+    }
+
+    /// All records, oldest first, after holding the hourly sums against them.
+    pub(crate) async fn audited(&self) -> Vec<UsageRecord> {
+        let mut records = self.list(ListUsageRecordsRequest::default(), 1_000).await;
+        records.reverse();
+        let by_all =
+            [UsageDimension::User, UsageDimension::Key, UsageDimension::Model, UsageDimension::Endpoint];
+        let request = GetUsageRequest {
+            group_by: by_all.map(i32::from).to_vec(),
+            bucket: TimeBucket::Hour.into(),
+            ..GetUsageRequest::default()
+        };
+        let (told, expected) = (self.report(request, 1_000).await, sums(&records));
+        for (told, expected) in told.iter().zip(&expected) {
+            assert_eq!(told, expected, "the sums are not those of the ledger");
+        }
+        assert_eq!(told.len(), expected.len(), "the sums are not those of the ledger");
+        records
+    }
+}
+
+/// What the hourly sums of these records must be, worked out another way than the service does.
+fn sums(records: &[UsageRecord]) -> Vec<UsageRow> {
+    let mut rows: Vec<UsageRow> = Vec::new();
+    let mut sorted: Vec<&UsageRecord> = records.iter().collect();
+    let group = |record: &UsageRecord| {
+        let seconds = record.start_time.unwrap().seconds;
+        let UsageRecord { user_id, key_id, model, endpoint, .. } = record.clone();
+        (seconds - seconds % HOUR, user_id, key_id, model, endpoint)
+    };
+    sorted.sort_by_key(|record| group(record));
+    for part in sorted.chunk_by(|one, other| group(one) == group(other)) {
+        let ended =
+            |outcome: Outcome| part.iter().filter(|record| record.outcome() == outcome).count() as u64;
+        let total = |tokens: fn(&UsageRecord) -> u64| part.iter().map(|record| tokens(record)).sum();
+        let (hour, user_id, key_id, model, endpoint) = group(part[0]);
+        rows.push(UsageRow {
+            bucket_time: Some(crate::sample::time(hour)),
+            user_id,
+            key_id,
+            model,
+            endpoint,
+            requests: part.len() as u64,
+            finished: ended(Outcome::Finished),
+            cancelled: ended(Outcome::Cancelled),
+            failed: ended(Outcome::Failed),
+            crashed: ended(Outcome::Crashed),
+            prompt_tokens: total(|record| record.prompt_tokens),
+            cached_prompt_tokens: total(|record| record.cached_prompt_tokens),
+            completion_tokens: total(|record| record.completion_tokens),
+            estimated_tokens: total(|record| {
+                if record.estimated { record.prompt_tokens + record.completion_tokens } else { 0 }
+            }),
+        });
+    }
+    rows
+}

@@ -1,0 +1,39 @@
+//! The service as its callers meet it: through its channel, behind its layers, on both engines.
+//!
+//! [`ledger`] starts the service, [`postgres`] a server for it, [`sample`] makes records; the other modules are
+//! tests, named after the calls they are about.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+/// Runs the same functions on each engine; they take the service to test.
+macro_rules! on_both_engines {
+    ($($name:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let ledger = crate::ledger::Ledger::sqlite().await;
+                super::$name(&ledger).await;
+                ledger.end().await;
+            })+
+        }
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let ledger = crate::ledger::Ledger::postgres().await;
+                super::$name(&ledger).await;
+                ledger.end().await;
+            })+
+        }
+    };
+}
+
+mod identify;
+mod interrupt;
+mod ledger;
+mod metrics;
+mod postgres;
+mod record;
+mod records;
+mod report;
+mod restrict;
+mod sample;

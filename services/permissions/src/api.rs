@@ -1,0 +1,139 @@
+//! The contract's services: translate a request in, call one function, translate the answer out.
+//!
+//! One file per service. Fields are read in the `TryFrom`-like functions beside the handlers and checked in
+//! [`crate::field`]; what only the store can know is decided behind them.
+
+mod authorization;
+mod grants;
+mod groups;
+mod keys;
+mod models;
+mod policy;
+mod users;
+
+use crate::{
+    error::Error,
+    field,
+    tail::Tail,
+    write::{Origin, Writer},
+};
+use ::policy::{Member, Role, Time};
+use proto::permissions::v1::{
+    self as pb, authorization_service_server::AuthorizationServiceServer,
+    grant_service_server::GrantServiceServer, group_service_server::GroupServiceServer,
+    key_service_server::KeyServiceServer, model_service_server::ModelServiceServer,
+    policy_service_server::PolicyServiceServer, user_service_server::UserServiceServer,
+};
+use shared::{
+    auth::{self, Caller, Person, Refusal, RequestExt},
+    db::Db,
+    deadline::Deadline,
+    request_id::RequestId,
+    time,
+};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Status, service::Routes};
+
+/// The services, as health checks name them.
+pub(crate) const SERVICES: [&str; 7] = [
+    "tollgate.permissions.v1.AuthorizationService",
+    "tollgate.permissions.v1.GrantService",
+    "tollgate.permissions.v1.GroupService",
+    "tollgate.permissions.v1.KeyService",
+    "tollgate.permissions.v1.ModelService",
+    "tollgate.permissions.v1.PolicyService",
+    "tollgate.permissions.v1.UserService",
+];
+
+/// What the handlers call.
+#[derive(Debug, Clone)]
+pub(crate) struct Api {
+    db: Db,
+    writer: Writer,
+    tail: Tail,
+    key_lifetime: Duration,
+    stop: CancellationToken,
+}
+
+impl Api {
+    pub(crate) fn new(db: Db, tail: Tail, key_lifetime: Duration, stop: CancellationToken) -> Self {
+        Self { writer: Writer::new(db.clone(), tail.clone()), db, tail, key_lifetime, stop }
+    }
+
+    /// All services, without layers.
+    pub(crate) fn routes(&self) -> axum::Router {
+        Routes::new(AuthorizationServiceServer::new(self.clone()))
+            .add_service(GrantServiceServer::new(self.clone()))
+            .add_service(GroupServiceServer::new(self.clone()))
+            .add_service(KeyServiceServer::new(self.clone()))
+            .add_service(ModelServiceServer::new(self.clone()))
+            .add_service(PolicyServiceServer::new(self.clone()))
+            .add_service(UserServiceServer::new(self.clone()))
+            .into_axum_router()
+    }
+}
+
+/// Who changes something, in which request and why.
+fn origin<T>(request: &Request<T>, reason: &str) -> Result<Origin, Status> {
+    let id = request.extensions().get::<RequestId>().map_or("-", RequestId::as_str);
+    Ok(Origin {
+        caller: Some(request.caller()?),
+        request_id: id.to_owned(),
+        reason: field::reason(reason.to_owned())?,
+        now: time::now(),
+    })
+}
+
+/// The calling person, where a service has no business.
+fn person<T>(request: &Request<T>) -> Result<Person, Status> {
+    let caller = request.caller()?;
+    caller.person().copied().ok_or_else(|| Refusal::Unknown.into())
+}
+
+/// Time until the request's deadline.
+fn left<T>(request: &Request<T>) -> Duration {
+    let deadline = request.extensions().get::<Deadline>();
+    deadline
+        .map_or(Duration::MAX, |deadline| deadline.0.saturating_duration_since(tokio::time::Instant::now()))
+}
+
+/// The user asked about, who is the caller unless the caller may ask about others.
+fn asked<T>(request: &Request<T>, user: &str) -> Result<::policy::UserId, Error> {
+    use crate::error::Forbidden::NotYourself;
+    let caller = request.caller().map_err(|_| Refusal::Missing)?;
+    match (field::optional_id("user_id", user)?, &caller) {
+        (Some(user), Caller::Service) => Ok(user),
+        (None, Caller::Service) => Err(Error::invalid("user_id", "is needed: a service is no user")),
+        (None, Caller::Person(person)) => Ok(person.user),
+        (Some(user), Caller::Person(person)) => {
+            let any = caller.has_role(&[Role::Owner, Role::Admin, Role::Auditor]);
+            if any || user == person.user { Ok(user) } else { Err(NotYourself.into()) }
+        }
+    }
+}
+
+/// An instant of a request.
+fn instant(field: &'static str, time: Option<&prost_types::Timestamp>) -> Result<Option<Time>, Error> {
+    time.map(|time| field::instant(field, time::from_proto(time))).transpose()
+}
+
+/// A role of a request, or `None` for 0.
+fn role(number: i32) -> Result<Option<Role>, Error> {
+    if number == 0 {
+        return Ok(None);
+    }
+    let role = auth::role_from_number(number);
+    role.map(Some).ok_or_else(|| Error::invalid("role", "must be one of the roles 1 to 6"))
+}
+
+/// A model's owner in a request.
+fn owner(owner: Option<&pb::ModelOwner>) -> Result<Option<Member>, Error> {
+    use pb::model_owner::Owner;
+    let Some(owner) = owner else { return Ok(None) };
+    match &owner.owner {
+        Some(Owner::UserId(id)) => field::id("owner.user_id", id).map(|id| Some(Member::User(id))),
+        Some(Owner::GroupId(id)) => field::id("owner.group_id", id).map(|id| Some(Member::Group(id))),
+        None => Err(Error::invalid("owner", "must name a user or a group")),
+    }
+}

@@ -1,0 +1,60 @@
+//! The first run: a store without any user gets an owner and an API key, told to whoever started it, once.
+
+use crate::{
+    error::Error,
+    keys::{Key, NewKey},
+    store,
+    users::{NewUser, User},
+    write::{Origin, Write},
+};
+use argon2::{Argon2, PasswordHasher};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use policy::{Change, Role, Time, UserId};
+use secrecy::{ExposeSecret, SecretString};
+use shared::db::Db;
+
+/// E-mail address of the first owner.
+const EMAIL: &str = "owner@localhost";
+
+/// What the first run made. The secrets are in no store.
+#[derive(Debug)]
+pub struct FirstRun {
+    /// The owner.
+    pub user_id: UserId,
+    /// What the owner signs in as.
+    pub owner_email: String,
+    /// What the owner signs in with.
+    pub owner_password: SecretString,
+    /// A key of the owner, for every model and without an end.
+    pub api_key: SecretString,
+}
+
+/// Makes an owner and an API key when there is no user at all; else does nothing and returns `None`.
+///
+/// # Errors
+/// When the store fails. Nothing is made then.
+pub async fn bootstrap(db: &Db, now: Time) -> Result<Option<FirstRun>, Error> {
+    let caller = None;
+    let (request_id, reason) = ("first-run".to_owned(), "first run".to_owned());
+    let mut write = Write::begin(db, Origin { caller, request_id, reason, now }).await?;
+    if store::users::any(&mut write.tx).await? {
+        return Ok(None);
+    }
+    let owner_password: SecretString = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 18]>()).into();
+    let (display_name, role) = ("Owner".to_owned(), Role::Owner);
+    let user = User::new(NewUser { email: EMAIL.to_owned(), display_name, role }, now);
+    let (name, models, expires_at) = ("First run".to_owned(), None, None);
+    let (key, api_key) = Key::new(NewKey { user: user.id, name, models, expires_at }, now);
+    store::users::insert(&mut write.tx, &user, Some(&hash(&owner_password)?)).await?;
+    store::keys::insert(&mut write.tx, &key).await?;
+    write.changed(Change::PutUser(user.fact()));
+    write.changed(Change::PutKey(key.fact()));
+    write.commit().await?;
+    Ok(Some(FirstRun { user_id: user.id, owner_email: user.email, owner_password, api_key }))
+}
+
+/// The password as it is kept: argon2id with the library's parameters and a salt of its own.
+fn hash(password: &SecretString) -> Result<String, Error> {
+    let hash = Argon2::default().hash_password(password.expose_secret().as_bytes()).map_err(Error::Hash)?;
+    Ok(hash.to_string())
+}

@@ -1,0 +1,193 @@
+//! Answers from the replica in this process, without a query: may this user, what may this user, whose key is this.
+
+use crate::{
+    error::{Error, Forbidden},
+    list::{Listed, Page},
+    tail::Tail,
+    token::Token,
+    write::Origin,
+};
+use policy::{
+    Action, Decision, Freshness, KeyHash, KeyRefusal, ModelId, Reason, Replica, Role, Time, UserId,
+};
+use shared::{
+    auth::{Person, Refusal, Verify},
+    time,
+};
+use std::{sync::RwLockReadGuard, time::Duration};
+
+/// Longest wait for a revision that a token names.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// What is left of a deadline for the answer itself.
+const MARGIN: Duration = Duration::from_millis(20);
+
+/// Which model is asked about.
+#[derive(Debug)]
+pub(crate) enum Subject {
+    Id(ModelId),
+    Name(String),
+}
+
+/// A question, and how new the answer must be.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) user: UserId,
+    pub(crate) model: Subject,
+    pub(crate) action: Action,
+    pub(crate) at_least: Option<Token>,
+}
+
+/// The answer, and what it was made from.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) decision: Decision,
+    pub(crate) token: String,
+    pub(crate) stale: bool,
+}
+
+/// Waits for the revision that was asked for, then decides in memory. `left` is the time until the deadline.
+pub(crate) async fn check(tail: &Tail, question: &Question, left: Duration) -> Result<Answer, Error> {
+    if let Some(token) = question.at_least {
+        wait(tail, token, left).await?;
+    }
+    let now = time::now();
+    let (replica, stale) = serving(tail, now)?;
+    let policy = replica.policy();
+    let model = match &question.model {
+        Subject::Id(id) => *id,
+        // No model has the nil id, so an unknown name is answered like an unknown id.
+        Subject::Name(name) => policy.model_by_name(name).map_or_else(nobody, |model| model.id),
+    };
+    let decision = policy.check(question.user, model, question.action, now);
+    Ok(Answer { decision, token: token(&replica), stale })
+}
+
+fn nobody() -> ModelId {
+    ModelId(uuid::Uuid::nil())
+}
+
+async fn wait(tail: &Tail, token: Token, left: Duration) -> Result<(), Error> {
+    if tail.reached(token, PATIENCE.min(left.saturating_sub(MARGIN))).await {
+        return Ok(());
+    }
+    let other = tail.replica().epoch().is_some_and(|epoch| epoch != token.epoch);
+    let fresh = tail.freshness() == Freshness::Fresh;
+    Err(if other && fresh { Error::OtherEpoch } else { Error::NotYetApplied })
+}
+
+/// The replica and whether it is stale, unless it is too old to be asked.
+fn serving(tail: &Tail, now: Time) -> Result<(RwLockReadGuard<'_, Replica>, bool), Error> {
+    let replica = tail.replica();
+    match replica.freshness(now, tail.bounds()) {
+        Freshness::Fresh => Ok((replica, false)),
+        Freshness::Stale { .. } => Ok((replica, true)),
+        Freshness::Expired => Err(Error::Stale),
+    }
+}
+
+fn token(replica: &Replica) -> String {
+    replica.epoch().map(|epoch| Token { epoch, revision: replica.revision() }.encode()).unwrap_or_default()
+}
+
+/// One page of the models on which a user may do something, by name, and the token of the revision it was made at.
+pub(crate) fn accessible(
+    tail: &Tail,
+    user: UserId,
+    action: Action,
+    page: &Page,
+    now: Time,
+) -> Result<(Listed<(ModelId, String)>, String), Error> {
+    let (replica, _) = serving(tail, now)?;
+    let rows = models_of(&replica, user, None, action, now, page, "");
+    Ok((page.cut(rows, |(_, name)| name.clone()), token(&replica)))
+}
+
+/// The models that a person may use with the credential at hand, by name, whose name contains `search` in any case.
+pub(crate) fn usable(
+    tail: &Tail,
+    person: &Person,
+    search: &str,
+    page: &Page,
+    now: Time,
+) -> Result<Vec<(ModelId, String)>, Error> {
+    let (replica, _) = serving(tail, now)?;
+    Ok(models_of(&replica, person.user, Some(person), Action::Use, now, page, search))
+}
+
+fn models_of(
+    replica: &Replica,
+    user: UserId,
+    with: Option<&Person>,
+    action: Action,
+    now: Time,
+    page: &Page,
+    search: &str,
+) -> Vec<(ModelId, String)> {
+    let policy = replica.policy();
+    let search = search.to_lowercase();
+    let mut models: Vec<_> = policy
+        .models()
+        .filter(|model| model.name.as_str() > page.after() && model.name.to_lowercase().contains(&search))
+        .filter(|model| with.is_none_or(|person| within_key(replica, person, model.id)))
+        .filter(|model| policy.check(user, model.id, action, now).allowed)
+        .map(|model| (model.id, model.name.clone()))
+        .collect();
+    models.sort_unstable_by(|one, other| one.1.cmp(&other.1));
+    models.truncate(usize::try_from(page.limit()).unwrap_or(usize::MAX));
+    models
+}
+
+/// The person that holds the key with this hash.
+pub(crate) fn identify(tail: &Tail, hash: &KeyHash, now: Time) -> Result<Person, Refusal> {
+    let (replica, _) = serving(tail, now).map_err(|_| Refusal::Unavailable)?;
+    let policy = replica.policy();
+    let key = policy.key_by_hash(hash, now).map_err(|refusal| match refusal {
+        KeyRefusal::Unknown => Refusal::Unknown,
+        KeyRefusal::Disabled => Refusal::Revoked,
+        KeyRefusal::Expired => Refusal::Expired,
+        KeyRefusal::OwnerDisabled => Refusal::OwnerDisabled,
+    })?;
+    let user = policy.user(key.owner).ok_or(Refusal::OwnerDisabled)?;
+    Ok(Person { user: user.id, key: Some(key.id), role: user.role })
+}
+
+/// Verifies keys against the replica of this process.
+#[derive(Debug, Clone)]
+pub struct Verifier(pub(crate) Tail);
+
+impl Verify for Verifier {
+    async fn verify(&self, hash: KeyHash) -> Result<Person, Refusal> {
+        identify(&self.0, &hash, time::now())
+    }
+}
+
+/// Whether the caller may change this model and its grants.
+///
+/// # Errors
+/// [`Forbidden::ManageRequired`] when not, [`Forbidden::KeyNarrowed`] when only the key stands against it.
+pub(crate) async fn may_manage(tail: &Tail, origin: &Origin, model: ModelId) -> Result<(), Error> {
+    let person = origin.person().ok_or(Forbidden::ManageRequired)?;
+    if matches!(person.role, Role::Owner | Role::Admin) {
+        return Ok(());
+    }
+    // What was granted or revoked anywhere before this call counts.
+    tail.current(Duration::from_secs(1)).await?;
+    let (replica, _) = serving(tail, origin.now)?;
+    let decision = replica.policy().check(person.user, model, Action::Manage, origin.now);
+    match decision {
+        Decision { allowed: true, .. } if within_key(&replica, person, model) => Ok(()),
+        Decision { allowed: true, .. } => Err(Forbidden::KeyNarrowed.into()),
+        Decision { reason: Reason::UnknownModel, .. } => Err(Error::not_found("model", model)),
+        Decision { .. } => Err(Forbidden::ManageRequired.into()),
+    }
+}
+
+fn within_key(replica: &Replica, person: &Person, model: ModelId) -> bool {
+    key_models(replica, person).is_none_or(|only| only.contains(&model))
+}
+
+/// The only models that the person's key is for, or `None` when the credential is not limited to some.
+pub(crate) fn key_models<'a>(replica: &'a Replica, person: &Person) -> Option<&'a [ModelId]> {
+    let key = replica.policy().key(person.key?)?;
+    key.models.as_deref()
+}

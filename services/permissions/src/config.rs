@@ -1,0 +1,84 @@
+//! Settings of the permissions service, with their defaults.
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use shared::config::Validate;
+use std::time::Duration;
+
+/// Settings under `permissions`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `postgres://…` or `sqlite:PATH`. Empty: whoever starts the service names a file in its data directory.
+    #[serde(deserialize_with = "shared::config::secret")]
+    pub database: SecretString,
+    /// How long after the last look at the database answers still count as fresh.
+    #[serde(with = "humantime_serde")]
+    pub fresh_within: Duration,
+    /// How long answers are given, marked stale, while the database is away; zero: not at all.
+    #[serde(with = "humantime_serde")]
+    pub serve_stale_for: Duration,
+    /// How often the database is asked for what other processes wrote.
+    #[serde(with = "humantime_serde")]
+    pub poll_interval: Duration,
+    /// How long a key works when its creator names no end.
+    #[serde(with = "humantime_serde")]
+    pub key_lifetime: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            database: SecretString::default(),
+            fresh_within: Duration::from_secs(2),
+            serve_stale_for: Duration::from_secs(15 * 60),
+            poll_interval: Duration::from_millis(100),
+            key_lifetime: Duration::from_secs(90 * 24 * 60 * 60),
+        }
+    }
+}
+
+/// Longest lifetime of a key: a hundred years.
+const MAX_LIFETIME: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+
+impl Validate for Config {
+    fn validate(&self, faults: &mut Vec<String>) {
+        let database = self.database.expose_secret();
+        let known = ["postgres://", "postgresql://", "sqlite:"];
+        if !database.is_empty() && !known.iter().any(|scheme| database.starts_with(scheme)) {
+            faults.push("permissions.database: must begin with postgres:// or sqlite:".to_owned());
+        }
+        let shortest = Duration::from_millis(10);
+        if !(shortest..=Duration::from_secs(60)).contains(&self.poll_interval) {
+            faults.push("permissions.poll_interval: must be between 10ms and 60s".to_owned());
+        }
+        if self.fresh_within < self.poll_interval.saturating_mul(2) {
+            faults.push("permissions.fresh_within: must be at least twice poll_interval".to_owned());
+        }
+        if self.key_lifetime < Duration::from_secs(1) || self.key_lifetime > MAX_LIFETIME {
+            faults.push("permissions.key_lifetime: must be between 1s and 100 years".to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid_and_each_fault_names_its_key() {
+        let mut faults = Vec::new();
+        Config::default().validate(&mut faults);
+        assert_eq!(faults, Vec::<String>::new());
+        let broken = Config {
+            database: "mysql://localhost".into(),
+            poll_interval: Duration::ZERO,
+            fresh_within: Duration::ZERO,
+            key_lifetime: Duration::ZERO,
+            ..Config::default()
+        };
+        broken.validate(&mut faults);
+        let keys: Vec<_> = faults.iter().filter_map(|fault| fault.split(':').next()).collect();
+        assert_eq!(keys, ["permissions.database", "permissions.poll_interval", "permissions.key_lifetime"]);
+    }
+}

@@ -1,0 +1,205 @@
+//! What can go wrong, and what a caller is told of it. Reasons are listed in `docs/errors.md`.
+
+use crate::store::StoreError;
+use shared::{
+    auth::Refusal,
+    page::PageError,
+    status::{Fault, IntoStatus},
+};
+use std::time::Duration;
+use tonic::{Code, Status};
+use tonic_types::ErrorDetails;
+
+/// Why a request was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A field breaks its rules.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// The field as the contract names it.
+        field: &'static str,
+        /// What it must be.
+        problem: String,
+    },
+    /// The request names something that is not there.
+    #[error("there is no {kind} {id}")]
+    NotFound {
+        /// What kind of thing.
+        kind: &'static str,
+        /// Its id.
+        id: String,
+    },
+    /// What should be created is there already.
+    #[error("there is already a {kind} {with}")]
+    Exists {
+        /// What kind of thing.
+        kind: &'static str,
+        /// In what it is the same.
+        with: &'static str,
+    },
+    /// The caller may call this method, but not for this object.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    /// A group would be in itself.
+    #[error("the group would become a member of itself; take it out of the other group first")]
+    GroupCycle,
+    /// Nobody would be left who may do everything.
+    #[error("this is the last enabled owner; make another user owner first")]
+    LastOwner,
+    /// The credential in the request is none.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The caller has seen a later revision than this process.
+    #[error("the revision of the token has not arrived here yet; try again in a moment")]
+    NotYetApplied,
+    /// The token is of before the store was restored or replaced.
+    #[error("at_least_as_fresh: is of a store that was replaced since; ask again without it")]
+    OtherEpoch,
+    /// This process has lost touch with the store for too long to answer.
+    #[error("permissions have not been refreshed for too long to be relied on; try again in a moment")]
+    Stale,
+    /// This process is about to end.
+    #[error("this process is shutting down; connect again")]
+    Stopping,
+    /// The store failed.
+    #[error("the permission store cannot be reached; try again in a moment")]
+    Store(#[source] StoreError),
+    /// The store holds what this version does not understand.
+    #[error(
+        "the permission store holds something that this version does not understand; upgrade or repair it"
+    )]
+    Corrupt(#[source] StoreError),
+    /// A password could not be hashed.
+    #[error("a password could not be hashed")]
+    Hash(#[source] argon2::password_hash::Error),
+}
+
+/// What a caller may not do to one object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Forbidden {
+    /// Only an owner touches owners.
+    #[error("only an owner may create, change or act for an owner")]
+    OwnerRequired,
+    /// Changing a model and its grants needs `manage`.
+    #[error("you may not manage this model; ask its owner, or an owner or admin")]
+    ManageRequired,
+    /// This is another user's affair.
+    #[error("you may only do this for yourself; ask an owner or admin")]
+    NotYourself,
+    /// The credential is a key for some models, and this goes beyond them.
+    #[error("the API key of this request is limited to its own models; use another one")]
+    KeyNarrowed,
+}
+
+impl Error {
+    /// A field that breaks its rules.
+    pub(crate) fn invalid(field: &'static str, problem: impl Into<String>) -> Self {
+        Self::Invalid { field, problem: problem.into() }
+    }
+
+    /// Something that is not there.
+    pub(crate) fn not_found(kind: &'static str, id: impl ToString) -> Self {
+        Self::NotFound { kind, id: id.to_string() }
+    }
+
+    /// A page that cannot be.
+    pub(crate) fn page(error: PageError) -> Self {
+        let field = if matches!(error, PageError::Size(_)) { "page_size" } else { "page_token" };
+        Self::invalid(field, error.to_string())
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Database(_) => Self::Store(error),
+            StoreError::Corrupt(_) => Self::Corrupt(error),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        StoreError::Database(error).into()
+    }
+}
+
+impl IntoStatus for Error {
+    fn fault(&self) -> Fault {
+        let soon = Duration::from_millis(250);
+        let later = Duration::from_secs(1);
+        match self {
+            Self::Invalid { .. } => Fault::new(Code::InvalidArgument, "INVALID_FIELD"),
+            Self::NotFound { .. } => Fault::new(Code::NotFound, "NOT_FOUND"),
+            Self::Exists { .. } => Fault::new(Code::AlreadyExists, "ALREADY_EXISTS"),
+            Self::Forbidden(forbidden) => Fault::new(Code::PermissionDenied, forbidden.reason()),
+            Self::GroupCycle => Fault::new(Code::FailedPrecondition, "GROUP_CYCLE"),
+            Self::LastOwner => Fault::new(Code::FailedPrecondition, "LAST_OWNER"),
+            Self::Refused(refusal) => refusal_fault(*refusal),
+            Self::NotYetApplied => Fault::retry(Code::Unavailable, "REVISION_NOT_YET_APPLIED", soon),
+            Self::OtherEpoch => Fault::new(Code::InvalidArgument, "TOKEN_OF_ANOTHER_EPOCH"),
+            Self::Stale => Fault::retry(Code::Unavailable, "POLICY_STALE", later),
+            Self::Stopping => Fault::retry(Code::Unavailable, "SHUTTING_DOWN", later),
+            Self::Store(_) => Fault::retry(Code::Unavailable, "STORE_UNAVAILABLE", later),
+            Self::Corrupt(_) => Fault::new(Code::Internal, "STORE_CORRUPT"),
+            Self::Hash(_) => Fault::new(Code::Internal, "HASH_FAILED"),
+        }
+    }
+
+    fn describe(&self, details: &mut ErrorDetails) {
+        match self {
+            Self::Invalid { field, problem } => {
+                details.add_bad_request_violation(*field, problem.as_str());
+            }
+            Self::OtherEpoch => {
+                details.add_bad_request_violation("at_least_as_fresh", "is of a store that was replaced");
+            }
+            Self::NotFound { kind, id } => {
+                details.set_resource_info(*kind, id.as_str(), "", "does not exist");
+            }
+            Self::Exists { kind, with } => {
+                details.set_resource_info(*kind, "", "", format!("one {with} exists"));
+            }
+            Self::GroupCycle => {
+                details.add_precondition_failure_violation("GROUP_CYCLE", "membership", self.to_string());
+            }
+            Self::LastOwner => {
+                details.add_precondition_failure_violation("LAST_OWNER", "user", self.to_string());
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Forbidden {
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::OwnerRequired => "OWNER_REQUIRED",
+            Self::ManageRequired => "MANAGE_REQUIRED",
+            Self::NotYourself => "NOT_YOURSELF",
+            Self::KeyNarrowed => "KEY_NARROWED",
+        }
+    }
+}
+
+fn refusal_fault(refusal: Refusal) -> Fault {
+    match refusal {
+        Refusal::Missing => Fault::new(Code::Unauthenticated, "CREDENTIAL_MISSING"),
+        Refusal::Unknown => Fault::new(Code::Unauthenticated, "KEY_UNKNOWN"),
+        Refusal::Revoked => Fault::new(Code::Unauthenticated, "KEY_REVOKED"),
+        Refusal::Expired => Fault::new(Code::Unauthenticated, "KEY_EXPIRED"),
+        Refusal::OwnerDisabled => Fault::new(Code::Unauthenticated, "ACCOUNT_DISABLED"),
+        Refusal::Unavailable => {
+            Fault::retry(Code::Unavailable, "AUTHENTICATION_UNAVAILABLE", Duration::from_secs(1))
+        }
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Refused(refusal) => refusal.into(),
+            error => error.into_status(),
+        }
+    }
+}

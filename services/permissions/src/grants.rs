@@ -1,0 +1,103 @@
+//! Grants: who may, or may not, do what with a model.
+
+use crate::{
+    check,
+    error::Error,
+    groups::must_exist,
+    list::{Listed, Page},
+    store,
+    write::{Origin, Writer},
+};
+use policy::{Action, Change, Effect, GrantId, Grantee, GroupId, Member, ModelId, Time, UserId};
+use shared::db::Db;
+use uuid::Uuid;
+
+/// One grant, and who made it when.
+#[derive(Debug, Clone)]
+pub(crate) struct Grant {
+    pub(crate) fact: policy::Grant,
+    pub(crate) granted_by: Option<UserId>,
+    pub(crate) created_at: Time,
+}
+
+/// What a new grant is made of.
+#[derive(Debug)]
+pub(crate) struct NewGrant {
+    pub(crate) model: ModelId,
+    pub(crate) grantee: Grantee,
+    pub(crate) action: Action,
+    pub(crate) effect: Effect,
+    pub(crate) starts_at: Option<Time>,
+    pub(crate) expires_at: Option<Time>,
+}
+
+/// Which grants to list; `None` is no condition.
+#[derive(Debug, Default)]
+pub(crate) struct Filter {
+    pub(crate) model: Option<ModelId>,
+    pub(crate) user: Option<UserId>,
+    pub(crate) group: Option<GroupId>,
+}
+
+impl Filter {
+    /// The conditions on the grantee.
+    pub(crate) fn grantees(&self) -> impl Iterator<Item = Member> {
+        self.user.map(Member::User).into_iter().chain(self.group.map(Member::Group))
+    }
+}
+
+pub(crate) async fn create(writer: &Writer, origin: Origin, new: NewGrant) -> Result<(Grant, String), Error> {
+    check::may_manage(writer.tail(), &origin, new.model).await?;
+    let mut write = writer.begin(origin).await?;
+    if store::models::find(&mut write.tx, new.model).await?.is_none() {
+        return Err(Error::not_found("model", new.model));
+    }
+    match new.grantee {
+        Grantee::User(id) => must_exist(&mut write.tx, Member::User(id)).await?,
+        Grantee::Group(id) => must_exist(&mut write.tx, Member::Group(id)).await?,
+        Grantee::Everyone => {}
+    }
+    let grant = new.made(&write.origin);
+    store::grants::insert(&mut write.tx, &grant).await.map_err(taken)?;
+    write.changed(Change::PutGrant(grant.fact));
+    Ok((grant, writer.commit(write).await?))
+}
+
+pub(crate) async fn revoke(writer: &Writer, origin: Origin, id: GrantId) -> Result<String, Error> {
+    let grant = store::grants::get(writer.db(), id).await?.ok_or_else(|| Error::not_found("grant", id))?;
+    check::may_manage(writer.tail(), &origin, grant.fact.model).await?;
+    let mut write = writer.begin(origin).await?;
+    if !store::grants::delete(&mut write.tx, id).await? {
+        return Err(Error::not_found("grant", id));
+    }
+    write.changed(Change::RemoveGrant(id));
+    writer.commit(write).await
+}
+
+pub(crate) async fn list(db: &Db, filter: &Filter, page: &Page) -> Result<Listed<Grant>, Error> {
+    let rows = store::grants::list(db, filter, page.after_id()?, page.limit()).await?;
+    Ok(page.cut(rows, |grant| grant.fact.id.to_string()))
+}
+
+impl NewGrant {
+    fn made(self, origin: &Origin) -> Grant {
+        let fact = policy::Grant {
+            id: GrantId(Uuid::now_v7()),
+            grantee: self.grantee,
+            model: self.model,
+            action: self.action,
+            effect: self.effect,
+            starts_at: self.starts_at,
+            expires_at: self.expires_at,
+        };
+        Grant { fact, granted_by: origin.person().map(|person| person.user), created_at: origin.now }
+    }
+}
+
+fn taken(error: store::StoreError) -> Error {
+    if error.is_duplicate() {
+        let with = "of the same grantee, model, action and effect";
+        return Error::Exists { kind: "grant", with };
+    }
+    error.into()
+}

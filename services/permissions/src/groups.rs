@@ -1,0 +1,129 @@
+//! Groups of users and of other groups. A group is never in itself, however long the way round.
+
+use crate::{
+    error::Error,
+    list::{Listed, Page},
+    store,
+    write::{Origin, Writer},
+};
+use policy::{Change, GroupId, Member, Membership, Time};
+use shared::db::{Db, Tx};
+use uuid::Uuid;
+
+/// A named set of users and groups.
+#[derive(Debug, Clone)]
+pub(crate) struct Group {
+    pub(crate) id: GroupId,
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) created_at: Time,
+}
+
+impl Group {
+    /// What the policy knows of the group.
+    pub(crate) const fn fact(&self) -> policy::Group {
+        policy::Group { id: self.id, disabled: false }
+    }
+}
+
+pub(crate) async fn create(
+    writer: &Writer,
+    origin: Origin,
+    name: String,
+    description: String,
+) -> Result<(Group, String), Error> {
+    let mut write = writer.begin(origin).await?;
+    let group = Group { id: GroupId(Uuid::now_v7()), name, description, created_at: write.origin.now };
+    store::groups::insert(&mut write.tx, &group).await.map_err(taken)?;
+    write.changed(Change::PutGroup(group.fact()));
+    Ok((group, writer.commit(write).await?))
+}
+
+pub(crate) async fn list(db: &Db, page: &Page) -> Result<Listed<Group>, Error> {
+    let rows = store::groups::list(db, page.after_id()?, page.limit()).await?;
+    Ok(page.cut(rows, |group| group.id.to_string()))
+}
+
+pub(crate) async fn delete(writer: &Writer, origin: Origin, id: GroupId) -> Result<String, Error> {
+    let mut write = writer.begin(origin).await?;
+    if !store::groups::delete(&mut write.tx, id).await? {
+        return Err(Error::not_found("group", id));
+    }
+    write.changed(Change::RemoveGroup(id));
+    writer.commit(write).await
+}
+
+pub(crate) async fn add_member(
+    writer: &Writer,
+    origin: Origin,
+    membership: Membership,
+) -> Result<String, Error> {
+    let mut write = writer.begin(origin).await?;
+    must_exist(&mut write.tx, Member::Group(membership.group)).await?;
+    must_exist(&mut write.tx, membership.member).await?;
+    if let Member::Group(child) = membership.member {
+        let inside = store::groups::is_in(&mut write.tx, membership.group, child).await?;
+        if inside || child == membership.group {
+            return Err(Error::GroupCycle);
+        }
+    }
+    store::groups::put_member(&mut write.tx, &membership).await?;
+    write.changed(Change::PutMembership(membership));
+    writer.commit(write).await
+}
+
+pub(crate) async fn remove_member(
+    writer: &Writer,
+    origin: Origin,
+    group: GroupId,
+    member: Member,
+) -> Result<String, Error> {
+    let mut write = writer.begin(origin).await?;
+    must_exist(&mut write.tx, Member::Group(group)).await?;
+    if !store::groups::remove_member(&mut write.tx, group, member).await? {
+        return Err(Error::not_found("member", id(member)));
+    }
+    write.changed(Change::RemoveMembership { group, member });
+    writer.commit(write).await
+}
+
+pub(crate) async fn members(db: &Db, group: GroupId, page: &Page) -> Result<Listed<Membership>, Error> {
+    let rows = store::groups::members(db, group, place(page)?, page.limit()).await?;
+    if rows.is_empty() && !store::groups::is_there(db, group).await? {
+        return Err(Error::not_found("group", group));
+    }
+    Ok(page.cut(rows, |row| match row.member {
+        Member::User(id) => format!("user {id}"),
+        Member::Group(id) => format!("group {id}"),
+    }))
+}
+
+/// The member after which a page starts.
+fn place(page: &Page) -> Result<Option<Member>, Error> {
+    let Some((kind, id)) = page.after().split_once(' ') else { return Ok(None) };
+    let id = Uuid::try_parse(id).map_err(|_| Error::page(shared::page::PageError::Token))?;
+    Ok(Some(if kind == "user" { Member::User(id.into()) } else { Member::Group(id.into()) }))
+}
+
+/// Finds the user or group, or answers that it is not there.
+pub(crate) async fn must_exist(tx: &mut Tx, member: Member) -> Result<(), Error> {
+    let (kind, there) = match member {
+        Member::User(id) => ("user", store::users::find(tx, id).await?.is_some()),
+        Member::Group(id) => ("group", store::groups::exists(tx, id).await?),
+    };
+    if there { Ok(()) } else { Err(Error::not_found(kind, id(member))) }
+}
+
+fn id(member: Member) -> Uuid {
+    match member {
+        Member::User(id) => id.uuid(),
+        Member::Group(id) => id.uuid(),
+    }
+}
+
+fn taken(error: store::StoreError) -> Error {
+    if error.is_duplicate() {
+        return Error::Exists { kind: "group", with: "with this name" };
+    }
+    error.into()
+}

@@ -1,0 +1,64 @@
+//! Pages of lists: one row more than asked for is read, and tells whether there is a next page.
+
+use crate::error::Error;
+use shared::page;
+use uuid::Uuid;
+
+/// The page that a request asks for.
+#[derive(Debug)]
+pub(crate) struct Page {
+    filter: String,
+    size: u32,
+    after: Option<String>,
+}
+
+/// The rows of one page, and the token of the next one or nothing.
+#[derive(Debug)]
+pub(crate) struct Listed<T> {
+    pub(crate) rows: Vec<T>,
+    pub(crate) next: String,
+}
+
+impl Page {
+    /// A page of the list that `filter` describes, of 1 to 100 rows.
+    pub(crate) fn new(filter: String, size: i32, token: &str) -> Result<Self, Error> {
+        Self::sized(filter, page::size(size, 50, 100), token)
+    }
+
+    /// A page of 1 to 1,000 rows, for lists that are answered from memory.
+    pub(crate) fn long(filter: String, size: i32, token: &str) -> Result<Self, Error> {
+        Self::sized(filter, page::size(size, 100, 1_000), token)
+    }
+
+    fn sized(filter: String, size: Result<u32, page::PageError>, token: &str) -> Result<Self, Error> {
+        let size = size.map_err(Error::page)?;
+        let after = page::start(&filter, token).map_err(Error::page)?;
+        Ok(Self { filter, size, after })
+    }
+
+    /// The row after which this page starts; empty at the beginning.
+    pub(crate) fn after(&self) -> &str {
+        self.after.as_deref().unwrap_or_default()
+    }
+
+    /// The id after which this page starts; nil at the beginning, which no row has.
+    pub(crate) fn after_id(&self) -> Result<Uuid, Error> {
+        let after = self.after.as_deref().map(Uuid::try_parse).transpose();
+        after.map(Option::unwrap_or_default).map_err(|_| Error::page(page::PageError::Token))
+    }
+
+    /// How many rows to read.
+    pub(crate) fn limit(&self) -> i64 {
+        i64::from(self.size) + 1
+    }
+
+    /// Takes the page from what was read; `key` is what [`Page::after`] is told next time.
+    pub(crate) fn cut<T>(&self, mut rows: Vec<T>, key: impl Fn(&T) -> String) -> Listed<T> {
+        let size = usize::try_from(self.size).unwrap_or(usize::MAX);
+        let more = rows.len() > size;
+        rows.truncate(size);
+        let last = rows.last().filter(|_| more).map(key);
+        let next = last.map(|last| page::token(&self.filter, &last)).unwrap_or_default();
+        Listed { rows, next }
+    }
+}

@@ -1,0 +1,56 @@
+//! What the service keeps, in relational tables and an append-only log of events. Nothing else here speaks SQL.
+//!
+//! One file per noun; every query is one text for both engines. Functions that take a [`shared::db::Tx`] belong to
+//! a write and run while the head is locked, so what they read stays true until the commit.
+
+pub(crate) mod events;
+pub(crate) mod facts;
+pub(crate) mod grants;
+pub(crate) mod groups;
+pub(crate) mod keys;
+pub(crate) mod models;
+pub(crate) mod users;
+
+use policy::{GroupId, Member, UnknownWord, UserId};
+use uuid::Uuid;
+
+/// The store did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database is away, busy or refuses.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// A row holds something that this version does not understand.
+    #[error("the {0} table holds a row that this version does not understand")]
+    Corrupt(&'static str),
+}
+
+impl StoreError {
+    /// Whether the row is there already.
+    pub(crate) fn is_duplicate(&self) -> bool {
+        matches!(self, Self::Database(error) if shared::db::violation(error) == Some(shared::db::Violation::Unique))
+    }
+}
+
+impl From<UnknownWord> for StoreError {
+    fn from(_: UnknownWord) -> Self {
+        Self::Corrupt("word")
+    }
+}
+
+/// A user or a group as two columns.
+fn columns(member: Member) -> (&'static str, Uuid) {
+    match member {
+        Member::User(id) => ("user", id.uuid()),
+        Member::Group(id) => ("group", id.uuid()),
+    }
+}
+
+/// A user or a group from two columns.
+fn member(kind: &str, id: Uuid) -> Result<Member, StoreError> {
+    match kind {
+        "user" => Ok(Member::User(UserId(id))),
+        "group" => Ok(Member::Group(GroupId(id))),
+        _ => Err(StoreError::Corrupt("member")),
+    }
+}

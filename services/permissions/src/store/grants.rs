@@ -1,0 +1,125 @@
+//! The table of grants.
+
+use super::{StoreError, columns, member};
+use crate::grants::{Filter, Grant};
+use policy::{Action, Effect, GrantId, Grantee, Member, ModelId, UserId};
+use shared::{
+    db::{Db, Time, Tx},
+    on, on_tx,
+};
+use sqlx::QueryBuilder;
+use uuid::Uuid;
+
+#[derive(sqlx::FromRow)]
+struct GrantRow {
+    id: Uuid,
+    model_id: Uuid,
+    grantee_kind: String,
+    grantee_id: Option<Uuid>,
+    action: String,
+    effect: String,
+    starts_at: Option<Time>,
+    expires_at: Option<Time>,
+    granted_by: Option<Uuid>,
+    created_at: Time,
+}
+
+impl TryFrom<GrantRow> for Grant {
+    type Error = StoreError;
+
+    fn try_from(row: GrantRow) -> Result<Self, StoreError> {
+        let fact = policy::Grant {
+            id: GrantId(row.id),
+            grantee: grantee(&row.grantee_kind, row.grantee_id)?,
+            model: ModelId(row.model_id),
+            action: row.action.parse::<Action>()?,
+            effect: row.effect.parse::<Effect>()?,
+            starts_at: row.starts_at.map(policy::Time::from),
+            expires_at: row.expires_at.map(policy::Time::from),
+        };
+        Ok(Self { fact, granted_by: row.granted_by.map(UserId), created_at: row.created_at.0 })
+    }
+}
+
+pub(super) fn grantee(kind: &str, id: Option<Uuid>) -> Result<Grantee, StoreError> {
+    Ok(match id.map(|id| member(kind, id)).transpose()? {
+        Some(Member::User(id)) => Grantee::User(id),
+        Some(Member::Group(id)) => Grantee::Group(id),
+        None => Grantee::Everyone,
+    })
+}
+
+fn grantee_columns(grantee: Grantee) -> (&'static str, Option<Uuid>) {
+    let member = match grantee {
+        Grantee::User(id) => Member::User(id),
+        Grantee::Group(id) => Member::Group(id),
+        Grantee::Everyone => return ("everyone", None),
+    };
+    let (kind, id) = columns(member);
+    (kind, Some(id))
+}
+
+const COLUMNS: &str = "SELECT id, model_id, grantee_kind, grantee_id, action, effect, starts_at, expires_at, \
+    granted_by, created_at FROM grants WHERE id ";
+const INSERT: &str = "INSERT INTO grants (id, model_id, grantee_kind, grantee_id, action, effect, starts_at, \
+    expires_at, granted_by, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+const DELETE: &str = "DELETE FROM grants WHERE id = $1";
+
+pub(crate) async fn get(db: &Db, id: GrantId) -> Result<Option<Grant>, StoreError> {
+    let row = on!(db, |pool| {
+        let mut query = QueryBuilder::new(COLUMNS);
+        query.push("= ").push_bind(id.uuid());
+        query.build_query_as::<GrantRow>().fetch_optional(pool).await
+    })?;
+    row.map(Grant::try_from).transpose()
+}
+
+/// The grants after the id `after` that pass the filter.
+pub(crate) async fn list(
+    db: &Db,
+    filter: &Filter,
+    after: Uuid,
+    limit: i64,
+) -> Result<Vec<Grant>, StoreError> {
+    let rows = on!(db, |pool| {
+        let mut query = QueryBuilder::new(COLUMNS);
+        query.push("> ").push_bind(after);
+        if let Some(model) = filter.model {
+            query.push(" AND model_id = ").push_bind(model.uuid());
+        }
+        for member in filter.grantees() {
+            let (kind, id) = columns(member);
+            query.push(" AND grantee_kind = ").push_bind(kind).push(" AND grantee_id = ").push_bind(id);
+        }
+        query.push(" ORDER BY id LIMIT ").push_bind(limit);
+        query.build_query_as::<GrantRow>().fetch_all(pool).await
+    })?;
+    rows.into_iter().map(Grant::try_from).collect()
+}
+
+pub(crate) async fn insert(tx: &mut Tx, grant: &Grant) -> Result<(), StoreError> {
+    let (kind, id) = grantee_columns(grant.fact.grantee);
+    on_tx!(tx, |on| sqlx::query(INSERT)
+        .bind(grant.fact.id.uuid())
+        .bind(grant.fact.model.uuid())
+        .bind(kind)
+        .bind(id)
+        .bind(grant.fact.action.as_str())
+        .bind(grant.fact.effect.as_str())
+        .bind(grant.fact.starts_at.map(Time))
+        .bind(grant.fact.expires_at.map(Time))
+        .bind(grant.granted_by.map(UserId::uuid))
+        .bind(Time(grant.created_at))
+        .execute(on)
+        .await
+        .map(drop))?;
+    Ok(())
+}
+
+/// Deletes a grant. Returns whether there was one.
+pub(crate) async fn delete(tx: &mut Tx, id: GrantId) -> Result<bool, StoreError> {
+    let deleted = on_tx!(tx, |on| {
+        sqlx::query(DELETE).bind(id.uuid()).execute(on).await.map(|done| done.rows_affected())
+    })?;
+    Ok(deleted > 0)
+}

@@ -1,0 +1,234 @@
+//! The replica of the policy in this process, and the loop that keeps it at the end of the log.
+//!
+//! The loop asks for the head every so often, or at once when poked, and fetches what is missing. What it applied it
+//! tells to watchers. Everybody else only reads: checks cost no query.
+
+use crate::{
+    error::Error,
+    store::{StoreError, events, facts},
+    token::Token,
+};
+use policy::{Bounds, Delta, Freshness, Heartbeat, Message, Outcome, Replica, Revision, Time};
+use rand::RngExt;
+use shared::{
+    db::Db,
+    health::{Condition, Reporter},
+    server::Tasks,
+    time,
+};
+use std::{
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::{Notify, broadcast, watch};
+
+/// Revisions fetched by one query.
+const STRIDE: u64 = 256;
+/// Deltas kept for watchers that are slower than the log; who is slower still reads the table.
+const BACKLOG: usize = 1_024;
+/// Longest time that one look at the log may take.
+const ROUND: Duration = Duration::from_secs(5);
+/// Pause after a look that failed.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The replica and its loop.
+#[derive(Debug, Clone)]
+pub(crate) struct Tail(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    db: Db,
+    bounds: Bounds,
+    replica: RwLock<Replica>,
+    deltas: broadcast::Sender<Arc<Delta>>,
+    poke: Notify,
+    /// Looks at the log begun so far.
+    begun: AtomicU64,
+    /// The number of the last look that succeeded.
+    done: watch::Sender<u64>,
+}
+
+impl Tail {
+    /// Loads the whole state, then follows the log in a task of its own.
+    pub(crate) async fn start(
+        db: Db,
+        bounds: Bounds,
+        interval: Duration,
+        tasks: &Tasks,
+        health: Reporter,
+    ) -> Result<Self, Error> {
+        let tail = Self(Arc::new(Inner {
+            db,
+            bounds,
+            replica: RwLock::default(),
+            deltas: broadcast::Sender::new(BACKLOG),
+            poke: Notify::new(),
+            begun: AtomicU64::new(0),
+            done: watch::Sender::new(0),
+        }));
+        tail.look().await?;
+        tail.report(&health);
+        let (follower, stop) = (tail.clone(), tasks.stopping());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = follower.follow(interval, &health) => {}
+            }
+        });
+        Ok(tail)
+    }
+
+    async fn follow(&self, interval: Duration, health: &Reporter) {
+        let mut failing = false;
+        loop {
+            let pause = if failing { PAUSE } else { interval }.mul_f64(rand::rng().random_range(0.8..1.2));
+            tokio::select! {
+                () = self.0.poke.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+            let result = tokio::time::timeout(ROUND, self.look()).await;
+            let fault = match &result {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(
+                    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string),
+                ),
+                Err(_) => Some("the database did not answer in time".to_owned()),
+            };
+            if let Some(fault) = fault.as_ref().filter(|_| !failing) {
+                tracing::warn!(%fault, "the policy cannot be refreshed");
+            } else if failing && fault.is_none() {
+                tracing::info!("the policy is refreshed again");
+            }
+            failing = fault.is_some();
+            self.report(health);
+        }
+    }
+
+    /// Brings the replica to the end of the log.
+    async fn look(&self) -> Result<(), Error> {
+        let number = self.0.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        loop {
+            let at = time::now();
+            let head = events::head(&self.0.db).await?;
+            if self.is_ahead_of(&head) {
+                tracing::warn!(
+                    "the store is older than what is known of it, so it was restored; starting a new epoch"
+                );
+                events::leave_epoch(&self.0.db, head.epoch).await?;
+                continue;
+            }
+            let heartbeat = Heartbeat { epoch: head.epoch, head: head.revision, at };
+            match self.receive(&Message::Heartbeat(heartbeat)) {
+                Outcome::Applied | Outcome::Ignored => break,
+                Outcome::Behind { after } => self.fetch(&head, after).await?,
+                Outcome::NeedSnapshot | Outcome::Broken(_) => self.reload(at).await?,
+            }
+        }
+        self.0.done.send_replace(number);
+        Ok(())
+    }
+
+    fn is_ahead_of(&self, head: &events::Head) -> bool {
+        let replica = self.replica();
+        replica.epoch() == Some(head.epoch) && replica.revision() > head.revision
+    }
+
+    async fn fetch(&self, head: &events::Head, after: Revision) -> Result<(), Error> {
+        let until = Revision(head.revision.get().min(after.get().saturating_add(STRIDE)));
+        let deltas = events::between(&self.0.db, head.epoch, after, until).await?;
+        for delta in deltas {
+            match self.receive(&Message::Delta(delta.clone())) {
+                // Applied first and told second: who subscribes in between finds it in the replica.
+                Outcome::Applied => drop(self.0.deltas.send(Arc::new(delta))),
+                Outcome::Ignored => {}
+                Outcome::Behind { .. } => break,
+                Outcome::NeedSnapshot | Outcome::Broken(_) => {
+                    tracing::error!(revision = %delta.revision, "an event does not fit the policy; loading all of it");
+                    return self.reload(time::now()).await;
+                }
+            }
+        }
+        if self.replica().revision() <= after {
+            return Err(StoreError::Corrupt("events").into());
+        }
+        Ok(())
+    }
+
+    async fn reload(&self, at: Time) -> Result<(), Error> {
+        let snapshot = facts::snapshot(&self.0.db, at).await?;
+        let loaded = snapshot.load().map_err(|error| {
+            tracing::error!(%error, "the tables contradict themselves");
+            StoreError::Corrupt("policy")
+        })?;
+        self.0.replica.write().unwrap_or_else(PoisonError::into_inner).adopt(loaded, time::now());
+        Ok(())
+    }
+
+    fn receive(&self, message: &Message) -> Outcome {
+        self.0.replica.write().unwrap_or_else(PoisonError::into_inner).receive(message, time::now())
+    }
+
+    fn report(&self, health: &Reporter) {
+        health.set(match self.freshness() {
+            Freshness::Fresh => Condition::Up,
+            Freshness::Stale { .. } => {
+                Condition::Degraded("not refreshed lately; answers are marked stale".into())
+            }
+            Freshness::Expired => Condition::Down("not refreshed for too long; nothing is answered".into()),
+        });
+    }
+
+    /// The replica, to read from. Not to be held over an await.
+    pub(crate) fn replica(&self) -> RwLockReadGuard<'_, Replica> {
+        self.0.replica.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How old the replica is now.
+    pub(crate) fn freshness(&self) -> Freshness {
+        self.replica().freshness(time::now(), &self.0.bounds)
+    }
+
+    /// The limits of how old the replica may be.
+    pub(crate) fn bounds(&self) -> &Bounds {
+        &self.0.bounds
+    }
+
+    /// Everything that is applied from now on, in order; a receiver that is too slow is told that it missed some.
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<Delta>> {
+        self.0.deltas.subscribe()
+    }
+
+    /// Waits until the replica has reached the token's revision. Returns whether it has.
+    pub(crate) async fn reached(&self, token: Token, limit: Duration) -> bool {
+        let mut done = self.0.done.subscribe();
+        let arrival = async {
+            while !self.has(token) {
+                self.0.poke.notify_one();
+                if done.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(limit, arrival).await.is_ok()
+    }
+
+    fn has(&self, token: Token) -> bool {
+        let replica = self.replica();
+        replica.epoch() == Some(token.epoch) && replica.revision() >= token.revision
+    }
+
+    /// Waits for a look at the log that begins after this call: the replica then has everything committed before.
+    pub(crate) async fn current(&self, limit: Duration) -> Result<(), Error> {
+        let number = self.0.begun.load(Ordering::SeqCst);
+        let mut done = self.0.done.subscribe();
+        self.0.poke.notify_one();
+        let look = done.wait_for(|done| *done > number);
+        match tokio::time::timeout(limit, look).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Error::Stale),
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The service from outside: real layers, handlers, codec and SQL over an in-process channel, on both engines.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code: whatever is not as expected fails the test"
+)]
+
+mod access;
+mod check;
+mod first_run;
+mod grants;
+mod groups;
+mod keys;
+mod models;
+mod postgres;
+mod replica;
+mod users;
+mod watch;
+mod world;
+mod writers;

@@ -1,0 +1,80 @@
+//! A PostgreSQL for the tests: the one that `TOLLGATE_TEST_POSTGRES` names, else a private one from the system's
+//! packages that ends with the test process, however that ends.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::LazyLock,
+};
+
+/// Starts a server, says so, and stops it when standard input ends: that is, when the test process is gone.
+const SCRIPT: &str = r#"
+set -e
+dir=$(mktemp -d "${TMPDIR:-/tmp}/tollgate-postgres.XXXXXX")
+trap 'rm -rf "$dir"' EXIT
+trap : INT TERM
+"$0/initdb" -D "$dir/data" -U tollgate -A trust -E UTF8 --locale=C.UTF-8 --no-sync > "$dir/initdb.log"
+"$0/pg_ctl" -s -w -D "$dir/data" -l "$dir/log" start -o \
+    "-p $1 -c listen_addresses=127.0.0.1 -c unix_socket_directories=$dir -c fsync=off -c max_connections=300"
+echo ready
+cat > /dev/null || true
+"$0/pg_ctl" -s -w -D "$dir/data" -m fast stop
+"#;
+
+struct Server {
+    url: String,
+    /// Its standard input stays open as long as this process.
+    _child: Option<Child>,
+}
+
+static SERVER: LazyLock<Server> = LazyLock::new(|| match named() {
+    Some(url) => Server { url, _child: None },
+    None => start(),
+});
+
+/// The address of a database in which tests may make schemas.
+pub(crate) fn url() -> &'static str {
+    &SERVER.url
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests have no configuration; this names their database")]
+fn named() -> Option<String> {
+    std::env::var("TOLLGATE_TEST_POSTGRES").ok()
+}
+
+fn start() -> Server {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut command = as_postgres();
+    command.args(["sh", "-c", SCRIPT]).arg(programs()).arg(port.to_string());
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n", "PostgreSQL did not start; its words are above");
+    Server { url: format!("postgres://tollgate@127.0.0.1:{port}/postgres"), _child: Some(child) }
+}
+
+/// PostgreSQL refuses to run as root.
+fn as_postgres() -> Command {
+    let root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
+    let mut command = Command::new(if root { "runuser" } else { "env" });
+    if root {
+        command.args(["-u", "postgres", "--"]);
+    }
+    command.current_dir("/");
+    command
+}
+
+fn programs() -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").map(|entries| {
+        entries
+            .flatten()
+            .map(|entry| entry.path().join("bin"))
+            .filter(|bin| bin.join("initdb").exists())
+            .max()
+    });
+    versions.ok().flatten().expect(
+        "no PostgreSQL found: install the package `postgresql`, or name a server in TOLLGATE_TEST_POSTGRES",
+    )
+}

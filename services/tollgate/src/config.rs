@@ -1,0 +1,180 @@
+//! The whole configuration, defined once; each service gets its part.
+
+use clap::Args;
+use figment::value::{Dict, Value};
+use serde::Deserialize;
+use shared::{
+    config::{self, Faults, Loaded, Secret, SecretString, Validate},
+    telemetry,
+};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+/// What the command line can say; everything else is in the file or the environment.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Options {
+    /// A TOML file; TOLLGATE_CONFIG names it otherwise.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder for databases, journal and first-run.json.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Address to listen on, such as 127.0.0.1:8080.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+}
+
+/// Settings of every service in one place.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// Folder for databases, journal and first-run.json.
+    pub(crate) data_dir: PathBuf,
+    /// Address of `up` and of the edge.
+    pub(crate) listen: SocketAddr,
+    /// Addresses of the other services.
+    pub(crate) ports: Ports,
+    /// Where the services find each other when each runs alone.
+    pub(crate) upstream: Upstream,
+    /// What services prove themselves with; begins with `tgs_`. `up` makes one up when there is none.
+    pub(crate) service_token: Secret,
+    pub(crate) telemetry: telemetry::Config,
+    pub(crate) permissions: permissions::Config,
+    pub(crate) inference: inference::Config,
+    pub(crate) monitoring: monitoring::Config,
+    pub(crate) edge: edge::Config,
+}
+
+/// Addresses to listen on; an admin port lies 100 above each service's, the edge's one above.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Ports {
+    pub(crate) permissions: SocketAddr,
+    pub(crate) permissions_admin: SocketAddr,
+    pub(crate) inference: SocketAddr,
+    pub(crate) inference_admin: SocketAddr,
+    pub(crate) monitoring: SocketAddr,
+    pub(crate) monitoring_admin: SocketAddr,
+    pub(crate) edge_admin: SocketAddr,
+}
+
+/// Base URLs of the services.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Upstream {
+    pub(crate) permissions: String,
+    pub(crate) inference: String,
+    pub(crate) monitoring: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from(".tollgate"),
+            listen: local(8080),
+            ports: Ports::default(),
+            upstream: Upstream::default(),
+            service_token: Secret::default(),
+            telemetry: telemetry::Config::default(),
+            permissions: permissions::Config::default(),
+            inference: inference::Config::default(),
+            monitoring: monitoring::Config::default(),
+            edge: edge::Config::default(),
+        }
+    }
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self {
+            permissions: local(7001),
+            permissions_admin: local(7101),
+            inference: local(7002),
+            inference_admin: local(7102),
+            monitoring: local(7003),
+            monitoring_admin: local(7103),
+            edge_admin: local(8081),
+        }
+    }
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        let at = |port: u16| format!("http://127.0.0.1:{port}");
+        Self { permissions: at(7001), inference: at(7002), monitoring: at(7003) }
+    }
+}
+
+fn local(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+impl Validate for Config {
+    fn validate(&self, faults: &mut Vec<String>) {
+        self.permissions.validate(faults);
+        self.inference.validate(faults);
+        self.monitoring.validate(faults);
+        match self.service_token.read() {
+            Err(fault) => faults.push(format!("service_token.file: {fault}")),
+            Ok(Some(token)) if !strong(&token) => faults.push(format!(
+                "service_token: must begin with {} and have at least 32 further characters",
+                shared::auth::SERVICE_PREFIX
+            )),
+            Ok(_) => {}
+        }
+        if !(0.0..=1.0).contains(&self.telemetry.trace_ratio) {
+            faults.push("telemetry.trace_ratio: must be between 0 and 1".into());
+        }
+        let upstream = &self.upstream;
+        let urls = [
+            ("permissions", &upstream.permissions),
+            ("inference", &upstream.inference),
+            ("monitoring", &upstream.monitoring),
+        ];
+        for (name, url) in urls {
+            if !url.parse::<http::Uri>().is_ok_and(|uri| uri.scheme().is_some() && uri.authority().is_some())
+            {
+                faults.push(format!("upstream.{name}: `{url}` is not a URL like http://permissions:7001"));
+            }
+        }
+    }
+}
+
+fn strong(token: &SecretString) -> bool {
+    use config::ExposeSecret;
+    token.expose_secret().strip_prefix(shared::auth::SERVICE_PREFIX).is_some_and(|rest| rest.len() >= 32)
+}
+
+impl Options {
+    /// Reads the configuration of this process.
+    pub(crate) fn load(&self) -> Result<Loaded<Config>, Faults> {
+        let mut overrides = Dict::new();
+        if let Some(folder) = &self.data_dir {
+            overrides.insert("data_dir".into(), Value::from(folder.to_string_lossy().into_owned()));
+        }
+        if let Some(listen) = self.listen {
+            overrides.insert("listen".into(), Value::from(listen.to_string()));
+        }
+        let mut loaded = config::load::<Config>(self.config.as_deref(), &config::environment(), overrides)?;
+        loaded.config.inference.data_dir.clone_from(&loaded.config.data_dir);
+        Ok(loaded)
+    }
+}
+
+impl Config {
+    /// A service's database: as configured, else a file in the data folder.
+    pub(crate) fn database(&self, configured: &SecretString, file: &str) -> SecretString {
+        use config::ExposeSecret;
+        if configured.expose_secret().is_empty() {
+            sqlite(&self.data_dir.join(file))
+        } else {
+            configured.clone()
+        }
+    }
+}
+
+fn sqlite(path: &Path) -> SecretString {
+    format!("sqlite:{}", path.display()).into()
+}

@@ -1,0 +1,123 @@
+//! Each service alone in its process, meeting the others over sockets.
+
+use crate::{
+    config::{Config, Options},
+    listen::Listeners,
+};
+use anyhow::Context;
+use shared::{
+    auth::ServiceToken,
+    channel::{self, Channel},
+    config::SecretString,
+    db::Db,
+    health::Health,
+    request_id::RequestIdLayer,
+    server::{self, Tasks},
+    telemetry::{self, ObserveLayer, Telemetry},
+};
+use std::net::SocketAddr;
+
+/// What every role begins with.
+struct Start {
+    config: Config,
+    telemetry: Telemetry,
+    tasks: Tasks,
+    health: Health,
+    listeners: Listeners,
+}
+
+impl Start {
+    fn new(options: &Options, service: &'static str) -> anyhow::Result<Self> {
+        let loaded = options.load()?;
+        let telemetry = telemetry::start(&loaded.config.telemetry, service)?;
+        loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let (tasks, health, listeners) = (Tasks::default(), Health::default(), Listeners::default());
+        Ok(Self { config: loaded.config, telemetry, tasks, health, listeners })
+    }
+
+    fn token(&self) -> anyhow::Result<SecretString> {
+        let token = self.config.service_token.read().map_err(anyhow::Error::msg)?;
+        token.context("service_token: is needed when services run apart; set TOLLGATE_SERVICE_TOKEN__FILE for all of them")
+    }
+
+    fn channel(&self, address: &str) -> anyhow::Result<Channel> {
+        Ok(channel::with_service_token(channel::remote(address)?, &self.token()?))
+    }
+
+    async fn run(
+        self,
+        address: SocketAddr,
+        admin: SocketAddr,
+        routes: axum::Router,
+        tasks_first: bool,
+    ) -> anyhow::Result<()> {
+        self.listeners.open(admin, server::admin(self.health.clone())?).await?;
+        self.listeners.open(address, routes).await?;
+        tracing::info!(%address, %admin, "listening");
+        self.listeners.run(&self.health, &self.tasks, tasks_first).await?;
+        self.telemetry.flush();
+        Ok(())
+    }
+}
+
+/// `tollgate permissions`
+pub(crate) async fn permissions(options: Options) -> anyhow::Result<()> {
+    let start = Start::new(&options, "permissions")?;
+    let token = ServiceToken::new(&start.token()?);
+    std::fs::create_dir_all(&start.config.data_dir)?;
+    let config = start.config.permissions.clone();
+    let url = start.config.database(&config.database, "permissions.db");
+    let db = Db::open(&url, "permissions", &permissions::MIGRATIONS).await.context("permissions.database")?;
+    let routes = permissions::routes(config, db.clone(), &start.tasks, &start.health, Some(token)).await?;
+    let ports = start.config.ports.clone();
+    start.run(ports.permissions, ports.permissions_admin, routes, true).await?;
+    db.close().await;
+    Ok(())
+}
+
+/// `tollgate monitoring`
+pub(crate) async fn monitoring(options: Options) -> anyhow::Result<()> {
+    let start = Start::new(&options, "monitoring")?;
+    let token = ServiceToken::new(&start.token()?);
+    std::fs::create_dir_all(&start.config.data_dir)?;
+    let config = start.config.monitoring.clone();
+    let url = start.config.database(&config.database, "monitoring.db");
+    let db =
+        Db::open(&url, monitoring::SCHEMA, &monitoring::MIGRATIONS).await.context("monitoring.database")?;
+    let verify = monitoring::AskPermissions::new(start.channel(&start.config.upstream.permissions)?);
+    let routes = monitoring::routes(config, db.clone(), &start.tasks, &start.health, verify, Some(token))?;
+    let ports = start.config.ports.clone();
+    start.run(ports.monitoring, ports.monitoring_admin, routes, true).await?;
+    db.close().await;
+    Ok(())
+}
+
+/// `tollgate inference`
+pub(crate) async fn inference(options: Options) -> anyhow::Result<()> {
+    let start = Start::new(&options, "inference")?;
+    let token = ServiceToken::new(&start.token()?);
+    let upstreams = inference::Upstreams {
+        permissions: start.channel(&start.config.upstream.permissions)?,
+        monitoring: start.channel(&start.config.upstream.monitoring)?,
+    };
+    let config = start.config.inference.clone();
+    let gateway = inference::open(config, upstreams, Some(token), &start.health, &start.tasks).await?;
+    let ports = start.config.ports.clone();
+    start.run(ports.inference, ports.inference_admin, gateway.routes(), false).await
+}
+
+/// `tollgate edge`
+pub(crate) async fn edge(options: Options) -> anyhow::Result<()> {
+    let start = Start::new(&options, "edge")?;
+    let upstream = &start.config.upstream;
+    let upstreams = edge::Upstreams {
+        permissions: channel::remote(&upstream.permissions)?,
+        inference: channel::remote(&upstream.inference)?,
+        monitoring: channel::remote(&upstream.monitoring)?,
+        inference_http: channel::http_remote(upstream.inference.parse()?),
+    };
+    let routes = edge::router(start.config.edge.clone(), upstreams)?;
+    let routes = routes.layer(ObserveLayer::new("edge")).layer(RequestIdLayer);
+    let (listen, admin) = (start.config.listen, start.config.ports.edge_admin);
+    start.run(listen, admin, routes, false).await
+}
