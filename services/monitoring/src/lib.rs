@@ -59,7 +59,8 @@ pub fn routes(
     if !faults.is_empty() {
         return Err(Faults(faults));
     }
-    health::watch(db.clone(), health.component("database", true), tasks);
+    // Not just "database": in one process with other services, each has its own to report on.
+    health::watch(db.clone(), health.component("usage database", true), tasks);
     health.serves(SERVICE_NAME);
     let service = tonic::service::Routes::new(UsageServiceServer::new(api::Api::new(db)));
     let guard = Guard { in_flight: config.in_flight, deadline: Some(DEADLINE), service: "monitoring" };

@@ -1,0 +1,37 @@
+# Everything that is run by hand; CI runs ./test.
+
+default:
+    @just --list
+
+# Format all code.
+fmt:
+    cargo fmt --all
+
+# Format, contract, dependency and lint checks.
+lint:
+    ./test lint
+
+# All tests.
+test:
+    ./test
+
+# The suite on embedded defaults.
+run *ARGS:
+    cargo run --release -- {{ARGS}}
+
+# Lints the contract.
+proto:
+    buf lint
+
+# Licences, sources, bans and duplicates of the crates used.
+deny:
+    cargo deny check bans licenses sources
+
+# The engine suite against a live vLLM: `just test-vllm http://127.0.0.1:8123`.
+test-vllm URL *ARGS:
+    TOLLGATE_TEST_VLLM={{URL}} cargo test -p inference --test '*' -- --nocapture {{ARGS}}
+
+# Lines of code per file before its tests, the longest first: a report for review, not a limit.
+sizes:
+    @git ls-files '*.rs' | while read -r file; do \
+      printf '%5d %s\n' "$(awk '/^#\[cfg\(test\)\]/{exit} {n++} END{print n+0}' "$file")" "$file"; done | sort -rn | head -30
