@@ -51,9 +51,11 @@ fn world(grants: u32) -> Result<Policy, ApplyError> {
         .map(|number| Change::PutUser(User { id: user(number), role: Role::Member, disabled: false }));
     let groups = (0..DEPTH).map(|number| Change::PutGroup(Group { id: group(number), disabled: false }));
     let nested = (0..DEPTH).map(|number| {
-        let below =
-            number.checked_sub(1).map_or(Member::User(user(CALLER)), |below| Member::Group(group(below)));
-        Change::PutMembership(Membership { group: group(number), member: below, expires_at: None })
+        let member = match number {
+            0 => Member::User(user(CALLER)),
+            _ => Member::Group(group(number - 1)),
+        };
+        Change::PutMembership(Membership { group: group(number), member, expires_at: None })
     });
     let models = (0..MODELS).map(|number| {
         let name = format!("model-{number}");

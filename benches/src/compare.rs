@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn every_target_gets_a_row_and_only_the_first_adds_nothing() {
         let credentials = Credentials { api_key: "k".to_owned(), model: "m".to_owned() };
-        let length = Duration::from_millis(100);
+        let length = Duration::from_millis(300);
         let plan = Plan { credentials, mode: Mode::Stream, rate: 100.0, connections: 2, rounds: 2, length };
         let findings = compare(&[target("bare"), target("gateway")], &plan).unwrap();
         assert!(findings.iter().all(|finding| finding.errors() == 0 && finding.per_second() > Some(0.0)));

@@ -73,26 +73,37 @@ pub enum Refusal {
     /// Its owner is switched off.
     #[error("the account of this API key is disabled")]
     OwnerDisabled,
+    /// A service's token that is not ours.
+    #[error("the service token is not valid; every service of an installation needs the same one")]
+    ServiceToken,
     /// Nobody can say now.
     #[error("credentials cannot be verified at the moment")]
     Unavailable,
 }
 
+impl Refusal {
+    /// What a caller is told.
+    #[must_use]
+    pub const fn fault(self) -> Fault {
+        let reason = match self {
+            Self::Missing => "CREDENTIAL_MISSING",
+            Self::Unknown => "KEY_UNKNOWN",
+            Self::Revoked => "KEY_REVOKED",
+            Self::Expired => "KEY_EXPIRED",
+            Self::OwnerDisabled => "ACCOUNT_DISABLED",
+            Self::ServiceToken => "SERVICE_TOKEN_WRONG",
+            Self::Unavailable => {
+                let after = std::time::Duration::from_secs(1);
+                return Fault::retry(Code::Unavailable, "AUTHENTICATION_UNAVAILABLE", after);
+            }
+        };
+        Fault::new(Code::Unauthenticated, reason)
+    }
+}
+
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
-        let fault = match refusal {
-            Refusal::Missing => Fault::new(Code::Unauthenticated, "CREDENTIAL_MISSING"),
-            Refusal::Unknown => Fault::new(Code::Unauthenticated, "KEY_UNKNOWN"),
-            Refusal::Revoked => Fault::new(Code::Unauthenticated, "KEY_REVOKED"),
-            Refusal::Expired => Fault::new(Code::Unauthenticated, "KEY_EXPIRED"),
-            Refusal::OwnerDisabled => Fault::new(Code::Unauthenticated, "ACCOUNT_DISABLED"),
-            Refusal::Unavailable => Fault::retry(
-                Code::Unavailable,
-                "AUTHENTICATION_UNAVAILABLE",
-                std::time::Duration::from_secs(1),
-            ),
-        };
-        status::status(fault, refusal.to_string())
+        status::status(refusal.fault(), refusal.to_string())
     }
 }
 
@@ -228,7 +239,7 @@ impl<V: Verify, F> AuthLayer<V, F> {
         let secret = credential(headers).ok_or(Refusal::Missing)?;
         if secret.starts_with(SERVICE_PREFIX) {
             let known = self.service_token.as_ref().is_some_and(|token| token.matches(secret));
-            return known.then_some(Caller::Service).ok_or(Refusal::Unknown);
+            return known.then_some(Caller::Service).ok_or(Refusal::ServiceToken);
         }
         self.verify.verify(hash(secret)).await.map(Caller::Person)
     }

@@ -106,7 +106,7 @@ impl IntoStatus for Error {
             Self::Malformed(_) => Fault::new(Code::InvalidArgument, "BODY_MALFORMED"),
             Self::Invalid { .. } => Fault::new(Code::InvalidArgument, "INVALID_FIELD"),
             Self::TooLarge { .. } => Fault::new(Code::InvalidArgument, "BODY_TOO_LARGE"),
-            Self::Unauthenticated(_) => Fault::new(Code::Unauthenticated, "CREDENTIAL_MISSING"),
+            Self::Unauthenticated(refusal) => refusal.fault(),
             Self::UnknownModel { .. } => Fault::new(Code::NotFound, "MODEL_NOT_FOUND"),
             Self::Denied { .. } => Fault::new(Code::PermissionDenied, "MODEL_NOT_PERMITTED"),
             Self::PolicyUnavailable => Fault::retry(Code::Unavailable, "POLICY_UNAVAILABLE", SOON),

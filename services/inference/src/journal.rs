@@ -190,6 +190,16 @@ impl Journal {
         Ok(())
     }
 
+    /// Keeps a record that monitoring does not take, in a segment of its own that nothing reads or deletes.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn set_aside(&self, record: &UsageRecord) -> io::Result<()> {
+        let mut buffer = Vec::new();
+        segment::encode(Kind::Ended, record, &mut buffer);
+        OpenOptions::new().create(true).append(true).open(self.folder.join("refused"))?.write_all(&buffer)
+    }
+
     /// Brings everything to the disk itself.
     ///
     /// # Errors

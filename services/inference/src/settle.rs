@@ -24,6 +24,8 @@ pub struct Estimator {
 
 /// Where nothing was learned yet: English text, about four characters.
 const BYTES_PER_TOKEN: f64 = 4.0;
+/// More than any engine can have read or made for one request; a larger count is an engine's fault.
+const MOST_TOKENS: u64 = 1_000_000_000;
 /// Weight of the newest count.
 const LEARNING: f64 = 0.05;
 
@@ -156,9 +158,10 @@ impl Account {
         record.estimated = estimated;
         match self.usage {
             Some(usage) => {
-                record.prompt_tokens = usage.prompt;
-                record.cached_prompt_tokens = usage.cached;
-                record.completion_tokens = usage.completion.max(if estimated { self.events } else { 0 });
+                record.prompt_tokens = usage.prompt.min(MOST_TOKENS);
+                record.cached_prompt_tokens = usage.cached.min(record.prompt_tokens);
+                let made = usage.completion.max(if estimated { self.events } else { 0 });
+                record.completion_tokens = made.min(MOST_TOKENS);
                 if outcome == Outcome::Finished {
                     self.ledger.estimator.learn(&record.model, self.input_bytes, usage.prompt);
                 }

@@ -1,15 +1,17 @@
 //! Brings ended records from the journal to monitoring, again and again until it has them.
 //!
-//! Monitoring knows a record by (usage_id, attempt), so sending one twice does no harm and the cursor may lag.
+//! Monitoring knows a record by (usage_id, attempt), so sending one twice does no harm and the cursor may lag. A record
+//! that monitoring will never take is set aside in the journal's folder, so that it does not hold up the others.
 
 use crate::{journal::Journal, metrics};
-use proto::monitoring::v1::{RecordUsageRequest, usage_service_client::UsageServiceClient};
+use proto::monitoring::v1::{RecordUsageRequest, UsageRecord, usage_service_client::UsageServiceClient};
 use shared::{
     channel::Channel,
     health::{Condition, Reporter},
     server::Tasks,
 };
 use std::{sync::Arc, time::Duration};
+use tonic::{Code, Status};
 
 /// Records of one call.
 const BATCH: usize = 500;
@@ -79,14 +81,39 @@ impl Shipper {
         let from = self.journal.shipped().map_err(text)?;
         let (records, next) = self.journal.read(from, BATCH).map_err(text)?;
         let count = records.len();
-        if count > 0 {
-            let mut request = tonic::Request::new(RecordUsageRequest { records });
-            request.set_timeout(Duration::from_secs(10));
-            self.client.record_usage(request).await.map_err(|status| status.message().to_owned())?;
+        if count > 0
+            && self.send(records.clone()).await.map_err(|status| status.message().to_owned())? == Taken::No
+        {
+            for record in records {
+                let alone =
+                    self.send(vec![record.clone()]).await.map_err(|status| status.message().to_owned())?;
+                if alone == Taken::No {
+                    self.journal.set_aside(&record).map_err(text)?;
+                }
+            }
         }
         if next != from {
             self.journal.set_shipped(next).map_err(text)?;
         }
         Ok(count)
     }
+
+    async fn send(&mut self, records: Vec<UsageRecord>) -> Result<Taken, Status> {
+        let mut request = tonic::Request::new(RecordUsageRequest { records });
+        request.set_timeout(Duration::from_secs(10));
+        match self.client.record_usage(request).await {
+            Ok(_) => Ok(Taken::Yes),
+            Err(status) if status.code() == Code::InvalidArgument => {
+                tracing::error!(message = status.message(), "monitoring refuses a usage record");
+                Ok(Taken::No)
+            }
+            Err(status) => Err(status),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    Yes,
+    No,
 }

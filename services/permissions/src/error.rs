@@ -135,7 +135,7 @@ impl IntoStatus for Error {
             Self::Forbidden(forbidden) => Fault::new(Code::PermissionDenied, forbidden.reason()),
             Self::GroupCycle => Fault::new(Code::FailedPrecondition, "GROUP_CYCLE"),
             Self::LastOwner => Fault::new(Code::FailedPrecondition, "LAST_OWNER"),
-            Self::Refused(refusal) => refusal_fault(*refusal),
+            Self::Refused(refusal) => refusal.fault(),
             Self::NotYetApplied => Fault::retry(Code::Unavailable, "REVISION_NOT_YET_APPLIED", soon),
             Self::OtherEpoch => Fault::new(Code::InvalidArgument, "TOKEN_OF_ANOTHER_EPOCH"),
             Self::Stale => Fault::retry(Code::Unavailable, "POLICY_STALE", later),
@@ -178,19 +178,6 @@ impl Forbidden {
             Self::ManageRequired => "MANAGE_REQUIRED",
             Self::NotYourself => "NOT_YOURSELF",
             Self::KeyNarrowed => "KEY_NARROWED",
-        }
-    }
-}
-
-fn refusal_fault(refusal: Refusal) -> Fault {
-    match refusal {
-        Refusal::Missing => Fault::new(Code::Unauthenticated, "CREDENTIAL_MISSING"),
-        Refusal::Unknown => Fault::new(Code::Unauthenticated, "KEY_UNKNOWN"),
-        Refusal::Revoked => Fault::new(Code::Unauthenticated, "KEY_REVOKED"),
-        Refusal::Expired => Fault::new(Code::Unauthenticated, "KEY_EXPIRED"),
-        Refusal::OwnerDisabled => Fault::new(Code::Unauthenticated, "ACCOUNT_DISABLED"),
-        Refusal::Unavailable => {
-            Fault::retry(Code::Unavailable, "AUTHENTICATION_UNAVAILABLE", Duration::from_secs(1))
         }
     }
 }

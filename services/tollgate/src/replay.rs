@@ -111,7 +111,7 @@ async fn replay(args: Args, out: &mut Vec<u8>) -> anyhow::Result<()> {
     let sent = send::all(&client, &plan, stop_after, log).await?;
     let balance = books.close(&client, sent.at_engines).await;
 
-    let report = Report { sent: &sent, clipped: plan.clipped, balance: &balance };
+    let report = Report { sent: &sent, balance: &balance };
     if args.json {
         writeln!(out, "{}", report.to_json())?
     } else {
@@ -132,11 +132,12 @@ async fn learn(client: &Client, fallback: Option<u32>) -> anyhow::Result<Limits>
 }
 
 fn note_clipped(plan: &Plan, max_model_len: u32) -> io::Result<()> {
-    if plan.clipped == 0 {
-        return Ok(());
+    let (clipped, all) = (plan.clipped(), plan.calls.len());
+    if clipped > 0 {
+        let note = "recorded requests are longer than the engine takes and are clipped to";
+        writeln!(io::stderr(), "{clipped} of {all} {note} {max_model_len} tokens")?;
     }
-    let (clipped, all) = (plan.clipped, plan.calls.len());
-    writeln!(io::stderr(), "{clipped} of {all} requests are clipped to a context of {max_model_len} tokens")
+    Ok(())
 }
 
 #[cfg(test)]

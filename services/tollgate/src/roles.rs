@@ -2,6 +2,7 @@
 
 use crate::{
     config::{Config, Options},
+    first_run::{self, Welcome},
     listen::Listeners,
 };
 use anyhow::Context;
@@ -14,6 +15,7 @@ use shared::{
     request_id::RequestIdLayer,
     server::{self, Tasks},
     telemetry::{self, ObserveLayer, Telemetry},
+    time,
 };
 use std::net::SocketAddr;
 
@@ -68,6 +70,11 @@ pub(crate) async fn permissions(options: Options) -> anyhow::Result<()> {
     let config = start.config.permissions.clone();
     let url = start.config.database(&config.database, "permissions.db");
     let db = Db::open(&url, "permissions", &permissions::MIGRATIONS).await.context("permissions.database")?;
+    if let Some(made) = permissions::bootstrap(&db, time::now()).await? {
+        Welcome::new(&made, format!("http://{}", start.config.listen)).write(&start.config.data_dir)?;
+        let file = first_run::path(&start.config.data_dir);
+        tracing::info!(file = %file.display(), "an owner account and an API key were made");
+    }
     let routes = permissions::routes(config, db.clone(), &start.tasks, &start.health, Some(token)).await?;
     let ports = start.config.ports.clone();
     start.run(ports.permissions, ports.permissions_admin, routes, true).await?;

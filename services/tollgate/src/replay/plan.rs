@@ -32,6 +32,8 @@ pub(super) struct Call {
     pub(super) words: u32,
     /// Tokens asked for, exactly.
     pub(super) max_tokens: u32,
+    /// Whether it is shorter than recorded.
+    pub(super) clipped: bool,
     /// Hangs up once so many events have come.
     pub(super) hang_up_after: Option<u32>,
     seed: u64,
@@ -41,16 +43,12 @@ pub(super) struct Call {
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) calls: Vec<Call>,
-    /// How many of them are shorter than recorded.
-    pub(super) clipped: usize,
 }
 
 impl Plan {
     pub(super) fn new(rows: &[Row], speed: f64, limits: Limits, lots: Lots) -> Self {
-        let mut clipped = 0;
         let calls = rows.iter().enumerate().map(|(row, recorded)| {
             let length = limits.clip(recorded);
-            clipped += usize::from(length.clipped);
             let seed = lots.seed ^ (row as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             let mut chance = SmallRng::seed_from_u64(!seed);
             let hangs_up = chance.random::<f64>() < lots.hang_up;
@@ -60,11 +58,17 @@ impl Plan {
                 at: recorded.at.div_f64(speed),
                 words: length.words,
                 max_tokens: length.max_tokens,
+                clipped: length.clipped,
                 hang_up_after: hangs_up.then_some(point),
                 seed,
             }
         });
-        Self { calls: calls.collect(), clipped }
+        Self { calls: calls.collect() }
+    }
+
+    /// How many requests are shorter than recorded.
+    pub(super) fn clipped(&self) -> usize {
+        self.calls.iter().filter(|call| call.clipped).count()
     }
 }
 
@@ -148,7 +152,7 @@ mod tests {
         let plan = plan(&rows, 4.0, 0.0, 1);
         let at: Vec<_> = plan.calls.iter().map(|call| call.at.as_millis()).collect();
         assert_eq!(at, [0, 750, 2500]);
-        assert_eq!(plan.clipped, 1);
+        assert_eq!(plan.clipped(), 1);
         assert!(plan.calls.iter().all(|call| call.hang_up_after.is_none()));
     }
 

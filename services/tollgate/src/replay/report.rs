@@ -9,7 +9,6 @@ use std::io::{self, Write};
 #[derive(Debug)]
 pub(super) struct Report<'a> {
     pub(super) sent: &'a Sent,
-    pub(super) clipped: usize,
     pub(super) balance: &'a Balance,
 }
 
@@ -25,7 +24,7 @@ impl Report<'_> {
             "interrupted": sent.interrupted,
             "errors": sent.errors(),
             "errors_by_kind": sent.faults,
-            "clipped": self.clipped,
+            "clipped": sent.clipped,
             "seconds": sent.elapsed.as_secs_f64(),
             "ledger_tokens": ledger.map(|ledger| ledger.tokens),
             "exact_tokens": sent.exact_tokens,
@@ -56,7 +55,7 @@ impl Report<'_> {
             sent.hung_up,
             sent.errors(),
             sent.interrupted,
-            self.clipped
+            sent.clipped
         )?;
         for (word, count) in &sent.faults {
             writeln!(out, "error {word:<20} {count:>10}")?;

@@ -20,6 +20,8 @@ const LONGEST: u64 = 3_600_000_000;
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) requests: u64,
+    /// Of these, shorter than recorded.
+    pub(super) clipped: u64,
     pub(super) finished: u64,
     pub(super) hung_up: u64,
     /// Open when the replay was interrupted.
@@ -55,6 +57,7 @@ pub(super) async fn all(
             () = sleep_until(due.unwrap_or(start)), if due.is_some() => {
                 if let Some((call, due)) = calls.next().zip(due) {
                     sent.requests += 1;
+                    sent.clipped += u64::from(call.clipped);
                     open.spawn(call::carry_out(client.clone(), call.clone(), due));
                 }
             }
@@ -79,6 +82,7 @@ impl Sent {
         let histogram = Histogram::new_with_bounds(1, LONGEST, 3)?;
         Ok(Self {
             requests: 0,
+            clipped: 0,
             finished: 0,
             hung_up: 0,
             interrupted: 0,
