@@ -73,13 +73,14 @@ impl Credentials {
     /// Reads the file that a first start of the gateway writes.
     ///
     /// # Errors
-    /// When it cannot be read or lacks `api_key` or `model`.
+    /// When it cannot be read, or names no key or no model; the model is there once an engine has answered.
     pub fn from_file(path: &Path) -> anyhow::Result<Self> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let json: serde_json::Value = serde_json::from_str(&text)?;
         let field = |name: &str| {
             let value = json.get(name).and_then(serde_json::Value::as_str);
-            value.map(str::to_owned).with_context(|| format!("{} has no field {name}", path.display()))
+            let value = value.filter(|value| !value.is_empty());
+            value.map(str::to_owned).with_context(|| format!("{} names no {name} yet", path.display()))
         };
         Ok(Self { api_key: field("api_key")?, model: field("model")? })
     }

@@ -2,12 +2,16 @@
 //!
 //! Generated clients run over [`Channel`]; [`HttpChannel`] carries plain HTTP as streams of bytes.
 
-use crate::status::{self, Fault};
+use crate::{
+    status::{self, Fault},
+    telemetry::meter,
+};
 use axum::body::Body as HttpBody;
 use http::{HeaderValue, Request, Response, Uri, header};
 use hyper_util::{client::legacy::Client, client::legacy::connect::HttpConnector, rt::TokioExecutor};
+use opentelemetry::{KeyValue, metrics::Counter};
 use secrecy::{ExposeSecret, SecretString};
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::LazyLock, time::Duration};
 use tonic::{Code, Status, body::Body, transport::Endpoint};
 use tower::{Service, ServiceExt, util::BoxCloneSyncService};
 
@@ -16,6 +20,12 @@ pub type Channel = BoxCloneSyncService<Request<Body>, Response<Body>, Status>;
 
 /// An HTTP connection.
 pub type HttpChannel = BoxCloneSyncService<Request<HttpBody>, Response<HttpBody>, Infallible>;
+
+static CALLS: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    let meter = meter();
+    let calls = meter.u64_counter("tollgate.service.calls").with_unit("{call}");
+    calls.with_description("Calls to other services, by the service called").build()
+});
 
 /// Connects when first used, and again when the connection is lost.
 ///
@@ -63,6 +73,15 @@ pub fn with_service_token(channel: Channel, token: &SecretString) -> Channel {
     }))
 }
 
+/// A channel that counts its calls under the name of the service at the other end.
+#[must_use]
+pub fn counted(channel: Channel, service: &'static str) -> Channel {
+    BoxCloneSyncService::new(channel.map_request(move |request: Request<Body>| {
+        CALLS.add(1, &[KeyValue::new("service", service)]);
+        request
+    }))
+}
+
 /// An HTTP server elsewhere; requests keep their path, the address gives scheme and authority.
 /// What cannot be reached answers 502 with an empty body.
 #[must_use]
@@ -89,7 +108,8 @@ pub fn http_remote(base: Uri) -> HttpChannel {
     }))
 }
 
-/// An HTTP server of this process.
+/// An HTTP server of this process. As over a socket, it knows nothing of what was found out about a request before:
+/// routes matched by the caller would else be taken for its own.
 pub fn http_in_process<S, B>(server: S) -> HttpChannel
 where
     S: Service<Request<HttpBody>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
@@ -97,6 +117,10 @@ where
     B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<axum::BoxError>,
 {
+    let server = server.map_request(|mut request: Request<HttpBody>| {
+        request.extensions_mut().clear();
+        request
+    });
     BoxCloneSyncService::new(server.map_response(|answer| answer.map(HttpBody::new)))
 }
 

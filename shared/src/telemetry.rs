@@ -107,6 +107,7 @@ pub fn start(config: &Config, service: &'static str) -> Result<Telemetry, Error>
 fn metrics(resource: Resource, otlp: Option<&str>) -> Result<SdkMeterProvider, Error> {
     let exporter = opentelemetry_prometheus::exporter()
         .with_registry(REGISTRY.clone())
+        .scope_info_enabled(false)
         .build()
         .map_err(|error| Error::Metrics(error.to_string()))?;
     let mut provider = SdkMeterProvider::builder().with_resource(resource).with_reader(exporter);

@@ -1,1 +1,48 @@
-//! tests
+//! The harness of the system tests: starts the real binary, talks to it from outside, and cleans up after it.
+//!
+//! [`binary`] finds the program, [`process`] runs it with a folder and ports of its own; [`suite`] is `tollgate up`,
+//! [`apart`] the four services as processes of their own, [`engine`] a simulated engine. [`http`] and [`rpc`] are the
+//! clients, [`people`] makes users and grants, [`ledger`] reads usage back, [`metrics`] reads `/metrics`.
+//! Whatever goes wrong here fails the test at once, so nothing returns an error.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a harness has nothing better to do than to fail the test"
+)]
+
+pub mod apart;
+pub mod binary;
+pub mod engine;
+pub mod http;
+pub mod ledger;
+pub mod metrics;
+pub mod people;
+pub mod process;
+pub mod rpc;
+pub mod suite;
+
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+
+/// Longest time that anything may take before its test fails.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks at a condition.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Waits for something, at most [`PATIENCE`].
+pub async fn within<T>(what: &str, wanted: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, wanted).await.unwrap_or_else(|_| panic!("{what} took longer than {PATIENCE:?}"))
+}
+
+/// Looks again and again until there is something, at most [`PATIENCE`].
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < end, "{what} did not happen within {PATIENCE:?}");
+        sleep(LOOK).await;
+    }
+}

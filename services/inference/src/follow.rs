@@ -16,7 +16,7 @@ use shared::{
 };
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -56,12 +56,15 @@ impl PolicyView {
         self.replica.read().unwrap_or_else(PoisonError::into_inner).freshness(now, &self.bounds)
     }
 
-    fn receive(&self, message: Message, now: Time) -> Outcome {
-        // A snapshot is indexed before the lock is taken: requests wait for an assignment, not for a load.
-        if let Message::Snapshot(snapshot) = &message {
-            return match snapshot.load() {
-                Ok(loaded) => self.replica.write().unwrap_or_else(PoisonError::into_inner).adopt(loaded, now),
-                Err(error) => Outcome::Broken(error),
+    async fn receive(&self, message: Message, now: Time) -> Outcome {
+        // A snapshot is indexed apart and before the lock is taken: requests wait for an assignment, not for a load.
+        if let Message::Snapshot(snapshot) = message {
+            return match tokio::task::spawn_blocking(move || snapshot.load()).await {
+                Ok(Ok(loaded)) => {
+                    self.replica.write().unwrap_or_else(PoisonError::into_inner).adopt(loaded, now)
+                }
+                Ok(Err(error)) => Outcome::Broken(error),
+                Err(_) => Outcome::NeedSnapshot,
             };
         }
         self.replica.write().unwrap_or_else(PoisonError::into_inner).receive(&message, now)
@@ -120,18 +123,35 @@ pub fn start(view: &PolicyView, permissions: Channel, kept: PathBuf, health: Rep
         health.set(condition);
         std::future::ready(())
     });
-    let keeping = view.clone();
-    let mut last = None;
+    let keeper = Arc::new(Keeper { view: view.clone(), path: kept, last: Mutex::default() });
     tasks.repeat(KEEP, move || {
-        let position = keeping.position();
-        if last.as_ref() != Some(&position) {
-            match keep(&keeping, &kept) {
-                Ok(()) => last = Some(position),
-                Err(error) => tracing::warn!(%error, "the policy snapshot was not kept"),
+        let keeper = Arc::clone(&keeper);
+        async move {
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(move || keeper.keep()).await {
+                tracing::warn!(%error, "the policy snapshot was not kept");
             }
         }
-        std::future::ready(())
     });
+}
+
+/// Writes the policy to disk when it has changed.
+#[derive(Debug)]
+struct Keeper {
+    view: PolicyView,
+    path: PathBuf,
+    last: Mutex<Option<(String, Revision)>>,
+}
+
+impl Keeper {
+    fn keep(&self) -> std::io::Result<()> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let position = self.view.position();
+        if last.as_ref() != Some(&position) {
+            keep(&self.view, &self.path)?;
+            *last = Some(position);
+        }
+        Ok(())
+    }
 }
 
 async fn follow(view: PolicyView, permissions: Channel) {
@@ -185,7 +205,7 @@ async fn stream(view: &PolicyView, client: &mut PolicyServiceClient<Channel>, re
             }
         };
         heard = true;
-        match take(view, &mut parts, message) {
+        match take(view, &mut parts, message).await {
             Some(Outcome::Behind { .. }) => return Ended::Behind,
             Some(Outcome::NeedSnapshot) => return Ended::NeedSnapshot,
             Some(Outcome::Broken(error)) => {
@@ -197,9 +217,9 @@ async fn stream(view: &PolicyView, client: &mut PolicyServiceClient<Channel>, re
     }
 }
 
-fn take(view: &PolicyView, parts: &mut Parts, message: WatchPolicyResponse) -> Option<Outcome> {
+async fn take(view: &PolicyView, parts: &mut Parts, message: WatchPolicyResponse) -> Option<Outcome> {
     match parts.take(message) {
-        Ok(message) => Some(view.receive(message?, shared::time::now())),
+        Ok(message) => Some(view.receive(message?, shared::time::now()).await),
         Err(error) => {
             tracing::error!(%error, "permissions sent a message that cannot be read");
             Some(Outcome::NeedSnapshot)

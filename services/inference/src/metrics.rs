@@ -22,31 +22,50 @@ const DURATION: &[f64] =
 const TOKENS: &[f64] =
     &[1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0];
 
-static FIRST_TOKEN: LazyLock<Histogram<f64>> =
-    LazyLock::new(|| seconds("gen_ai.server.time_to_first_token", TTFT));
-static PER_TOKEN: LazyLock<Histogram<f64>> =
-    LazyLock::new(|| seconds("gen_ai.server.time_per_output_token", TPOT));
-static REQUEST: LazyLock<Histogram<f64>> =
-    LazyLock::new(|| seconds("gen_ai.server.request.duration", DURATION));
+static FIRST_TOKEN: LazyLock<Histogram<f64>> = LazyLock::new(|| {
+    seconds(
+        "gen_ai.server.time_to_first_token",
+        "From acceptance to the first token, the queue included",
+        TTFT,
+    )
+});
+static PER_TOKEN: LazyLock<Histogram<f64>> = LazyLock::new(|| {
+    seconds("gen_ai.server.time_per_output_token", "Mean time of each token after the first", TPOT)
+});
+static REQUEST: LazyLock<Histogram<f64>> = LazyLock::new(|| {
+    seconds("gen_ai.server.request.duration", "From acceptance to the end of the answer", DURATION)
+});
+static QUEUE_TIME: LazyLock<Histogram<f64>> = LazyLock::new(|| {
+    seconds("tollgate.queue.duration", "Time in the queue before an engine was free", DURATION)
+});
 static USED: LazyLock<Histogram<u64>> = LazyLock::new(|| {
     let meter = meter();
     let tokens = meter.u64_histogram("gen_ai.client.token.usage").with_unit("{token}");
-    tokens.with_boundaries(TOKENS.to_vec()).build()
+    tokens.with_description("Tokens of each request").with_boundaries(TOKENS.to_vec()).build()
 });
 static QUEUED: LazyLock<UpDownCounter<i64>> =
-    LazyLock::new(|| meter().i64_up_down_counter("tollgate.queue.requests").with_unit("{request}").build());
-static QUEUE_TIME: LazyLock<Histogram<f64>> = LazyLock::new(|| seconds("tollgate.queue.duration", DURATION));
-static RETRIES: LazyLock<Counter<u64>> =
-    LazyLock::new(|| meter().u64_counter("tollgate.engine.retries").build());
+    LazyLock::new(|| gauge("tollgate.queue.requests", "{request}", "Requests that wait for an engine"));
 static ENGINES_UP: LazyLock<UpDownCounter<i64>> =
-    LazyLock::new(|| meter().i64_up_down_counter("tollgate.engines.healthy").with_unit("{engine}").build());
+    LazyLock::new(|| gauge("tollgate.engines.healthy", "{engine}", "Engines that requests may be sent to"));
+static RETRIES: LazyLock<Counter<u64>> =
+    LazyLock::new(|| counter("tollgate.engine.retries", "Attempts that failed before the first byte"));
 static SHIPPED: LazyLock<Counter<u64>> =
-    LazyLock::new(|| meter().u64_counter("tollgate.journal.shipped").build());
+    LazyLock::new(|| counter("tollgate.journal.shipped", "Usage records that monitoring has taken"));
 static JOURNAL_ERRORS: LazyLock<Counter<u64>> =
-    LazyLock::new(|| meter().u64_counter("tollgate.journal.errors").build());
+    LazyLock::new(|| counter("tollgate.journal.errors", "Failures to write or read the journal"));
 
-fn seconds(name: &'static str, boundaries: &[f64]) -> Histogram<f64> {
-    meter().f64_histogram(name).with_unit("s").with_boundaries(boundaries.to_vec()).build()
+fn seconds(name: &'static str, description: &'static str, boundaries: &[f64]) -> Histogram<f64> {
+    let meter = meter();
+    let histogram = meter.f64_histogram(name).with_description(description).with_unit("s");
+    histogram.with_boundaries(boundaries.to_vec()).build()
+}
+
+fn gauge(name: &'static str, unit: &'static str, description: &'static str) -> UpDownCounter<i64> {
+    meter().i64_up_down_counter(name).with_unit(unit).with_description(description).build()
+}
+
+fn counter(name: &'static str, description: &'static str) -> Counter<u64> {
+    meter().u64_counter(name).with_description(description).build()
 }
 
 /// One request that ended.

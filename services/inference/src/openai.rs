@@ -20,6 +20,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
+use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use shared::{
     auth::{Caller, Person, Refusal},
@@ -73,6 +74,10 @@ impl OpenAi {
 
     async fn read(&self, body: Body) -> Result<Bytes, Error> {
         let limit = self.max_body_bytes;
+        // A length that is announced need not be waited for.
+        if body.size_hint().lower() > limit as u64 {
+            return Err(Error::TooLarge { limit });
+        }
         match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Error::TooLarge { limit }),

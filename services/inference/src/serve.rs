@@ -49,7 +49,6 @@ pub struct Gateway {
 
 impl Gateway {
     /// Both on one port, told apart by content type.
-    #[must_use]
     pub fn routes(&self) -> Router {
         let (grpc, http) = (self.grpc.clone(), self.http.clone());
         Router::new().fallback_service(any(move |request: Request| {

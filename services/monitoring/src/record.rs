@@ -15,8 +15,11 @@ use std::{
     sync::LazyLock,
 };
 
-static RECORDS: LazyLock<Counter<u64>> =
-    LazyLock::new(|| telemetry::meter().u64_counter("tollgate.usage.records").with_unit("{record}").build());
+static RECORDS: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    let meter = telemetry::meter();
+    let records = meter.u64_counter("tollgate.usage.records").with_unit("{record}");
+    records.with_description("Usage records received, by what became of them").build()
+});
 
 /// What became of the records of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,6 +16,7 @@ const BUCKETS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
 static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
     telemetry::meter()
         .f64_histogram("db.client.operation.duration")
+        .with_description("Duration of database operations")
         .with_unit("s")
         .with_boundaries(BUCKETS.to_vec())
         .build()

@@ -171,7 +171,7 @@ pub(crate) async fn may_manage(tail: &Tail, origin: &Origin, model: ModelId) -> 
         return Ok(());
     }
     // What was granted or revoked anywhere before this call counts.
-    tail.current(Duration::from_secs(1)).await?;
+    tail.current(Duration::from_secs(2)).await?;
     let (replica, _) = serving(tail, origin.now)?;
     let decision = replica.policy().check(person.user, model, Action::Manage, origin.now);
     match decision {

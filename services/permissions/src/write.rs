@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// Longest wait until this process has applied its own write. The write is done either way.
-const ECHO: Duration = Duration::from_millis(250);
+const ECHO: Duration = Duration::from_secs(2);
 
 /// Who changes something, in which request, why and when.
 #[derive(Debug, Clone)]

@@ -42,8 +42,9 @@ impl Start {
         token.context("service_token: is needed when services run apart; set TOLLGATE_SERVICE_TOKEN__FILE for all of them")
     }
 
-    fn channel(&self, address: &str) -> anyhow::Result<Channel> {
-        Ok(channel::with_service_token(channel::remote(address)?, &self.token()?))
+    fn channel(&self, service: &'static str, address: &str) -> anyhow::Result<Channel> {
+        let channel = channel::with_service_token(channel::remote(address)?, &self.token()?);
+        Ok(channel::counted(channel, service))
     }
 
     async fn run(
@@ -91,7 +92,8 @@ pub(crate) async fn monitoring(options: Options) -> anyhow::Result<()> {
     let url = start.config.database(&config.database, "monitoring.db");
     let db =
         Db::open(&url, monitoring::SCHEMA, &monitoring::MIGRATIONS).await.context("monitoring.database")?;
-    let verify = monitoring::AskPermissions::new(start.channel(&start.config.upstream.permissions)?);
+    let verify =
+        monitoring::AskPermissions::new(start.channel("permissions", &start.config.upstream.permissions)?);
     let routes = monitoring::routes(config, db.clone(), &start.tasks, &start.health, verify, Some(token))?;
     let ports = start.config.ports.clone();
     start.run(ports.monitoring, ports.monitoring_admin, routes, true).await?;
@@ -104,8 +106,8 @@ pub(crate) async fn inference(options: Options) -> anyhow::Result<()> {
     let start = Start::new(&options, "inference")?;
     let token = ServiceToken::new(&start.token()?);
     let upstreams = inference::Upstreams {
-        permissions: start.channel(&start.config.upstream.permissions)?,
-        monitoring: start.channel(&start.config.upstream.monitoring)?,
+        permissions: start.channel("permissions", &start.config.upstream.permissions)?,
+        monitoring: start.channel("monitoring", &start.config.upstream.monitoring)?,
     };
     let config = start.config.inference.clone();
     let gateway = inference::open(config, upstreams, Some(token), &start.health, &start.tasks).await?;

@@ -146,6 +146,7 @@ impl Suite {
         .await?;
         let permissions = channel::in_process(permissions_routes.clone());
         let as_service = channel::with_service_token(permissions.clone(), &secret);
+        let as_service = channel::counted(as_service, "permissions");
         let monitoring_routes = monitoring::routes(
             config.monitoring.clone(),
             databases.monitoring.clone(),
@@ -155,9 +156,10 @@ impl Suite {
             Some(token.clone()),
         )?;
         let monitoring = channel::in_process(monitoring_routes.clone());
+        let shipping = channel::with_service_token(monitoring.clone(), &secret);
         let upstreams = inference::Upstreams {
             permissions: as_service.clone(),
-            monitoring: channel::with_service_token(monitoring.clone(), &secret),
+            monitoring: channel::counted(shipping, "monitoring"),
         };
         let gateway =
             inference::open(config.inference.clone(), upstreams, Some(token), health, tasks).await?;

@@ -21,11 +21,19 @@ use tracing::{Instrument, Span, field::Empty, info_span};
 
 const BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
-static RPC: LazyLock<Histogram<f64>> = LazyLock::new(|| histogram("rpc.server.call.duration"));
-static HTTP: LazyLock<Histogram<f64>> = LazyLock::new(|| histogram("http.server.request.duration"));
+static RPC: LazyLock<Histogram<f64>> =
+    LazyLock::new(|| histogram("rpc.server.call.duration", "Duration of gRPC calls; of streams, their life"));
+static HTTP: LazyLock<Histogram<f64>> = LazyLock::new(|| {
+    histogram("http.server.request.duration", "Duration of HTTP requests, the answer included")
+});
 
-fn histogram(name: &'static str) -> Histogram<f64> {
-    meter().f64_histogram(name).with_unit("s").with_boundaries(BUCKETS.to_vec()).build()
+fn histogram(name: &'static str, description: &'static str) -> Histogram<f64> {
+    meter()
+        .f64_histogram(name)
+        .with_description(description)
+        .with_unit("s")
+        .with_boundaries(BUCKETS.to_vec())
+        .build()
 }
 
 /// Observes the calls of one service.

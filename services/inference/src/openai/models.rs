@@ -6,7 +6,7 @@ use axum::{
     Json,
     extract::{Path, State},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 #[derive(Serialize)]
@@ -25,6 +25,12 @@ pub(super) struct Model {
     max_model_len: Option<u32>,
 }
 
+/// Taken by its name: behind the edge the path has matched a pattern before, and both leave what they found.
+#[derive(Deserialize)]
+pub(super) struct Named {
+    model: String,
+}
+
 pub(super) async fn list(State(openai): State<Arc<OpenAi>>, caller: Asker) -> Result<Json<ModelList>, Error> {
     let person = person(caller.as_ref().map(|caller| &caller.0))?;
     let names = admit::permitted(&openai.inference.policy, &person)?;
@@ -34,7 +40,7 @@ pub(super) async fn list(State(openai): State<Arc<OpenAi>>, caller: Asker) -> Re
 
 pub(super) async fn retrieve(
     State(openai): State<Arc<OpenAi>>,
-    Path(name): Path<String>,
+    Path(Named { model: name }): Path<Named>,
     caller: Asker,
 ) -> Result<Json<Model>, Error> {
     let person = person(caller.as_ref().map(|caller| &caller.0))?;

@@ -1,6 +1,6 @@
 //! An empty store gets one owner and one key; one with users is left alone.
 
-use crate::world::{World, now, on_both_engines};
+use crate::world::{now, on_both_engines};
 use policy::Role;
 use proto::permissions::v1 as pb;
 use secrecy::ExposeSecret;

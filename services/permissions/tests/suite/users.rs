@@ -92,6 +92,9 @@ async fn an_admin_touches_everybody_but_owners() {
     assert_refused(admin.users().create_user(owner).await, Code::PermissionDenied, "OWNER_REQUIRED");
     let rename = pb::UpdateUserRequest { display_name: Some("X".to_owned()), ..change(&world.owner.id) };
     assert_refused(admin.users().update_user(rename).await, Code::PermissionDenied, "OWNER_REQUIRED");
+    let second = world.user(Role::Owner).await;
+    let demote = pb::UpdateUserRequest { role: Some(Role::Member.into()), ..change(&second.id) };
+    assert_refused(admin.users().update_user(demote).await, Code::PermissionDenied, "OWNER_REQUIRED");
     let promote = pb::UpdateUserRequest { role: Some(Role::Owner.into()), ..change(&admin.id) };
     assert_refused(admin.users().update_user(promote).await, Code::PermissionDenied, "OWNER_REQUIRED");
     create(&admin, pb::CreateUserRequest { role: Role::Admin.into(), ..new("second@example.org") }).await;

@@ -82,7 +82,13 @@ impl World {
         Self::on(db, Some(schema), &Config::default()).await
     }
 
-    async fn on(db: Db, schema: Option<&'static str>, config: &Config) -> Self {
+    /// One process of several on the same SQLite file.
+    pub(crate) async fn file(path: &std::path::Path) -> Db {
+        let url = SecretString::from(format!("sqlite:{}", path.display()));
+        Db::open(&url, "permissions", &MIGRATIONS).await.unwrap()
+    }
+
+    pub(crate) async fn on(db: Db, schema: Option<&'static str>, config: &Config) -> Self {
         let first = permissions::bootstrap(&db, now()).await.unwrap().expect("the store is new");
         let (tasks, health, channel) = start(&db, config).await;
         let owner = Caller::new(&channel, &first.user_id, first.api_key.expose_secret());
@@ -95,9 +101,13 @@ impl World {
     }
 
     pub(crate) async fn another_with(&self, config: &Config) -> Self {
-        let (tasks, health, channel) = start(&self.db, config).await;
+        self.another_on(self.db.clone(), config).await
+    }
+
+    pub(crate) async fn another_on(&self, db: Db, config: &Config) -> Self {
+        let (tasks, health, channel) = start(&db, config).await;
         let owner = Caller { channel: with(&channel, &self.owner.secret), ..self.owner.clone() };
-        Self { db: self.db.clone(), owner, tasks, health, channel, schema: None }
+        Self { db, owner, tasks, health, channel, schema: None }
     }
 
     /// Ends the process, and takes its tables along when they are in a database of others.

@@ -4,6 +4,7 @@ use crate::{
     watch::Follower,
     world::{Caller, World, on_both_engines},
 };
+use permissions::Config;
 use proto::{common::v1::Role, permissions::v1 as pb};
 use shared::on;
 use std::collections::BTreeSet;
@@ -15,23 +16,29 @@ async fn create(caller: Caller, n: u32) -> String {
     caller.groups().create_group(request).await.unwrap().into_inner().token
 }
 
+/// Two processes, 25 writers each.
+async fn fifty_writers(world: &World, other: &World) {
+    let before: i64 =
+        on!(&world.db, |pool| sqlx::query_scalar("SELECT revision FROM head").fetch_one(pool).await).unwrap();
+    let mut writers = JoinSet::new();
+    for n in 0..50 {
+        let caller = if n % 2 == 0 { &world.owner } else { &other.owner };
+        writers.spawn(create(caller.clone(), n));
+    }
+    let tokens: BTreeSet<String> = writers.join_all().await.into_iter().collect();
+    assert_eq!(tokens.len(), 50, "every write has a token of its own");
+    let revisions: Vec<i64> = on!(&world.db, |pool| {
+        sqlx::query_scalar("SELECT revision FROM events ORDER BY revision, ordinal").fetch_all(pool).await
+    })
+    .unwrap();
+    let new: Vec<i64> = revisions.into_iter().filter(|revision| *revision > before).collect();
+    assert_eq!(new, (before + 1..=before + 50).collect::<Vec<_>>());
+}
+
 on_both_engines! {
     async fn fifty_writers_leave_no_gap(world: World) {
         let other = world.another().await;
-        let before: i64 = on!(&world.db, |pool| sqlx::query_scalar("SELECT revision FROM head").fetch_one(pool).await).unwrap();
-        let mut writers = JoinSet::new();
-        for n in 0..50 {
-            let caller = if n % 2 == 0 { &world.owner } else { &other.owner };
-            writers.spawn(create(caller.clone(), n));
-        }
-        let tokens: BTreeSet<String> = writers.join_all().await.into_iter().collect();
-        assert_eq!(tokens.len(), 50, "every write has a token of its own");
-        let revisions: Vec<i64> = on!(&world.db, |pool| {
-            sqlx::query_scalar("SELECT revision FROM events ORDER BY revision, ordinal").fetch_all(pool).await
-        })
-        .unwrap();
-        let new: Vec<i64> = revisions.into_iter().filter(|revision| *revision > before).collect();
-        assert_eq!(new, (before + 1..=before + 50).collect::<Vec<_>>());
+        fifty_writers(world, &other).await;
         other.end().await;
     }
 
@@ -69,4 +76,20 @@ on_both_engines! {
         follower.catch_up().await;
         assert_eq!(follower.revision, before);
     }
+}
+
+#[tokio::test]
+async fn two_processes_share_one_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("permissions.db");
+    let world = World::on(World::file(&path).await, None, &Config::default()).await;
+    let other = world.another_on(World::file(&path).await, &Config::default()).await;
+    fifty_writers(&world, &other).await;
+    let (mut here, mut there) =
+        (Follower::new(&world.service()).await, Follower::new(&other.service()).await);
+    here.catch_up().await;
+    there.catch_up().await;
+    assert_eq!((here.revision, here.policy.canonical()), (there.revision, there.policy.canonical()));
+    other.end().await;
+    world.end().await;
 }

@@ -11,13 +11,18 @@ pub(crate) struct Fault {
 
 /// Finds the fault; `None` when this walk sees none (serde was stricter).
 pub(crate) fn fault(text: &str) -> Option<Fault> {
-    let mut walk = Walk { chars: text.chars().collect(), at: 0 };
+    let mut walk = Walk { chars: text.chars().collect(), at: 0, depth: 0 };
     walk.document().err()
 }
+
+/// Where serde stops too; deeper, the walk would exhaust the stack.
+const DEEPEST: usize = 128;
 
 struct Walk {
     chars: Vec<char>,
     at: usize,
+    /// How many values the walk stands in.
+    depth: usize,
 }
 
 type Step = Result<(), Fault>;
@@ -31,13 +36,19 @@ impl Walk {
     }
 
     fn value(&mut self) -> Step {
+        if self.depth == DEEPEST {
+            return self.fail("Expecting value");
+        }
+        self.depth += 1;
         match self.peek() {
             Some('{') => self.object(),
             Some('[') => self.array(),
             Some('"') => self.string(),
             Some('-' | '0'..='9') => self.number(),
             _ => self.literal(),
-        }
+        }?;
+        self.depth -= 1;
+        Ok(())
     }
 
     fn object(&mut self) -> Step {
@@ -188,7 +199,7 @@ impl Walk {
 
 #[cfg(test)]
 mod tests {
-    use super::fault;
+    use super::{DEEPEST, fault};
 
     #[test]
     fn faults_are_found_where_the_real_engine_finds_them() {
@@ -211,6 +222,7 @@ mod tests {
             let found = fault(text).map(|fault| (fault.at, fault.problem));
             assert_eq!(found, Some((at, problem)), "{text}");
         }
+        assert_eq!(fault(&"[".repeat(1_000_000)).unwrap().at, DEEPEST);
         assert_eq!(fault(r#" {"a": [1, -2.5e3, true, null, "\u00e4\n"]} "#), None);
     }
 }

@@ -10,6 +10,8 @@ use crate::text::Shape;
 
 /// Alternatives per token that may be asked for.
 const MOST_LOGPROBS: i64 = 20;
+/// Answers per prompt that may be asked for.
+const MOST_ANSWERS: i64 = 16_384;
 
 /// Parameters as given.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -123,6 +125,9 @@ impl Sampling {
         let refuse = |message: String| Err(ApiError::bad_request(None, message));
         if self.n < 1 {
             return refuse(format!("n must be at least 1, got {}.", self.n));
+        }
+        if self.n > MOST_ANSWERS {
+            return refuse(format!("n must be at most {MOST_ANSWERS}, got {}.", self.n));
         }
         self.check_ranges()?;
         if self.stop.iter().any(String::is_empty) {

@@ -44,6 +44,11 @@ impl Given {
                 }
             }
         };
+        // The file is written before an engine has said what it serves.
+        anyhow::ensure!(
+            !filled.model.is_empty(),
+            "first-run.json names no model yet; say which with --model"
+        );
         Ok(Credentials { base_url: root(&filled.base_url).to_owned(), ..filled })
     }
 }
@@ -82,6 +87,16 @@ mod tests {
         assert_eq!((from_file.base_url.as_str(), from_file.api_key.expose_secret()), ("http://a:1", "k"));
         let mixed = given(Some("http://b:2"), None, Some("n")).complete(dir.path()).unwrap();
         assert_eq!((mixed.base_url.as_str(), mixed.model.as_str()), ("http://b:2", "n"));
+    }
+
+    #[test]
+    fn a_file_from_before_the_first_engine_names_no_model() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = r#"{"base_url":"http://a:1","api_key":"k","model":""}"#;
+        fs::write(dir.path().join("first-run.json"), text).unwrap();
+        let error = given(None, None, None).complete(dir.path()).unwrap_err();
+        assert!(error.to_string().contains("--model"), "{error}");
+        assert!(given(None, None, Some("m")).complete(dir.path()).is_ok());
     }
 
     #[test]

@@ -1,0 +1,124 @@
+//! The gateway as it runs: `inference::open` behind a listener, with its peers behind channels.
+
+use crate::{
+    PATIENCE,
+    client::{self, Answer},
+    engine::Engine,
+    peers::{KEY, Permissions, Records},
+    soon, until,
+};
+use http::{Request, header};
+use inference::{Config, Upstreams};
+use proto::{
+    inference::v1::{ListEnginesRequest, engine_service_client::EngineServiceClient},
+    monitoring::v1::{UsageRecord, usage_service_server::UsageServiceServer},
+    permissions::v1::policy_service_server::PolicyServiceServer,
+};
+use serde_json::Value;
+use shared::{
+    channel::{self, Channel},
+    health::Health,
+    server::{self, Limits, Tasks},
+};
+use std::{net::Ipv4Addr, time::Duration};
+use tempfile::TempDir;
+
+/// A model that the one person may use and no engine serves.
+pub(crate) const UNSERVED: &str = "granted-but-not-served";
+
+/// A running gateway before some engines, with nobody else at it.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    url: String,
+    model: String,
+    grpc: Channel,
+    records: Records,
+    tasks: Tasks,
+    _folder: TempDir,
+}
+
+impl Gateway {
+    /// As it comes.
+    pub(crate) async fn open(engines: &[&Engine]) -> Self {
+        Self::with(engines, |_| {}).await
+    }
+
+    /// With other settings.
+    pub(crate) async fn with(engines: &[&Engine], set: impl FnOnce(&mut Config)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config {
+            engines: engines.iter().map(|engine| engine.url.clone()).collect(),
+            data_dir: folder.path().to_owned(),
+            ..Config::default()
+        };
+        // After the first look at the engines, only what happens to requests says how they are.
+        config.engine.check_interval = Duration::from_secs(3600);
+        config.engine.check_timeout = PATIENCE;
+        set(&mut config);
+        let model = engines.first().map(|engine| engine.model.clone()).unwrap();
+        let (tasks, health, records) = (Tasks::default(), Health::default(), Records::default());
+        let upstreams = Upstreams {
+            permissions: channel::in_process(PolicyServiceServer::new(Permissions::new(&[&model, UNSERVED]))),
+            monitoring: channel::in_process(UsageServiceServer::new(records.clone())),
+        };
+        let opened = inference::open(config, upstreams, None, &health, &tasks).await.unwrap();
+        soon("the policy", health.until_ready()).await;
+        let listener = server::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let grpc = channel::with_service_token(channel::in_process(opened.grpc.clone()), &KEY.into());
+        tasks.spawn(server::serve(listener, opened.routes(), Limits::default(), tasks.stopping()));
+        Self { url, model, grpc, records, tasks, _folder: folder }
+    }
+
+    /// Sends a request as the person who may.
+    pub(crate) async fn send(&self, mut request: Request<String>) -> Answer {
+        let credential = format!("Bearer {KEY}").parse().unwrap();
+        request.headers_mut().insert(header::AUTHORIZATION, credential);
+        client::send(&self.url, request).await
+    }
+
+    /// Posts a body, which need not name the model.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send(client::post(path, &named(body, &self.model))).await
+    }
+
+    /// Asks for a chat.
+    pub(crate) async fn chat(&self, body: &Value) -> Answer {
+        self.post("/v1/chat/completions", body).await
+    }
+
+    /// Requests that the gateway says it has at an engine.
+    pub(crate) async fn in_flight(&self, engine: &Engine) -> u32 {
+        let mut engines = EngineServiceClient::new(self.grpc.clone());
+        let listed = engines.list_engines(ListEnginesRequest::default()).await.unwrap().into_inner().engines;
+        let found = listed.into_iter().find(|listed| listed.url == engine.url);
+        found.expect("the engine is listed").requests_in_flight
+    }
+
+    /// What the ledger says so far; the newest records may still be on their way.
+    pub(crate) fn records(&self) -> Vec<UsageRecord> {
+        self.records.all()
+    }
+
+    /// Waits until every request has ended, then ends the gateway. Returns the whole ledger.
+    pub(crate) async fn close(self) -> Vec<UsageRecord> {
+        let mut engines = EngineServiceClient::new(self.grpc.clone());
+        until("the gateway to be idle", async || {
+            let listed =
+                engines.list_engines(ListEnginesRequest::default()).await.unwrap().into_inner().engines;
+            listed.iter().all(|engine| engine.requests_in_flight == 0).then_some(())
+        })
+        .await;
+        assert!(self.tasks.end(PATIENCE).await, "the gateway did not end");
+        self.records.all()
+    }
+}
+
+/// The body with the model's name in it, unless it names one.
+pub(crate) fn named(body: &Value, model: &str) -> Value {
+    let mut body = body.clone();
+    if body.get("model").is_none() {
+        body["model"] = model.into();
+    }
+    body
+}

@@ -1,0 +1,140 @@
+//! Who inference talks to: a permissions service with one person in it, and a ledger that keeps what it is told.
+//!
+//! Both are servers of the contract's traits behind a channel, as the real ones are.
+
+use futures_util::{Stream, stream};
+use proto::{
+    common::v1::Role,
+    monitoring::v1::{self as usage, UsageRecord, usage_service_server::UsageService},
+    permissions::v1::{
+        Action, Effect, ModelOwner, ModelState, PolicyChange, PolicyGrant, PolicyKey, PolicyModel,
+        PolicyUser, WatchPolicyRequest, WatchPolicyResponse,
+        model_owner::Owner,
+        policy_change::Change,
+        policy_grant::Grantee,
+        policy_service_server::PolicyService,
+        watch_policy_response::{Heartbeat, Message, Snapshot},
+    },
+};
+use shared::time;
+use std::{pin::Pin, time::Duration};
+use tokio::sync::watch;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+/// The key of the one person there is, who owns the place and may use the model.
+pub(crate) const KEY: &str = "tgk_the-key-of-the-one-person-in-the-policy";
+
+/// Tells a policy that never changes.
+#[derive(Debug)]
+pub(crate) struct Permissions {
+    epoch: Uuid,
+    facts: Vec<PolicyChange>,
+}
+
+impl Permissions {
+    /// One person, who may use these models.
+    pub(crate) fn new(models: &[&str]) -> Self {
+        let user_id = Uuid::now_v7().to_string();
+        let mut changes = vec![
+            Change::PutUser(PolicyUser {
+                user_id: user_id.clone(),
+                role: Role::Owner.into(),
+                disabled: false,
+            }),
+            Change::PutKey(PolicyKey {
+                key_id: Uuid::now_v7().to_string(),
+                key_hash: shared::auth::hash(KEY).as_bytes().to_vec().into(),
+                user_id: user_id.clone(),
+                ..PolicyKey::default()
+            }),
+        ];
+        for name in models {
+            let model_id = Uuid::now_v7().to_string();
+            changes.push(Change::PutModel(PolicyModel {
+                model_id: model_id.clone(),
+                name: (*name).to_owned(),
+                owner: Some(ModelOwner { owner: Some(Owner::UserId(user_id.clone())) }),
+                state: ModelState::Active.into(),
+            }));
+            changes.push(Change::PutGrant(PolicyGrant {
+                grant_id: Uuid::now_v7().to_string(),
+                model_id,
+                grantee: Some(Grantee::UserId(user_id.clone())),
+                action: Action::Use.into(),
+                effect: Effect::Allow.into(),
+                ..PolicyGrant::default()
+            }));
+        }
+        let facts = changes.into_iter().map(|change| PolicyChange { change: Some(change) }).collect();
+        Self { epoch: Uuid::now_v7(), facts }
+    }
+}
+
+#[tonic::async_trait]
+impl PolicyService for Permissions {
+    type WatchPolicyStream = Pin<Box<dyn Stream<Item = Result<WatchPolicyResponse, Status>> + Send>>;
+
+    async fn watch_policy(
+        &self,
+        _request: Request<WatchPolicyRequest>,
+    ) -> Result<Response<Self::WatchPolicyStream>, Status> {
+        let epoch = self.epoch.to_string();
+        let first = Snapshot {
+            revision: 1,
+            facts: self.facts.clone(),
+            last: true,
+            time: Some(time::to_proto(time::now())),
+        };
+        let beat = tokio::time::interval(Duration::from_millis(200));
+        let messages = stream::unfold((Some(first), beat), move |(first, mut beat)| {
+            let epoch = epoch.clone();
+            async move {
+                beat.tick().await;
+                let now = Some(time::to_proto(time::now()));
+                let message =
+                    first.map_or(Message::Heartbeat(Heartbeat { revision: 1, time: now }), Message::Snapshot);
+                Some((Ok(WatchPolicyResponse { epoch, message: Some(message) }), (None, beat)))
+            }
+        });
+        Ok(Response::new(Box::pin(messages)))
+    }
+}
+
+/// Keeps every record it is told, repeated ones too.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Records(watch::Sender<Vec<UsageRecord>>);
+
+impl Records {
+    /// What came so far.
+    pub(crate) fn all(&self) -> Vec<UsageRecord> {
+        self.0.borrow().clone()
+    }
+}
+
+#[tonic::async_trait]
+impl UsageService for Records {
+    async fn record_usage(
+        &self,
+        request: Request<usage::RecordUsageRequest>,
+    ) -> Result<Response<usage::RecordUsageResponse>, Status> {
+        let records = request.into_inner().records;
+        let recorded = u32::try_from(records.len()).unwrap();
+        self.0.send_modify(|all| all.extend(records));
+        Ok(Response::new(usage::RecordUsageResponse { recorded, duplicates: 0 }))
+    }
+
+    async fn get_usage(
+        &self,
+        _request: Request<usage::GetUsageRequest>,
+    ) -> Result<Response<usage::GetUsageResponse>, Status> {
+        Err(Status::unimplemented("inference does not read the ledger"))
+    }
+
+    async fn list_usage_records(
+        &self,
+        _request: Request<usage::ListUsageRecordsRequest>,
+    ) -> Result<Response<usage::ListUsageRecordsResponse>, Status> {
+        Err(Status::unimplemented("inference does not read the ledger"))
+    }
+}

@@ -1,0 +1,7 @@
+//! The real binary as a black box, one file per promise.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod chat;
+mod journey;
+mod permission;
