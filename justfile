@@ -27,6 +27,14 @@ proto:
 deny:
     cargo deny check bans licenses sources
 
+# The gateway beside the bare engine and nginx: `just bench --rounds 1 --seconds 3` for a first look.
+bench *ARGS:
+    benches/run.sh {{ARGS}}
+
+# What a decision costs at 1,000 to 1,000,000 grants.
+bench-check *ARGS:
+    cargo bench -p benches --bench check -- {{ARGS}}
+
 # The engine suite against a live vLLM: `just test-vllm http://127.0.0.1:8123`.
 test-vllm URL *ARGS:
     TOLLGATE_TEST_VLLM={{URL}} cargo test -p inference --test '*' -- --nocapture {{ARGS}}

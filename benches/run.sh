@@ -20,16 +20,25 @@ stop() {
 }
 trap stop EXIT
 
-# Starts the gateway on core 0 with the mock engine behind it. Sets gateway_pids to the processes on the request path,
-# and credentials to a file with api_key and model.
+# Starts the gateway on core 0 with the mock engine behind it; permissions and monitoring, which no request waits for,
+# run on core 1. Sets gateway_pids to the processes on the request path, and credentials to a file with api_key and model.
 start_gateway() {
-    TOLLGATE_ENGINES="http://127.0.0.1:$engine_port" TOLLGATE_LOG=warn \
-        taskset -c 0 "$bin/tollgate" up --data-dir "$work/data" --listen "127.0.0.1:$gateway_port" \
-        >"$work/gateway.log" 2>&1 &
+    export TOLLGATE_ENGINES="http://127.0.0.1:$engine_port" TOLLGATE_LOG=warn TOLLGATE_DATA_DIR="$work/data"
+    credentials=$work/data/first-run.json
+    # The first start makes the account, the key and the model, and is stopped again.
+    "$bin/tollgate" up --listen "127.0.0.1:$gateway_port" >"$work/up.log" 2>&1 &
+    local up=$!
+    wait_for "http://127.0.0.1:$gateway_port/health/ready" "$work/up.log"
+    kill "$up"; wait "$up" || true
+    echo "tgs_$(head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n')" >"$work/token"
+    export TOLLGATE_SERVICE_TOKEN__FILE="$work/token"
+    taskset -c 1 "$bin/tollgate" permissions >"$work/permissions.log" 2>&1 & started+=("$!")
+    taskset -c 1 "$bin/tollgate" monitoring >"$work/monitoring.log" 2>&1 & started+=("$!")
+    TOLLGATE_PORTS__INFERENCE="127.0.0.1:$gateway_port" \
+        taskset -c 0 "$bin/tollgate" inference >"$work/gateway.log" 2>&1 &
     gateway_pids=$!
     started+=("$gateway_pids")
-    credentials=$work/data/first-run.json
-    wait_for "http://127.0.0.1:$gateway_port/health/ready" "$work/gateway.log"
+    wait_for "http://127.0.0.1:7102/health/ready" "$work/gateway.log"
 }
 
 start_engine() {

@@ -46,7 +46,7 @@ struct State {
 
 impl State {
     fn ready(&self) -> bool {
-        self.started && !self.stopping && self.critical_up()
+        !self.stopping && self.critical_up()
     }
 
     fn critical_up(&self) -> bool {

@@ -40,8 +40,9 @@ pub struct Apart {
     services: [SocketAddr; 4],
     admins: [SocketAddr; 4],
     settings: Vec<(String, String)>,
-    folder: TempDir,
     running: [Option<Process>; 4],
+    /// Dropped last: the processes write into it.
+    folder: TempDir,
 }
 
 impl Apart {

@@ -90,8 +90,8 @@ impl Client {
     }
 
     /// POST of JSON.
-    pub async fn post(&self, path: &str, body: &Value) -> Reply {
-        self.send(self.with_json("POST", path, body)).await
+    pub fn post<'a>(&'a self, path: &str, body: &Value) -> impl Future<Output = Reply> + use<'a> {
+        self.send(self.with_json("POST", path, body))
     }
 
     /// DELETE.

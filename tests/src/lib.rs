@@ -3,6 +3,7 @@
 //! [`binary`] finds the program, [`process`] runs it with a folder and ports of its own; [`suite`] is `tollgate up`,
 //! [`apart`] the four services as processes of their own, [`engine`] a simulated engine. [`http`] and [`rpc`] are the
 //! clients, [`people`] makes users and grants, [`ledger`] reads usage back, [`metrics`] reads `/metrics`.
+//! [`postgres`] gives the stores' tests their server.
 //! Whatever goes wrong here fails the test at once, so nothing returns an error.
 
 #![expect(
@@ -18,6 +19,7 @@ pub mod http;
 pub mod ledger;
 pub mod metrics;
 pub mod people;
+pub mod postgres;
 pub mod process;
 pub mod rpc;
 pub mod suite;

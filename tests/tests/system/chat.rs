@@ -43,3 +43,9 @@ pub(crate) fn usage(answer: &Value) -> (u64, u64) {
 pub(crate) fn recorded(record: &Record) -> (u64, u64) {
     (record.prompt_tokens, record.completion_tokens)
 }
+
+/// Waits until a caller's chats are answered: models and grants travel to the gateway within a moment.
+pub(crate) async fn until_usable(client: &Client) {
+    let usable = async || (client.post(CHAT, &chat(1, 1)).await.status == 200).then_some(());
+    tests::until("a model that can be used", usable).await;
+}

@@ -208,34 +208,27 @@ async fn probes_metrics_and_reflection_ask_for_no_credential() {
     assert_eq!(nobody.get("/api/v1/models").await.status, 401);
 }
 
-async fn reflected_v1(channel: tonic::transport::Channel) -> Vec<String> {
-    use v1::{
-        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
-        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+/// The services that reflection lists, in one of its two versions; its own name apart, they must be the same.
+macro_rules! reflected {
+    ($function:ident, $version:ident) => {
+        async fn $function(channel: tonic::transport::Channel) -> Vec<String> {
+            use $version::{
+                ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+                server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+            };
+            let list = Some(MessageRequest::ListServices(String::new()));
+            let requests =
+                tokio_stream::once(ServerReflectionRequest { host: String::new(), message_request: list });
+            let answers = ServerReflectionClient::new(channel).server_reflection_info(requests).await;
+            let answer = answers.unwrap().into_inner().message().await.unwrap().unwrap();
+            let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
+                panic!("{answer:?}")
+            };
+            let names = list.service.into_iter().map(|service| service.name);
+            names.filter(|name| !name.starts_with("grpc.reflection.")).collect()
+        }
     };
-    let list = MessageRequest::ListServices(String::new());
-    let request = ServerReflectionRequest { host: String::new(), message_request: Some(list) };
-    let answers =
-        ServerReflectionClient::new(channel).server_reflection_info(tokio_stream::once(request)).await;
-    let answer = answers.unwrap().into_inner().message().await.unwrap().unwrap();
-    let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
-        panic!("{answer:?}")
-    };
-    list.service.into_iter().map(|service| service.name).collect()
 }
 
-async fn reflected_v1alpha(channel: tonic::transport::Channel) -> Vec<String> {
-    use v1alpha::{
-        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
-        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
-    };
-    let list = MessageRequest::ListServices(String::new());
-    let request = ServerReflectionRequest { host: String::new(), message_request: Some(list) };
-    let answers =
-        ServerReflectionClient::new(channel).server_reflection_info(tokio_stream::once(request)).await;
-    let answer = answers.unwrap().into_inner().message().await.unwrap().unwrap();
-    let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
-        panic!("{answer:?}")
-    };
-    list.service.into_iter().map(|service| service.name).collect()
-}
+reflected!(reflected_v1, v1);
+reflected!(reflected_v1alpha, v1alpha);

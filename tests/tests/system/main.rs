@@ -3,5 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod chat;
+mod crash;
+mod failover;
+mod hangup;
 mod journey;
 mod permission;

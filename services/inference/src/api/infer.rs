@@ -16,6 +16,7 @@ use shared::{
     auth::{Caller, Refusal, RequestExt},
     deadline::Deadline,
     request_id::RequestId,
+    status::{self, Fault},
 };
 use std::pin::Pin;
 use tonic::{Code, Request, Response, Status};
@@ -89,7 +90,8 @@ fn messages(
                 match sse::read(&event) {
                     Event::Done => return None,
                     Event::Error(error) => {
-                        let broken = Status::new(Code::Unavailable, error.message);
+                        let fault = Fault::new(Code::Unavailable, "STREAM_INTERRUPTED");
+                        let broken = status::status(fault, error.message);
                         return Some((Err(broken), None));
                     }
                     Event::Content { .. } | Event::Usage(_) => match wire::streamed(usage_id, &event) {

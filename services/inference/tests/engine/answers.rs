@@ -207,6 +207,23 @@ async fn completions_are_answered_and_counted() {
 }
 
 #[tokio::test]
+async fn texts_become_vectors() {
+    let engine = Engine::embedding().await;
+    let (before, gateway) = (engine.counts().await, Gateway::open(&[&engine]).await);
+    let answer =
+        whole(gateway.post("/v1/embeddings", &json!({"input": ["w1 w2", "w3", "w1 w2"]})).await).await;
+    let vectors = answer["data"].as_array().unwrap();
+    assert_eq!(vectors.iter().map(|vector| vector["index"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 1, 2]);
+    assert!(vectors.iter().all(|vector| !vector["embedding"].as_array().unwrap().is_empty()));
+    let records = gateway.close().await;
+    ledger::check(&records, 1);
+    assert_eq!((records[0].endpoint.as_str(), records[0].estimated), ("embeddings", false));
+    assert_eq!(answer["usage"]["prompt_tokens"], records[0].prompt_tokens);
+    assert_eq!(records[0].completion_tokens, 0);
+    assert_eq!(ledger::counted(&engine, before, &records).await.0, records[0].prompt_tokens);
+}
+
+#[tokio::test]
 async fn what_many_use_at_once_is_exact_to_the_token() {
     let engine = Engine::any().await;
     let (before, gateway) = (engine.counts().await, Gateway::open(&[&engine]).await);

@@ -14,6 +14,7 @@ use inference::Config;
 use proto::monitoring::v1::{Outcome, UsageRecord};
 use serde_json::Value;
 use std::time::Duration;
+use tokio::join;
 
 /// Longer than any case takes.
 const LONG: u32 = 3_000;
@@ -96,11 +97,13 @@ async fn hung_before_it_answers() {
     let both = Gateway::with(&[&victim, &second], impatient).await;
     let alone = Gateway::with(&[&victim], impatient).await;
     victim.hang().await;
-    whole_stream(both.chat(&stream(4)).await, 1).await;
-    assert_eq!(both.chat(&chat(4)).await.status, StatusCode::OK);
-    for body in [stream(4), chat(4)] {
-        error(alone.chat(&body).await, StatusCode::SERVICE_UNAVAILABLE).await;
-    }
+    let (streaming, whole) = (stream(4), chat(4));
+    let (moved, other, refused, also) =
+        join!(both.chat(&streaming), both.chat(&whole), alone.chat(&streaming), alone.chat(&whole));
+    whole_stream(moved, 1).await;
+    assert_eq!(other.status, StatusCode::OK);
+    error(refused, StatusCode::SERVICE_UNAVAILABLE).await;
+    error(also, StatusCode::SERVICE_UNAVAILABLE).await;
     victim.go_on().await;
     let answer = until("the engine to be back", async || {
         Some(alone.chat(&chat(4)).await).filter(|answer| answer.status == StatusCode::OK)
@@ -108,10 +111,8 @@ async fn hung_before_it_answers() {
     assert_eq!(answer.await.json().await["usage"]["completion_tokens"], 4);
     let records = both.close().await;
     ledger::check_finished(&records, 2);
-    assert!(
-        records.iter().all(|record| (record.attempt, &record.engine) == (2, &second.url)),
-        "{records:#?}"
-    );
+    assert!(records.iter().all(|record| record.engine == second.url), "{records:#?}");
+    assert!(records.iter().any(|record| record.attempt == 2), "{records:#?}");
     let records = alone.close().await;
     check_failed(&records[0], 0);
     check_failed(&records[1], 0);

@@ -67,21 +67,31 @@ impl Engine {
     pub(crate) async fn any() -> Self {
         let Some(url) = real::running() else { return Self::simulated("tiny", &[]).await };
         let turn = TURN.lock().await;
-        let models = client::send(&url, client::get("/v1/models")).await.json().await;
-        let model = models["data"][0]["id"].as_str().unwrap().to_owned();
-        let engine = Self { url, model, kind: Kind::Shared { _turn: turn } };
+        let engine = Self { model: served(&url).await, url, kind: Kind::Shared { _turn: turn } };
         engine.idle().await;
         engine
     }
 
     /// One to do harm to, with flags that both kinds know.
     pub(crate) async fn own(flags: &[&str]) -> Self {
-        let Some(command) = real::command() else { return Self::simulated("tiny", flags).await };
-        let started = Real::start(&command, flags, TURN.lock().await).await;
+        match real::command() {
+            Some(command) => Self::start(&command, flags).await,
+            None => Self::simulated("tiny", flags).await,
+        }
+    }
+
+    /// One that makes vectors and nothing else.
+    pub(crate) async fn embedding() -> Self {
+        match real::command() {
+            Some(command) => Self::start(&command, &["--runner", "pooling", "--convert", "embed"]).await,
+            None => Self::simulated("tiny", &["--task", "embed"]).await,
+        }
+    }
+
+    async fn start(command: &[String], flags: &[&str]) -> Self {
+        let started = Real::start(command, flags, TURN.lock().await).await;
         let url = started.url();
-        let models = client::send(&url, client::get("/v1/models")).await.json().await;
-        let model = models["data"][0]["id"].as_str().unwrap().to_owned();
-        Self { url, model, kind: Kind::Started(started) }
+        Self { model: served(&url).await, url, kind: Kind::Started(started) }
     }
 
     /// A simulated one, ten times as fast as an engine is unless the flags say otherwise.
@@ -174,4 +184,10 @@ impl Engine {
     pub(crate) async fn idle(&self) -> Counts {
         self.until("the engine to be idle", |counts| counts.running + counts.waiting == 0).await
     }
+}
+
+/// The name of the model that an engine serves.
+async fn served(url: &str) -> String {
+    let models = client::send(url, client::get("/v1/models")).await.json().await;
+    models["data"][0]["id"].as_str().unwrap().to_owned()
 }

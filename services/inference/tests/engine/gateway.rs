@@ -10,7 +10,10 @@ use crate::{
 use http::{Request, header};
 use inference::{Config, Upstreams};
 use proto::{
-    inference::v1::{ListEnginesRequest, engine_service_client::EngineServiceClient},
+    inference::v1::{
+        ListEnginesRequest, engine_service_client::EngineServiceClient,
+        inference_service_client::InferenceServiceClient,
+    },
     monitoring::v1::{UsageRecord, usage_service_server::UsageServiceServer},
     permissions::v1::policy_service_server::PolicyServiceServer,
 };
@@ -85,6 +88,11 @@ impl Gateway {
     /// Asks for a chat.
     pub(crate) async fn chat(&self, body: &Value) -> Answer {
         self.post("/v1/chat/completions", body).await
+    }
+
+    /// The gRPC API, as the person who may.
+    pub(crate) fn inference(&self) -> InferenceServiceClient<Channel> {
+        InferenceServiceClient::new(self.grpc.clone())
     }
 
     /// Requests that the gateway says it has at an engine.

@@ -17,6 +17,7 @@ mod client;
 mod death;
 mod engine;
 mod gateway;
+mod grpc;
 mod hang_up;
 mod ledger;
 mod peers;

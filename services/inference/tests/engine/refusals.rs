@@ -110,3 +110,20 @@ async fn routes_that_only_the_engine_has_are_not_reached() {
     error(wrong, StatusCode::METHOD_NOT_ALLOWED).await;
     assert!(gateway.close().await.is_empty());
 }
+
+#[tokio::test]
+async fn an_engine_with_a_key_is_given_it_and_the_callers_is_not() {
+    let engine = Engine::simulated("tiny", &["--api-key", "the-engines-own"]).await;
+    let gateway = Gateway::with(&[&engine], |config| {
+        config.engine_key = serde_json::from_value(json!({"value": "the-engines-own"})).unwrap();
+    })
+    .await;
+    assert_eq!(gateway.chat(&chat(2)).await.status, StatusCode::OK);
+    gateway.close().await;
+    let without = Gateway::open(&[&engine]).await;
+    let refused = error(without.chat(&chat(2)).await, StatusCode::SERVICE_UNAVAILABLE).await;
+    assert!(
+        !refused["message"].as_str().unwrap().contains("key"),
+        "our set-up is nobody's business: {refused}"
+    );
+}

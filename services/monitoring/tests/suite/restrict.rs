@@ -96,9 +96,9 @@ async fn who_is_not_known_is_refused(ledger: &Ledger) {
     let request = GetUsageRequest::default;
     let status = ledger.nobody().get_usage(request()).await.unwrap_err();
     refused(&status, Code::Unauthenticated, "CREDENTIAL_MISSING");
-    for token in ["nonsense", "tgs_of-another-house"] {
+    for (token, reason) in [("nonsense", "KEY_UNKNOWN"), ("tgs_of-another-house", "SERVICE_TOKEN_WRONG")] {
         let status = ledger.bearer(token).get_usage(request()).await.unwrap_err();
-        refused(&status, Code::Unauthenticated, "KEY_UNKNOWN");
+        refused(&status, Code::Unauthenticated, reason);
     }
 }
 

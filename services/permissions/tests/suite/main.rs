@@ -13,7 +13,6 @@ mod grants;
 mod groups;
 mod keys;
 mod models;
-mod postgres;
 mod replica;
 mod users;
 mod watch;

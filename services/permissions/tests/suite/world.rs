@@ -77,7 +77,7 @@ impl World {
 
     pub(crate) async fn postgres() -> Self {
         let schema: &'static str = Box::leak(format!("test_{}", Uuid::new_v4().simple()).into_boxed_str());
-        let url = SecretString::from(crate::postgres::url());
+        let url = SecretString::from(tests::postgres::url());
         let db = Db::open(&url, schema, &MIGRATIONS).await.unwrap();
         Self::on(db, Some(schema), &Config::default()).await
     }

@@ -17,7 +17,7 @@ trap 'rm -rf "$dir"' EXIT
 trap : INT TERM
 "$0/initdb" -D "$dir/data" -U tollgate -A trust -E UTF8 --locale=C.UTF-8 --no-sync > "$dir/initdb.log"
 "$0/pg_ctl" -s -w -D "$dir/data" -l "$dir/log" start -o \
-    "-p $1 -c listen_addresses=127.0.0.1 -c unix_socket_directories=$dir -c fsync=off -c max_connections=300"
+    "-p $1 -c listen_addresses=127.0.0.1 -c unix_socket_directories=$dir -c fsync=off -c max_connections=500 -c shared_buffers=64MB"
 echo ready
 cat > /dev/null || true
 "$0/pg_ctl" -s -w -D "$dir/data" -m fast stop
@@ -34,14 +34,15 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| match named() {
     None => start(),
 });
 
-/// The address of a database in which tests may make schemas.
-pub(crate) fn url() -> &'static str {
+/// The address of a database in which tests may make schemas and further databases.
+#[must_use]
+pub fn url() -> &'static str {
     &SERVER.url
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests have no configuration; this names their database")]
 fn named() -> Option<String> {
-    std::env::var("TOLLGATE_TEST_POSTGRES").ok()
+    std::env::var("TOLLGATE_TEST_POSTGRES").ok().filter(|url| !url.is_empty())
 }
 
 fn start() -> Server {
@@ -66,15 +67,17 @@ fn as_postgres() -> Command {
     command
 }
 
+/// The newest server that the system has.
 fn programs() -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").map(|entries| {
-        entries
-            .flatten()
-            .map(|entry| entry.path().join("bin"))
-            .filter(|bin| bin.join("initdb").exists())
-            .max()
+        entries.flatten().filter_map(|entry| {
+            let version: u32 = entry.file_name().to_str()?.parse().ok()?;
+            let programs = entry.path().join("bin");
+            programs.join("initdb").is_file().then_some((version, programs))
+        })
     });
-    versions.ok().flatten().expect(
-        "no PostgreSQL found: install the package `postgresql`, or name a server in TOLLGATE_TEST_POSTGRES",
-    )
+    match versions.ok().and_then(Iterator::max) {
+        Some((_, programs)) => programs,
+        None => panic!("no PostgreSQL server: install the package postgresql or set TOLLGATE_TEST_POSTGRES"),
+    }
 }
