@@ -124,6 +124,14 @@ impl IntoStatus for Error {
         }
     }
 
+    fn logged(&self) -> String {
+        match self {
+            // Engines quote what they were given, and prompts are in no log.
+            Self::Refused { status, kind, .. } => format!("the engine said {status}, {kind}"),
+            error => error.to_string(),
+        }
+    }
+
     fn describe(&self, details: &mut ErrorDetails) {
         match self {
             Self::Invalid { param, problem } => {

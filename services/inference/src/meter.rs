@@ -1,5 +1,8 @@
 //! The answer as it streams: every byte goes on at once, every event is counted on its way.
 //!
+//! Events that are there at once leave in one piece: what an engine sent in one burst would otherwise cost a write to
+//! the client for each. None is held for another that is not there yet.
+//!
 //! Before the last event leaves, the account is in the journal. A stream that cannot go on ends with an error event
 //! and without `[DONE]`. When the client goes away this body is dropped, and with it the account (as cancelled), the
 //! engine's answer (which makes the engine abort) and the permit (which frees the place).
@@ -43,6 +46,46 @@ pub struct Metered {
     heard: Instant,
     alarm: Pin<Box<Sleep>>,
     over: bool,
+    gathered: Gathered,
+}
+
+/// Events on their way to the client in one piece.
+#[derive(Debug, Default)]
+struct Gathered {
+    bytes: BytesMut,
+    one: Bytes,
+    /// How often it was found that nothing more is there.
+    asked: u8,
+}
+
+/// A piece is not gathered beyond this many bytes.
+const PIECE: usize = 16 * 1024;
+/// A piece leaves when nothing more was there so many times. The engine's connection hands over one chunk per turn of
+/// its task, and hyper asks twice within one turn of ours, so fewer would be before it had its turn.
+const ASKS: u8 = 3;
+
+impl Gathered {
+    fn add(&mut self, bytes: Bytes) {
+        if self.is_empty() {
+            self.one = bytes;
+        } else {
+            self.bytes.extend_from_slice(&std::mem::take(&mut self.one));
+            self.bytes.extend_from_slice(&bytes);
+        }
+        self.asked = 0;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.one.is_empty() && self.bytes.is_empty()
+    }
+
+    fn is_full(&self) -> bool {
+        self.one.len() + self.bytes.len() >= PIECE
+    }
+
+    fn take(&mut self) -> Bytes {
+        if self.bytes.is_empty() { std::mem::take(&mut self.one) } else { self.bytes.split().freeze() }
+    }
 }
 
 impl Metered {
@@ -69,6 +112,7 @@ impl Metered {
             heard,
             alarm,
             over: false,
+            gathered: Gathered::default(),
         }
     }
 
@@ -166,32 +210,39 @@ impl Body for Metered {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = &mut *self;
-        loop {
-            let passed = if let Some(begun) = this.begun.take() {
-                this.pass(begun)
-            } else if this.over {
-                return Poll::Ready(None);
-            } else {
-                match Pin::new(&mut this.upstream).poll_frame(context) {
+        while !(this.over || this.gathered.is_full()) {
+            let passed = match this.begun.take() {
+                Some(begun) => this.pass(begun),
+                None => match Pin::new(&mut this.upstream).poll_frame(context) {
                     Poll::Ready(Some(Ok(frame))) => {
                         this.heard = Instant::now();
                         frame.into_data().map_or_else(|_| Bytes::new(), |bytes| this.pass(bytes))
                     }
                     Poll::Ready(Some(Err(_))) => this.break_off("the connection to the engine was lost"),
                     Poll::Ready(None) => this.break_off("the engine ended it early"),
+                    Poll::Pending if !this.gathered.is_empty() => {
+                        this.gathered.asked += 1;
+                        if this.gathered.asked == ASKS {
+                            break;
+                        }
+                        context.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
                     Poll::Pending => match this.too_late(context) {
                         Some(why) => this.break_off(why),
                         None => return Poll::Pending,
                     },
-                }
+                },
             };
             if !passed.is_empty() {
-                return Poll::Ready(Some(Ok(Frame::data(passed))));
+                this.gathered.add(passed);
             }
         }
+        let piece = this.gathered.take();
+        Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.over && self.begun.is_none()
+        self.over && self.gathered.is_empty()
     }
 }

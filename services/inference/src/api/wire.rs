@@ -33,6 +33,12 @@ pub(super) fn prompt(prompt: Option<&pb::Prompt>, stream: bool) -> Result<(Endpo
     if stream {
         body.insert("stream_options".into(), json!({"include_usage": true}));
     }
+    // JSON has no word for them.
+    for (param, number) in [("temperature", prompt.temperature), ("top_p", prompt.top_p)] {
+        if number.is_some_and(|number| !number.is_finite()) {
+            return Err(Error::Invalid { param, problem: "must be a finite number" });
+        }
+    }
     let optional = [
         ("max_tokens", prompt.max_tokens.map(Value::from)),
         ("temperature", prompt.temperature.map(Value::from)),

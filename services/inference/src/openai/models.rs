@@ -4,7 +4,7 @@ use super::{Asker, OpenAi, person};
 use crate::{admit, error::Error};
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -40,9 +40,11 @@ pub(super) async fn list(State(openai): State<Arc<OpenAi>>, caller: Asker) -> Re
 
 pub(super) async fn retrieve(
     State(openai): State<Arc<OpenAi>>,
-    Path(Named { model: name }): Path<Named>,
+    named: Result<Path<Named>, PathRejection>,
     caller: Asker,
 ) -> Result<Json<Model>, Error> {
+    let Path(Named { model: name }) =
+        named.map_err(|_| Error::Invalid { param: "model", problem: "must be UTF-8" })?;
     let person = person(caller.as_ref().map(|caller| &caller.0))?;
     let names = admit::permitted(&openai.inference.policy, &person)?;
     let name = names.into_iter().find(|known| *known == name).ok_or(Error::UnknownModel { model: name })?;
