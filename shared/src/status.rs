@@ -43,6 +43,11 @@ pub trait IntoStatus: std::error::Error + Sized {
     /// Adds what a caller can act on: fields, quotas, resources. Never driver text.
     fn describe(&self, _details: &mut ErrorDetails) {}
 
+    /// What the log says of it: less than the message where that repeats what a caller sent.
+    fn logged(&self) -> String {
+        chain(self)
+    }
+
     /// The status, with ErrorInfo always and RetryInfo where there is a hint.
     /// Ours are logged at `warn`, theirs at `debug`.
     fn into_status(self) -> Status {
@@ -54,9 +59,9 @@ pub trait IntoStatus: std::error::Error + Sized {
         self.describe(&mut details);
         match fault.code {
             Code::Internal | Code::Unavailable | Code::DataLoss | Code::Unknown => {
-                tracing::warn!(reason = fault.reason, error = %chain(&self), "request failed");
+                tracing::warn!(reason = fault.reason, error = self.logged(), "request failed");
             }
-            _ => tracing::debug!(reason = fault.reason, error = %self, "request refused"),
+            _ => tracing::debug!(reason = fault.reason, error = self.logged(), "request refused"),
         }
         Status::with_error_details(fault.code, self.to_string(), details)
     }

@@ -121,7 +121,9 @@ impl Apart {
         Client::new(self.address(Role::Edge), Some(&self.first_run().api_key))
     }
 
-    fn data(&self, role: Role) -> PathBuf {
+    /// Where a service keeps everything.
+    #[must_use]
+    pub fn data(&self, role: Role) -> PathBuf {
         self.folder.path().join(format!("{}-data", role.name()))
     }
 

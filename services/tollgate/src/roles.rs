@@ -54,8 +54,9 @@ impl Start {
         routes: axum::Router,
         tasks_first: bool,
     ) -> anyhow::Result<()> {
-        self.listeners.open(admin, server::admin(self.health.clone())?).await?;
+        // A probe that passes promises that the service can be reached.
         self.listeners.open(address, routes).await?;
+        self.listeners.open(admin, server::admin(self.health.clone())?).await?;
         tracing::info!(%address, %admin, "listening");
         self.listeners.run(&self.health, &self.tasks, tasks_first).await?;
         self.telemetry.flush();

@@ -1,4 +1,5 @@
 //! Processes killed at any moment (SIGKILL): what a client saw finished is in the ledger, exactly and once.
+//! And one that is only told to stop (SIGTERM): it finishes what it began.
 
 use crate::chat::{CHAT, chat, named, recorded, streamed, until_usable, usage};
 use serde_json::Value;
@@ -15,7 +16,7 @@ use tests::{
     http::Client,
     ledger::{self, Record},
     people,
-    suite::MODEL,
+    suite::{MODEL, Suite},
     until,
 };
 use tokio::task::JoinSet;
@@ -164,40 +165,29 @@ fn compare(seen: &BTreeMap<String, Seen>, records: &BTreeMap<String, Record>) ->
 #[tokio::test]
 async fn a_killed_gateway_loses_nothing_that_a_client_saw_finished_and_records_nothing_twice() {
     let (mut apart, engines) = start().await;
-    let mut all = BTreeMap::new();
-    let mut crashed = 0;
-    for (seed, moment) in [5, 60, 17, 110, 1, 33].into_iter().enumerate() {
+    let (mut all, mut crashed) = (BTreeMap::new(), 0);
+    for (seed, moment) in [5, 60, 17, 110, 1, 33, 250, 3, 80, 41].into_iter().enumerate() {
         let load = Load::start(&gateway(&apart), seed as u64);
         load.until_finished(moment).await;
         apart.process(Role::Inference).kill();
         let seen = load.end().await;
         apart.run(Role::Inference).await;
-
         let records = settled(&apart, &format!("mark-{seed}")).await;
         crashed += compare(&seen, &records);
         all.extend(seen);
-        // One record for each request that was sent to an engine: all that engines saw, and none that was never sent.
-        let ours = records.keys().filter(|id| id.starts_with("client-")).count();
         assert!(records.keys().all(|id| id.starts_with("mark-") || all.contains_key(id)));
-        let nothing = all.values().filter(|seen| **seen == Seen::Nothing).count();
-        assert!(
-            (all.len() - nothing..=all.len()).contains(&ours),
-            "{ours} records of {} requests",
-            all.len()
-        );
     }
+    eprintln!("{} requests sent, {crashed} of them cut off by the crash", all.len());
     assert!(crashed > 0, "some moment must have cut requests off");
+
+    // Nothing that was begun is missing: engines saw no request that has no record.
     for engine in &engines {
         engine.until_load((0, 0)).await;
     }
-    let prefilled = async |engine: &Engine| engine.metric("time_to_first_token_seconds_count").await;
-    let began = prefilled(&engines[0]).await + prefilled(&engines[1]).await;
-    let records = ledger::records(&apart.owner()).await;
-    assert!(
-        records.len() as u64 >= began,
-        "{} records of {began} requests that engines began",
-        records.len()
-    );
+    let prefilled = async |engine: &Engine| engine.metric("time_to_first_token_seconds_count").await as usize;
+    let begun = prefilled(&engines[0]).await + prefilled(&engines[1]).await;
+    let records = ledger::records(&apart.owner()).await.len();
+    assert!(records >= begun, "{records} records of {begun} requests that engines began");
 }
 
 #[tokio::test]
@@ -218,5 +208,47 @@ async fn a_killed_ledger_gets_every_record_once_when_it_is_back() {
     let records = settled(&apart, "mark").await;
     assert_eq!(compare(&seen, &records), 0);
     assert_eq!(records.len(), seen.len() + 1);
-    let _ = apart.owner().post(CHAT, &chat(1, 1)).await.ok();
+}
+
+#[tokio::test]
+async fn a_gateway_killed_twice_while_the_ledger_is_away_still_owes_every_record() {
+    let (mut apart, _engines) = start().await;
+    let load = Load::start(&gateway(&apart), 11);
+    load.until_finished(20).await;
+    apart.process(Role::Monitoring).kill();
+    load.until_finished(60).await;
+    apart.process(Role::Inference).kill();
+    let mut seen = load.end().await;
+    // What it found cut off at this start is not shipped when it is killed again.
+    apart.run(Role::Inference).await;
+    let load = Load::start(&gateway(&apart), 12);
+    load.until_finished(20).await;
+    apart.process(Role::Inference).kill();
+    seen.extend(load.end().await);
+    apart.run(Role::Inference).await;
+    apart.run(Role::Monitoring).await;
+    let records = settled(&apart, "mark").await;
+    assert!(compare(&seen, &records) > 0);
+}
+
+#[tokio::test]
+async fn a_suite_that_is_told_to_stop_finishes_its_streams_and_their_accounts() {
+    let mut suite = Suite::start(&[]).await;
+    let owner = suite.owner();
+    let mut streams = Vec::new();
+    for tokens in [40, 60, 80] {
+        let mut stream = owner.stream(CHAT, &streamed(1, tokens)).await;
+        stream.next().await.unwrap();
+        streams.push(stream);
+    }
+    suite.process.signal("TERM");
+    for stream in &mut streams {
+        assert_eq!(stream.all().await.last().unwrap(), "[DONE]");
+    }
+    assert!(suite.process.ended().await.success());
+    suite.start_again().await;
+    let records = ledger::at_least(&owner, 3).await;
+    let mut costs: Vec<_> = records.iter().map(|record| (record.end(), record.completion_tokens)).collect();
+    costs.sort();
+    assert_eq!(costs, [40, 60, 80].map(|tokens| ("finished".to_owned(), tokens)));
 }

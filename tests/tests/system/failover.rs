@@ -188,7 +188,8 @@ async fn a_full_queue_is_refused_with_the_time_to_come_back() {
     };
     // The one that waited has its turn when the first one goes away.
     let waiting = owner.post(CHAT, &chat(2, 2));
-    let (waited, ()) = within("the queue", async { tokio::join!(waiting, refusals) }).await;
+    let both = Box::pin(async { tokio::join!(waiting, refusals) });
+    let (waited, ()) = within("the queue", both).await;
     assert_eq!(waited.status, 200);
     let mut ends: Vec<_> = ledger::at_least(&owner, 2).await.iter().map(Record::end).collect();
     ends.sort();

@@ -2,9 +2,14 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod apart;
+mod bad_input;
 mod chat;
+mod config;
 mod crash;
 mod failover;
 mod hangup;
 mod journey;
 mod permission;
+mod secrets;
+mod traces;

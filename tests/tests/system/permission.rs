@@ -58,7 +58,7 @@ async fn a_grant_lets_the_next_request_pass_and_its_revocation_stops_it() {
         let grant = people::grant(&owner, &model, &json!({"user_id": ana.id})).await;
         let granted = Instant::now();
         until_answered(&owner, &ana, 200).await;
-        println!("round {round}: a request passed {:?} after the grant's answer", granted.elapsed());
+        eprintln!("round {round}: a request passed {:?} after the grant's answer", granted.elapsed());
         people::revoke(&owner, &grant).await;
         until_answered(&owner, &ana, 403).await;
     }

@@ -60,7 +60,9 @@ async fn killed_in_the_middle_of_a_stream() {
     let seen = some(&mut answer, 5).await;
     victim.kill().await;
     broken_stream(answer).await;
-    assert_eq!(gateway.chat(&chat(4)).await.status, StatusCode::OK, "the other engine takes over");
+    for body in [chat(4), chat(4), chat(4)] {
+        assert_eq!(gateway.chat(&body).await.status, StatusCode::OK, "the other engine takes over");
+    }
     whole_stream(gateway.chat(&stream(4)).await, 1).await;
     second.kill().await;
     for body in [chat(4), stream(4)] {
@@ -71,9 +73,10 @@ async fn killed_in_the_middle_of_a_stream() {
     let records = gateway.close().await;
     check_failed(&records[0], seen.len() as u64 - 1);
     assert_eq!(records[0].engine, victim.url);
-    ledger::check_finished(&records[1..3], 2);
-    assert!(records[1..3].iter().all(|record| record.engine == second.url), "{records:#?}");
-    assert!(records[3..].iter().all(|record| record.outcome() == Outcome::Failed), "{records:#?}");
+    ledger::check_finished(&records[1..5], 4);
+    assert!(records[1..5].iter().all(|record| record.engine == second.url), "{records:#?}");
+    assert_eq!(records[4].attempt, 1, "an engine that refuses connections is left alone");
+    assert!(records[5..].iter().all(|record| record.outcome() == Outcome::Failed), "{records:#?}");
 }
 
 #[tokio::test]

@@ -12,9 +12,11 @@ use crate::{
     gateway::named,
     until,
 };
+use axum::Router;
 use clap::{Args, FromArgMatches};
 use real::Real;
 use serde_json::Value;
+use shared::server::{self, Limits, Tasks};
 use simulator::Faults;
 use std::net::Ipv4Addr;
 use tokio::{
@@ -37,6 +39,10 @@ enum Kind {
     Simulated(Simulated),
     /// Started for one case.
     Started(Real),
+    /// Says what was recorded.
+    Recorded {
+        _serving: Tasks,
+    },
     /// Was there before, and stays.
     Shared {
         _turn: MutexGuard<'static, ()>,
@@ -109,12 +115,21 @@ impl Engine {
         Self { url, model: model.to_owned(), kind: Kind::Simulated(Simulated { engine, stop, serving }) }
     }
 
+    /// One that answers by these routes alone.
+    pub(crate) async fn recorded(model: &str, routes: Router) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serving = Tasks::default();
+        serving.spawn(server::serve(listener, routes, Limits::default(), serving.stopping()));
+        Self { url, model: model.to_owned(), kind: Kind::Recorded { _serving: serving } }
+    }
+
     /// Ends it as SIGKILL does: its connections are closed by the system, in the middle of whatever it says.
     pub(crate) async fn kill(&mut self) {
         match &mut self.kind {
             Kind::Simulated(simulated) => simulated.serving.shutdown().await,
             Kind::Started(real) => real.signal("KILL").await,
-            Kind::Shared { .. } => panic!("this engine is not ours to kill"),
+            _ => panic!("this engine is not ours to kill"),
         }
     }
 
@@ -123,7 +138,7 @@ impl Engine {
         match &self.kind {
             Kind::Simulated(simulated) => simulated.stop.cancel(),
             Kind::Started(real) => real.signal("TERM").await,
-            Kind::Shared { .. } => panic!("this engine is not ours to end"),
+            _ => panic!("this engine is not ours to end"),
         }
     }
 
@@ -134,7 +149,7 @@ impl Engine {
                 simulated.engine.set_faults(Faults { hang: true, ..Faults::default() });
             }
             Kind::Started(real) => real.signal("STOP").await,
-            Kind::Shared { .. } => panic!("this engine is not ours to stop"),
+            _ => panic!("this engine is not ours to stop"),
         }
     }
 
@@ -143,7 +158,7 @@ impl Engine {
         match &self.kind {
             Kind::Simulated(simulated) => simulated.engine.set_faults(Faults::default()),
             Kind::Started(real) => real.signal("CONT").await,
-            Kind::Shared { .. } => {}
+            _ => {}
         }
     }
 

@@ -21,6 +21,7 @@ mod grpc;
 mod hang_up;
 mod ledger;
 mod peers;
+mod recorded;
 mod refusals;
 mod retries;
 
