@@ -110,6 +110,9 @@ impl Prompt {
     /// # Errors
     /// [`Error::Invalid`] that names the field, as the engine would name it.
     pub fn read(endpoint: Endpoint, body: Bytes) -> Result<Self, Error> {
+        if too_deep(&body) {
+            return Err(Error::Malformed(format!("the body is nested deeper than {MAX_DEPTH} levels")));
+        }
         // Serde would take an array for a struct, field by field.
         if body.trim_ascii_start().first().is_some_and(|&byte| byte != b'{') {
             return Err(Error::Malformed("the body must be a JSON object".into()));
@@ -166,6 +169,33 @@ impl<'a> Options<'a> {
         let others = fields.into_iter().filter(|(name, _)| name != "include_usage").collect();
         Ok(Self { include_usage, others })
     }
+}
+
+/// Deepest nesting that is passed on; engines answer far deeper ones with an error of their own making.
+const MAX_DEPTH: usize = 128;
+
+/// Whether brackets are nested too deep. Most bodies have too few of them for that and are not looked at twice.
+fn too_deep(body: &[u8]) -> bool {
+    if memchr::memchr2_iter(b'{', b'[', body).nth(MAX_DEPTH).is_none() {
+        return false;
+    }
+    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
+    for byte in body {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'{' | b'[' if !quoted => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return true;
+                }
+            }
+            b'}' | b']' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Where a raw value stands in the body it was read from.

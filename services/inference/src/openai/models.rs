@@ -6,7 +6,7 @@ use axum::{
     Json,
     extract::{Path, State, rejection::PathRejection},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::sync::Arc;
 
 #[derive(Serialize)]
@@ -25,12 +25,6 @@ pub(super) struct Model {
     max_model_len: Option<u32>,
 }
 
-/// Taken by its name: behind the edge the path has matched a pattern before, and both leave what they found.
-#[derive(Deserialize)]
-pub(super) struct Named {
-    model: String,
-}
-
 pub(super) async fn list(State(openai): State<Arc<OpenAi>>, caller: Asker) -> Result<Json<ModelList>, Error> {
     let person = person(caller.as_ref().map(|caller| &caller.0))?;
     let names = admit::permitted(&openai.inference.policy, &person)?;
@@ -40,11 +34,10 @@ pub(super) async fn list(State(openai): State<Arc<OpenAi>>, caller: Asker) -> Re
 
 pub(super) async fn retrieve(
     State(openai): State<Arc<OpenAi>>,
-    named: Result<Path<Named>, PathRejection>,
+    name: Result<Path<String>, PathRejection>,
     caller: Asker,
 ) -> Result<Json<Model>, Error> {
-    let Path(Named { model: name }) =
-        named.map_err(|_| Error::Invalid { param: "model", problem: "must be UTF-8" })?;
+    let Path(name) = name.map_err(|_| Error::Invalid { param: "model", problem: "must be UTF-8" })?;
     let person = person(caller.as_ref().map(|caller| &caller.0))?;
     let names = admit::permitted(&openai.inference.policy, &person)?;
     let name = names.into_iter().find(|known| *known == name).ok_or(Error::UnknownModel { model: name })?;

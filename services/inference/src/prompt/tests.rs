@@ -67,6 +67,18 @@ fn what_is_not_an_object_is_malformed() {
     assert!(matches!(Prompt::read(Endpoint::Chat, not_utf8), Err(Error::Malformed(_))));
 }
 
+#[test]
+fn nesting_has_a_bound_and_text_is_not_nesting() {
+    let nested =
+        |depth: usize| format!(r#"{{"model":"m","messages":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
+    assert!(read(&nested(127)).is_ok());
+    assert!(matches!(read(&nested(128)), Err(Error::Malformed(_))));
+    let text = format!(r#"{{"model":"m","messages":["\\\"{}"]}}"#, "[{".repeat(500));
+    assert!(read(&text).is_ok());
+    let many = format!(r#"{{"model":"m","messages":[{}{{}}]}}"#, "{},".repeat(500));
+    assert!(read(&many).is_ok());
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {

@@ -141,10 +141,10 @@ async fn hung_in_the_middle_of_a_stream() {
 
 #[tokio::test]
 async fn draining() {
-    let victim = Engine::own(&["--shutdown-timeout", "20"]).await;
+    let victim = Engine::own(&["--shutdown-timeout", "120"]).await;
     let second = Engine::simulated(&victim.model, &["--time-scale", "1"]).await;
     let gateway = Gateway::open(&[&victim, &second]).await;
-    let mut old = gateway.chat(&stream(1_500)).await;
+    let mut old = gateway.chat(&stream(1_000)).await;
     let mut events = some(&mut old, 2).await;
     // Busier than the one that drains, which therefore looks like the better choice.
     let mut ballast = gateway.chat(&stream(4_000)).await;
@@ -164,7 +164,7 @@ async fn draining() {
     let at = records.iter().position(|record| record.outcome() == Outcome::Cancelled);
     assert_eq!(records.remove(at.unwrap()).engine, second.url);
     ledger::check_finished(&records, records.len());
-    let old = records.iter().find(|record| record.completion_tokens == 1_500);
+    let old = records.iter().find(|record| record.completion_tokens == 1_000);
     assert_eq!(old.unwrap().engine, victim.url);
     let elsewhere = records.iter().find(|record| record.engine == second.url);
     assert_eq!(elsewhere.unwrap().attempt, 2, "it was tried at the draining engine first");
