@@ -48,9 +48,12 @@ pub struct Engine {
     /// Time to connect.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
-    /// From sending to the first token (stream) or the whole answer's head (no stream).
+    /// From sending to the first token of a stream.
     #[serde(with = "humantime_serde")]
     pub first_token_timeout: Duration,
+    /// From sending to an answer that is not streamed: engines send its head when all of it is made.
+    #[serde(with = "humantime_serde")]
+    pub answer_timeout: Duration,
     /// Between two pieces of an answer.
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
@@ -107,6 +110,7 @@ impl Default for Engine {
             max_in_flight: 256,
             connect_timeout: Duration::from_secs(2),
             first_token_timeout: Duration::from_secs(120),
+            answer_timeout: Duration::from_secs(10 * 60),
             idle_timeout: Duration::from_secs(60),
             total_timeout: Duration::from_secs(30 * 60),
             check_interval: Duration::from_secs(2),

@@ -75,13 +75,14 @@ impl Dispatcher {
             request.headers_mut().insert(shared::request_id::HEADER, id);
         }
         shared::telemetry::inject(request.headers_mut());
-        let first_token = Instant::now() + self.config.first_token_timeout;
-        let limit = first_token.min(until);
+        let patience =
+            if prompt.stream { self.config.first_token_timeout } else { self.config.answer_timeout };
+        let limit = (Instant::now() + patience).min(until);
         let answer = match timeout_at(limit, self.fleet.send(request)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(SendError::Connect)) => {
                 self.fleet.unreachable(engine_id);
-                return Err(retry(account, "connect"));
+                return Err(unspent(account, "connect"));
             }
             Ok(Err(SendError::Broken)) => return Err(retry(account, "broken connection")),
             Err(_) => return Err(late(account, until)),
@@ -141,7 +142,10 @@ impl Dispatcher {
     /// An answer other than 200.
     async fn refused(&self, answer: Response<Incoming>, account: Account, limit: Instant) -> Failure {
         let status = answer.status();
-        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        if busy(status) {
+            return unspent(account, "engine busy");
+        }
+        if status.is_server_error() {
             return retry(account, "engine error");
         }
         let body = Limited::new(answer.into_body(), MAX_ERROR_BYTES);
@@ -177,7 +181,19 @@ async fn first_event(upstream: &mut Incoming) -> Option<Bytes> {
     }
 }
 
-fn retry(account: Account, cause: &'static str) -> Failure {
+/// An engine that is full takes nothing on.
+fn busy(status: StatusCode) -> bool {
+    matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
+}
+
+/// The engine did nothing for it.
+fn unspent(account: Account, cause: &'static str) -> Failure {
+    Failure::Retry { account: Box::new(account), cause }
+}
+
+/// The engine may have worked for it.
+fn retry(mut account: Account, cause: &'static str) -> Failure {
+    account.spent();
     Failure::Retry { account: Box::new(account), cause }
 }
 
@@ -192,7 +208,8 @@ fn late(account: Account, until: Instant) -> Failure {
 
 fn in_band(account: Account, error: EngineError) -> Failure {
     match StatusCode::from_u16(error.status) {
-        Ok(status) if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
+        Ok(status) if busy(status) => unspent(account, "engine busy"),
+        Ok(status) if status.is_client_error() => {
             account.refuse();
             let (kind, param) = ("BadRequestError".to_owned(), None);
             Failure::Final(Error::Refused { status: error.status, kind, param, message: error.message })

@@ -81,7 +81,7 @@ impl Inference {
                 Err(Failure::Retry { account, cause }) => (account, cause),
             };
             if attempt == self.dispatcher.config.attempts {
-                failed.fail();
+                failed.give_up();
                 return Err(Error::EngineFailed { cause });
             }
             metrics::retried(cause);
@@ -89,7 +89,7 @@ impl Inference {
             routed = match self.route(&admitted, until, Some(engine)).await {
                 Ok(routed) => routed,
                 Err(error) => {
-                    failed.fail();
+                    failed.give_up();
                     return Err(error);
                 }
             };

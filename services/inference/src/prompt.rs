@@ -166,7 +166,9 @@ impl<'a> Options<'a> {
         let include_usage = fields.get("include_usage").copied();
         let include_usage =
             field(include_usage, "stream_options.include_usage", "must be true or false")?.unwrap_or(false);
-        let others = fields.into_iter().filter(|(name, _)| name != "include_usage").collect();
+        // On its own the engine ignores `continuous_usage_stats`; beside the usage that we ask for it would not.
+        let ours = |name: &str| matches!(name, "include_usage" | "continuous_usage_stats");
+        let others = fields.into_iter().filter(|(name, _)| !ours(name)).collect();
         Ok(Self { include_usage, others })
     }
 }

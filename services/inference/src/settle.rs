@@ -75,6 +75,8 @@ pub struct Account {
     events: u64,
     /// The last usage that the engine said.
     usage: Option<Usage>,
+    /// Whether an attempt that failed may have cost an engine something.
+    spent: bool,
     settled: bool,
 }
 
@@ -102,6 +104,7 @@ impl Account {
             first_token: None,
             events: 0,
             usage: None,
+            spent: false,
             settled: false,
         };
         Ok(account)
@@ -141,6 +144,16 @@ impl Account {
     /// The engine failed it on the way.
     pub fn fail(mut self) {
         self.settle(Outcome::Failed, true);
+    }
+
+    /// An attempt failed after an engine may have worked for it.
+    pub fn spent(&mut self) {
+        self.spent = true;
+    }
+
+    /// No engine could be found for another attempt.
+    pub fn give_up(self) {
+        if self.spent { self.fail() } else { self.refuse() }
     }
 
     /// The engine did nothing for it.

@@ -89,7 +89,10 @@ async fn a_killed_engine_is_passed_over_and_used_again_when_it_is_back() {
 
 #[tokio::test]
 async fn a_hung_engine_is_given_up_when_no_first_token_comes() {
-    let pair = Pair::start(&[("TOLLGATE_INFERENCE__ENGINE__FIRST_TOKEN_TIMEOUT", "700ms")]).await;
+    let pair = Pair::start(&[
+        ("TOLLGATE_INFERENCE__ENGINE__FIRST_TOKEN_TIMEOUT", "700ms"),
+        ("TOLLGATE_INFERENCE__ENGINE__ANSWER_TIMEOUT", "700ms"),
+    ]).await;
     pair.first.fault(&json!({"hang": true})).await;
     pair.second_answers().await;
     assert_eq!(pair.retries().await, 2.0);

@@ -28,12 +28,9 @@ fn a_stream_is_made_to_say_its_usage() {
     );
     assert!(!prompt.wants_usage);
 
-    let body = r#"{"model":"m","stream_options":{"continuous_usage_stats":false,"include_usage":false},"messages":[],"stream":true}"#;
+    let body = r#"{"model":"m","stream_options":{"continuous_usage_stats":true,"other":1,"include_usage":false},"messages":[],"stream":true}"#;
     let prompt = read(body).unwrap();
-    assert_eq!(
-        json_of(&prompt.body)["stream_options"],
-        json!({"include_usage":true,"continuous_usage_stats":false})
-    );
+    assert_eq!(json_of(&prompt.body)["stream_options"], json!({"include_usage":true,"other":1}));
 
     let body = r#"{"model":"m","messages":[],"stream":true,"stream_options":{"include_usage":true}}"#;
     let prompt = read(body).unwrap();

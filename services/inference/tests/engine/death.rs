@@ -48,6 +48,7 @@ pub(crate) fn check_failed(record: &UsageRecord, seen: u64) {
 
 fn impatient(config: &mut Config) {
     config.engine.first_token_timeout = Duration::from_secs(3);
+    config.engine.answer_timeout = Duration::from_secs(3);
     config.engine.attempts = 2;
 }
 
