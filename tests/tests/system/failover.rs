@@ -92,7 +92,8 @@ async fn a_hung_engine_is_given_up_when_no_first_token_comes() {
     let pair = Pair::start(&[
         ("TOLLGATE_INFERENCE__ENGINE__FIRST_TOKEN_TIMEOUT", "700ms"),
         ("TOLLGATE_INFERENCE__ENGINE__ANSWER_TIMEOUT", "700ms"),
-    ]).await;
+    ])
+    .await;
     pair.first.fault(&json!({"hang": true})).await;
     pair.second_answers().await;
     assert_eq!(pair.retries().await, 2.0);
