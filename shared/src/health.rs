@@ -49,6 +49,10 @@ impl State {
         !self.stopping && self.critical_up()
     }
 
+    fn up_once(&self) -> bool {
+        self.started || self.critical_up()
+    }
+
     fn critical_up(&self) -> bool {
         let mut critical = self.components.values().filter(|component| component.critical);
         critical.all(|component| matches!(component.condition, Condition::Up | Condition::Degraded(_)))
@@ -136,7 +140,7 @@ impl Health {
     /// Everything critical was up once.
     #[must_use]
     pub fn startup(&self) -> Report {
-        self.report(|state| state.started || state.critical_up())
+        self.report(State::up_once)
     }
 
     /// Waits until the process is ready.
@@ -161,8 +165,8 @@ impl Health {
 fn serving(service: &str, state: &State) -> HealthCheckResponse {
     let ok = match service {
         "liveness" => true,
-        "startup" => state.started || state.critical_up(),
-        _ => (state.started || state.critical_up()) && !state.stopping && state.critical_up(),
+        "startup" => state.up_once(),
+        _ => state.ready(),
     };
     let status = if ok { ServingStatus::Serving } else { ServingStatus::NotServing };
     HealthCheckResponse { status: status.into() }

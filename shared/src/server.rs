@@ -296,6 +296,13 @@ pub fn admin(health: Health) -> Result<Router, tonic_reflection::server::Error> 
         .merge(grpc.into_axum_router().reset_fallback()))
 }
 
+/// Whether a request is a gRPC call, by its content type.
+#[must_use]
+pub fn is_grpc<B>(request: &Request<B>) -> bool {
+    let kind = request.headers().get(http::header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
 /// Whether a path belongs to [`admin`].
 #[must_use]
 pub fn is_admin(path: &str) -> bool {

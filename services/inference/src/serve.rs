@@ -14,7 +14,6 @@ use crate::{
     ship,
 };
 use axum::{Router, extract::Request, routing::any};
-use http::header::CONTENT_TYPE;
 use policy::Bounds;
 use shared::{
     auth::{Access, AuthLayer, ServiceToken},
@@ -52,9 +51,7 @@ impl Gateway {
     pub fn routes(&self) -> Router {
         let (grpc, http) = (self.grpc.clone(), self.http.clone());
         Router::new().fallback_service(any(move |request: Request| {
-            let kind = request.headers().get(CONTENT_TYPE);
-            let is_grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-            if is_grpc { grpc.clone() } else { http.clone() }.oneshot(request)
+            if server::is_grpc(&request) { grpc.clone() } else { http.clone() }.oneshot(request)
         }))
     }
 }

@@ -1,8 +1,7 @@
 //! The one address of `up`: probes and reflection, gRPC by content type, everything else to the edge.
 
 use axum::{Router, body::Body, extract::Request, response::Response, routing::any};
-use http::header;
-use shared::server::is_admin;
+use shared::server::{is_admin, is_grpc};
 use std::convert::Infallible;
 use tower::ServiceExt;
 
@@ -28,11 +27,9 @@ impl Rooms {
 
     fn room(self, request: &Request) -> Router {
         let path = request.uri().path();
-        let kind = request.headers().get(header::CONTENT_TYPE);
-        let grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
         if is_admin(path) {
             self.admin
-        } else if !grpc {
+        } else if !is_grpc(request) {
             self.edge
         } else if path.starts_with("/tollgate.inference.") {
             self.inference

@@ -13,7 +13,7 @@ use futures_util::{Stream, stream};
 use http_body_util::BodyExt;
 use proto::inference::v1::{self as pb, inference_service_server::InferenceService};
 use shared::{
-    auth::{Caller, Refusal, RequestExt},
+    auth::{Refusal, RequestExt},
     deadline::Deadline,
     request_id::RequestId,
     status::{self, Fault},
@@ -60,7 +60,6 @@ impl Api {
         let person = *caller.person().ok_or(Refusal::Missing).map_err(Status::from)?;
         let id = request.extensions().get::<RequestId>().map_or("", RequestId::as_str);
         let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
-        debug_assert!(matches!(caller, Caller::Person(_)));
         let prompt = Prompt::read(endpoint, body)?;
         Ok(self.inference.infer(person, prompt, id, deadline).await?)
     }
