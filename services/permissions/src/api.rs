@@ -15,9 +15,10 @@ use crate::{
     error::Error,
     field,
     tail::Tail,
-    write::{Origin, Writer},
+    write::{Actor, Origin, Repeat, Write, Writer},
 };
 use ::policy::{Member, Role, Time};
+use proto::Mutation;
 use proto::permissions::v1::{
     self as pb, authorization_service_server::AuthorizationServiceServer,
     grant_service_server::GrantServiceServer, group_service_server::GroupServiceServer,
@@ -29,11 +30,12 @@ use shared::{
     db::Db,
     deadline::Deadline,
     request_id::RequestId,
+    seal::Sealer,
     time,
 };
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Status, service::Routes};
+use tonic::{Request, Response, Status, service::Routes};
 
 /// The services, as health checks name them.
 pub(crate) const SERVICES: [&str; 7] = [
@@ -57,8 +59,24 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    pub(crate) fn new(db: Db, tail: Tail, key_lifetime: Duration, stop: CancellationToken) -> Self {
-        Self { writer: Writer::new(db.clone(), tail.clone()), db, tail, key_lifetime, stop }
+    pub(crate) fn new(
+        db: Db,
+        tail: Tail,
+        sealer: Sealer,
+        key_lifetime: Duration,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { writer: Writer::new(db.clone(), tail.clone(), sealer), db, tail, key_lifetime, stop }
+    }
+
+    /// Makes the change that a request asks for, as [`Writer::perform`] says.
+    async fn change<Q: Mutation>(
+        &self,
+        request: &Request<Q>,
+        change: impl AsyncFnOnce(&mut Write) -> Result<Q::Answer, Error>,
+    ) -> Result<Response<Q::Answer>, Status> {
+        let origin = origin(request)?;
+        Ok(Response::new(self.writer.perform(origin, change).await?))
     }
 
     /// All services, without layers.
@@ -75,13 +93,17 @@ impl Api {
 }
 
 /// Who changes something, in which request and why.
-fn origin<T>(request: &Request<T>, reason: &str) -> Result<Origin, Status> {
+fn origin<Q: Mutation>(request: &Request<Q>) -> Result<Origin, Status> {
     let id = request.extensions().get::<RequestId>().map_or("-", RequestId::as_str);
+    let asked = request.get_ref();
+    let repeat = field::optional_id("request_id", asked.request_id())?;
     Ok(Origin {
-        caller: Some(request.caller()?),
+        actor: Actor::Caller(request.caller()?),
         request_id: id.to_owned(),
-        reason: field::reason(reason.to_owned())?,
+        reason: field::reason(asked.reason().to_owned())?,
         now: time::now(),
+        repeat: repeat.map(|id| Repeat::new(id, Q::PATH, asked)),
+        validate_only: asked.validate_only(),
     })
 }
 

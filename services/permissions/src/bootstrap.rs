@@ -5,7 +5,7 @@ use crate::{
     keys::{Key, NewKey},
     store,
     users::{NewUser, User},
-    write::{Origin, Write},
+    write::{Actor, Origin, Record, Thing, Write},
 };
 use argon2::{Argon2, PasswordHasher};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -34,9 +34,7 @@ pub struct FirstRun {
 /// # Errors
 /// When the store fails. Nothing is made then.
 pub async fn bootstrap(db: &Db, now: Time) -> Result<Option<FirstRun>, Error> {
-    let caller = None;
-    let (request_id, reason) = ("first-run".to_owned(), "first run".to_owned());
-    let mut write = Write::begin(db, Origin { caller, request_id, reason, now }).await?;
+    let mut write = Write::begin(db, Origin::own(Actor::FirstRun, "first run", now)).await?;
     if store::users::any(&mut write.tx).await? {
         return Ok(None);
     }
@@ -47,8 +45,8 @@ pub async fn bootstrap(db: &Db, now: Time) -> Result<Option<FirstRun>, Error> {
     let (key, api_key) = Key::new(NewKey { user: user.id, name, models, expires_at }, now);
     store::users::insert(&mut write.tx, &user, Some(&hash(&owner_password)?)).await?;
     store::keys::insert(&mut write.tx, &key).await?;
-    write.changed(Change::PutUser(user.fact()));
-    write.changed(Change::PutKey(key.fact()));
+    write.record(Record::created(Thing::user(user.id), user.image()).with(Change::PutUser(user.fact())));
+    write.record(Record::created(Thing::key(key.id), key.image()).with(Change::PutKey(key.fact())));
     write.commit().await?;
     Ok(Some(FirstRun { user_id: user.id, owner_email: user.email, owner_password, api_key }))
 }

@@ -5,7 +5,7 @@ use crate::{
     list::{Listed, Page},
     tail::Tail,
     token::Token,
-    write::Origin,
+    write::Write,
 };
 use policy::{
     Action, Decision, Freshness, KeyHash, KeyRefusal, ModelId, Reason, Replica, Role, Time, UserId,
@@ -165,15 +165,13 @@ impl Verify for Verifier {
 ///
 /// # Errors
 /// [`Forbidden::ManageRequired`] when not, [`Forbidden::KeyNarrowed`] when only the key stands against it.
-pub(crate) async fn may_manage(tail: &Tail, origin: &Origin, model: ModelId) -> Result<(), Error> {
-    let person = origin.person().ok_or(Forbidden::ManageRequired)?;
+pub(crate) fn may_manage(write: &Write, model: ModelId) -> Result<(), Error> {
+    let person = write.origin.person().ok_or(Forbidden::ManageRequired)?;
     if matches!(person.role, Role::Owner | Role::Admin) {
         return Ok(());
     }
-    // What was granted or revoked anywhere before this call counts.
-    tail.current(Duration::from_secs(2)).await?;
-    let (replica, _) = serving(tail, origin.now)?;
-    let decision = replica.policy().check(person.user, model, Action::Manage, origin.now);
+    let (replica, _) = serving(write.policy()?, write.now())?;
+    let decision = replica.policy().check(person.user, model, Action::Manage, write.now());
     match decision {
         Decision { allowed: true, .. } if within_key(&replica, person, model) => Ok(()),
         Decision { allowed: true, .. } => Err(Forbidden::KeyNarrowed.into()),

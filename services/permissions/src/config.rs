@@ -2,7 +2,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use shared::config::Validate;
+use shared::{config::Validate, seal::Sealer};
 use std::time::Duration;
 
 /// Settings under `permissions`.
@@ -21,6 +21,9 @@ pub struct Config {
     /// How often the database is asked for what other processes wrote.
     #[serde(with = "humantime_serde")]
     pub poll_interval: Duration,
+    /// Keys that encrypt single columns, each 32 random bytes in base64: the first one encrypts, all of them decrypt.
+    /// Empty: whoever starts the service keeps one in its data directory.
+    pub encryption_keys: Vec<SecretString>,
     /// How long a key works when its creator names no end.
     #[serde(with = "humantime_serde")]
     pub key_lifetime: Duration,
@@ -33,6 +36,7 @@ impl Default for Config {
             fresh_within: Duration::from_secs(2),
             serve_stale_for: Duration::from_secs(15 * 60),
             poll_interval: Duration::from_millis(100),
+            encryption_keys: Vec::new(),
             key_lifetime: Duration::from_secs(90 * 24 * 60 * 60),
         }
     }
@@ -47,6 +51,10 @@ impl Validate for Config {
         let known = ["postgres://", "postgresql://", "sqlite:"];
         if !database.is_empty() && !known.iter().any(|scheme| database.starts_with(scheme)) {
             faults.push("permissions.database: must begin with postgres:// or sqlite:".to_owned());
+        }
+        let sealer = Sealer::new(&self.encryption_keys);
+        if let Some(fault) = sealer.err().filter(|_| !self.encryption_keys.is_empty()) {
+            faults.push(format!("permissions.encryption_keys: {fault}"));
         }
         let shortest = Duration::from_millis(10);
         if !(shortest..=Duration::from_secs(60)).contains(&self.poll_interval) {

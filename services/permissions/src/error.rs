@@ -4,6 +4,7 @@ use crate::store::StoreError;
 use shared::{
     auth::Refusal,
     page::PageError,
+    seal::SealError,
     status::{Fault, IntoStatus},
 };
 use std::time::Duration;
@@ -69,6 +70,15 @@ pub enum Error {
         "the permission store holds something that this version does not understand; upgrade or repair it"
     )]
     Corrupt(#[source] StoreError),
+    /// There is nothing to encrypt with.
+    #[error("permissions.encryption_keys: {0}")]
+    EncryptionKeys(&'static str),
+    /// An encrypted value cannot be read.
+    #[error("a stored value cannot be decrypted; check that every encryption key in use is configured")]
+    Sealed(#[from] SealError),
+    /// The answer kept for a repeated request is not one of this version.
+    #[error("this request was answered by another version; ask again with a new request_id")]
+    UnreadableAnswer,
     /// A password could not be hashed.
     #[error("a password could not be hashed")]
     Hash(#[source] argon2::password_hash::Error),
@@ -113,7 +123,7 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Database(_) => Self::Store(error),
-            StoreError::Corrupt(_) => Self::Corrupt(error),
+            StoreError::Corrupt(_) | StoreError::Unwritable(_) => Self::Corrupt(error),
         }
     }
 }
@@ -142,6 +152,9 @@ impl IntoStatus for Error {
             Self::Stopping => Fault::retry(Code::Unavailable, "SHUTTING_DOWN", later),
             Self::Store(_) => Fault::retry(Code::Unavailable, "STORE_UNAVAILABLE", later),
             Self::Corrupt(_) => Fault::new(Code::Internal, "STORE_CORRUPT"),
+            Self::EncryptionKeys(_) => Fault::new(Code::Internal, "ENCRYPTION_KEY_MISSING"),
+            Self::Sealed(_) => Fault::new(Code::Internal, "ENCRYPTION_KEY_MISSING"),
+            Self::UnreadableAnswer => Fault::new(Code::FailedPrecondition, "ANSWER_OF_ANOTHER_VERSION"),
             Self::Hash(_) => Fault::new(Code::Internal, "HASH_FAILED"),
         }
     }

@@ -6,9 +6,10 @@ use crate::{
     groups::must_exist,
     list::{Listed, Page},
     store,
-    write::{Origin, Writer},
+    write::{Origin, Record, Thing, Write},
 };
 use policy::{Action, Change, Effect, GrantId, Grantee, GroupId, Member, ModelId, Time, UserId};
+use serde_json::{Value, json};
 use shared::db::Db;
 use uuid::Uuid;
 
@@ -31,6 +32,13 @@ pub(crate) struct NewGrant {
     pub(crate) expires_at: Option<Time>,
 }
 
+impl Grant {
+    /// The grant as events show it.
+    pub(crate) fn image(&self) -> Value {
+        json!({ "grant": self.fact, "granted_by": self.granted_by })
+    }
+}
+
 /// Which grants to list; `None` is no condition.
 #[derive(Debug, Default)]
 pub(crate) struct Filter {
@@ -46,9 +54,8 @@ impl Filter {
     }
 }
 
-pub(crate) async fn create(writer: &Writer, origin: Origin, new: NewGrant) -> Result<(Grant, String), Error> {
-    check::may_manage(writer.tail(), &origin, new.model).await?;
-    let mut write = writer.begin(origin).await?;
+pub(crate) async fn create(write: &mut Write, new: NewGrant) -> Result<Grant, Error> {
+    check::may_manage(write, new.model)?;
     if store::models::find(&mut write.tx, new.model).await?.is_none() {
         return Err(Error::not_found("model", new.model));
     }
@@ -59,19 +66,20 @@ pub(crate) async fn create(writer: &Writer, origin: Origin, new: NewGrant) -> Re
     }
     let grant = new.made(&write.origin);
     store::grants::insert(&mut write.tx, &grant).await.map_err(taken)?;
-    write.changed(Change::PutGrant(grant.fact));
-    Ok((grant, writer.commit(write).await?))
+    write.record(
+        Record::created(Thing::grant(grant.fact.id), grant.image()).with(Change::PutGrant(grant.fact)),
+    );
+    Ok(grant)
 }
 
-pub(crate) async fn revoke(writer: &Writer, origin: Origin, id: GrantId) -> Result<String, Error> {
-    let grant = store::grants::get(writer.db(), id).await?.ok_or_else(|| Error::not_found("grant", id))?;
-    check::may_manage(writer.tail(), &origin, grant.fact.model).await?;
-    let mut write = writer.begin(origin).await?;
-    if !store::grants::delete(&mut write.tx, id).await? {
-        return Err(Error::not_found("grant", id));
-    }
-    write.changed(Change::RemoveGrant(id));
-    writer.commit(write).await
+pub(crate) async fn revoke(write: &mut Write, id: GrantId) -> Result<(), Error> {
+    let found = store::grants::find(&mut write.tx, id).await?;
+    let grant = found.ok_or_else(|| Error::not_found("grant", id))?;
+    check::may_manage(write, grant.fact.model)?;
+    store::grants::delete(&mut write.tx, id).await?;
+    let record = Record::deleted(Thing::grant(id), grant.image()).called("revoked");
+    write.record(record.with(Change::RemoveGrant(id)));
+    Ok(())
 }
 
 pub(crate) async fn list(db: &Db, filter: &Filter, page: &Page) -> Result<Listed<Grant>, Error> {

@@ -8,6 +8,7 @@ mod api;
 mod bootstrap;
 mod check;
 mod config;
+mod encryption;
 mod error;
 mod field;
 mod grants;
@@ -17,6 +18,7 @@ mod list;
 mod models;
 mod ping;
 mod store;
+mod sweep;
 mod tail;
 mod token;
 mod users;
@@ -34,6 +36,7 @@ use shared::{
     auth::{Access, AuthLayer, ServiceToken},
     db::{Db, Migrations},
     health::Health,
+    seal::Sealer,
     server::{self, Guard, Tasks},
 };
 use std::time::Duration;
@@ -61,15 +64,19 @@ impl Permissions {
     /// Loads the policy and starts to follow the log.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// When the store cannot be read, or there is no key to encrypt with.
     pub async fn start(config: &Config, db: Db, tasks: &Tasks, health: &Health) -> Result<Self, Error> {
+        let sealer = Sealer::new(&config.encryption_keys).map_err(Error::EncryptionKeys)?;
+        encryption::prove(&db, &sealer).await?;
+        sweep::start(&db, tasks);
         ping::start(&db, tasks, health.component("database", true));
         let bounds = Bounds { fresh_within: config.fresh_within, serve_stale_for: config.serve_stale_for };
         let reporter = health.component("policy", true);
         let tail = Tail::start(db.clone(), bounds, config.poll_interval, tasks, reporter).await?;
         api::SERVICES.iter().for_each(|service| health.serves(service));
         let verifier = Verifier(tail.clone());
-        Ok(Self { api: api::Api::new(db, tail, config.key_lifetime, tasks.stopping()), verifier })
+        let api = api::Api::new(db, tail, sealer, config.key_lifetime, tasks.stopping());
+        Ok(Self { api, verifier })
     }
 
     /// Knows who holds an API key, from the policy in this process.

@@ -3,12 +3,14 @@
 //! One file per noun; every query is one text for both engines. Functions that take a [`shared::db::Tx`] belong to
 //! a write and run while the head is locked, so what they read stays true until the commit.
 
+pub(crate) mod answers;
 pub(crate) mod events;
 pub(crate) mod facts;
 pub(crate) mod grants;
 pub(crate) mod groups;
 pub(crate) mod keys;
 pub(crate) mod models;
+pub(crate) mod seals;
 pub(crate) mod users;
 
 use policy::{GroupId, Member, UnknownWord, UserId};
@@ -23,6 +25,9 @@ pub enum StoreError {
     /// A row holds something that this version does not understand.
     #[error("the {0} table holds a row that this version does not understand")]
     Corrupt(&'static str),
+    /// What is to be stored has no stored form.
+    #[error("a value cannot be written as JSON")]
+    Unwritable(#[from] serde_json::Error),
 }
 
 impl StoreError {

@@ -4,6 +4,7 @@ mod adopt;
 mod banner;
 mod config;
 mod door;
+mod encryption;
 mod engine;
 mod first_run;
 mod listen;

@@ -5,6 +5,7 @@ use crate::{
     banner,
     config::{Config, Options},
     door::Rooms,
+    encryption,
     first_run::Welcome,
     listen::Listeners,
 };
@@ -39,6 +40,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         config.inference.engines = vec![simulated_engine(&tasks).await?];
     }
     let databases = Databases::open(&config).await?;
+    config.permissions.encryption_keys =
+        encryption::keys(&config.permissions.encryption_keys, &config.data_dir)?;
     let made = permissions::bootstrap(&databases.permissions, time::now()).await?;
     let base_url = format!("http://{address}");
     let first = made.is_some();

@@ -65,11 +65,11 @@ const INSERT: &str = "INSERT INTO grants (id, model_id, grantee_kind, grantee_id
     expires_at, granted_by, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 const DELETE: &str = "DELETE FROM grants WHERE id = $1";
 
-pub(crate) async fn get(db: &Db, id: GrantId) -> Result<Option<Grant>, StoreError> {
-    let row = on!(db, |pool| {
+pub(crate) async fn find(tx: &mut Tx, id: GrantId) -> Result<Option<Grant>, StoreError> {
+    let row = on_tx!(tx, |on| {
         let mut query = QueryBuilder::new(COLUMNS);
         query.push("= ").push_bind(id.uuid());
-        query.build_query_as::<GrantRow>().fetch_optional(pool).await
+        query.build_query_as::<GrantRow>().fetch_optional(on).await
     })?;
     row.map(Grant::try_from).transpose()
 }
@@ -116,10 +116,8 @@ pub(crate) async fn insert(tx: &mut Tx, grant: &Grant) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Deletes a grant. Returns whether there was one.
-pub(crate) async fn delete(tx: &mut Tx, id: GrantId) -> Result<bool, StoreError> {
-    let deleted = on_tx!(tx, |on| {
-        sqlx::query(DELETE).bind(id.uuid()).execute(on).await.map(|done| done.rows_affected())
-    })?;
-    Ok(deleted > 0)
+/// Deletes a grant.
+pub(crate) async fn delete(tx: &mut Tx, id: GrantId) -> Result<(), StoreError> {
+    on_tx!(tx, |on| sqlx::query(DELETE).bind(id.uuid()).execute(on).await.map(drop))?;
+    Ok(())
 }

@@ -228,10 +228,10 @@ async fn accessible_models_are_listed_by_name_page_by_page() {
 async fn a_stale_replica_says_so_and_one_too_old_refuses() {
     let world = World::sqlite().await;
     let model = world.model("m").await;
-    let stale = world.another_with(&Config { fresh_within: Duration::ZERO, ..Config::default() }).await;
+    let stale = world.another_with(&Config { fresh_within: Duration::ZERO, ..crate::world::config() }).await;
     assert!(stale.owner.authorization().check(ask(&model)).await.unwrap().into_inner().stale);
     let strict =
-        Config { fresh_within: Duration::ZERO, serve_stale_for: Duration::ZERO, ..Config::default() };
+        Config { fresh_within: Duration::ZERO, serve_stale_for: Duration::ZERO, ..crate::world::config() };
     let strict = world.another_with(&strict).await;
     let refused = strict.owner.authorization().check(ask(&model)).await;
     assert_refused(refused, Code::Unavailable, "AUTHENTICATION_UNAVAILABLE");

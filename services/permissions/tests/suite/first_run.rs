@@ -51,7 +51,7 @@ async fn the_verifier_knows_the_key_of_the_first_run() {
     let db = shared::db::Db::memory(&permissions::MIGRATIONS).await.unwrap();
     let first = permissions::bootstrap(&db, now()).await.unwrap().unwrap();
     let (tasks, health) = (shared::server::Tasks::default(), shared::health::Health::default());
-    let config = permissions::Config::default();
+    let config = crate::world::config();
     let service = permissions::Permissions::start(&config, db, &tasks, &health).await.unwrap();
     let person = service.verifier().verify(auth::hash(first.api_key.expose_secret())).await.unwrap();
     assert_eq!((person.user, person.role), (first.user_id, Role::Owner));

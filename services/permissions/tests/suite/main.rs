@@ -13,6 +13,7 @@ mod grants;
 mod groups;
 mod keys;
 mod models;
+mod repeat;
 mod replica;
 mod users;
 mod watch;

@@ -72,14 +72,14 @@ pub(crate) use on_both_engines;
 
 impl World {
     pub(crate) async fn sqlite() -> Self {
-        Self::on(Db::memory(&MIGRATIONS).await.unwrap(), None, &Config::default()).await
+        Self::on(Db::memory(&MIGRATIONS).await.unwrap(), None, &config()).await
     }
 
     pub(crate) async fn postgres() -> Self {
         let schema: &'static str = Box::leak(format!("test_{}", Uuid::new_v4().simple()).into_boxed_str());
         let url = SecretString::from(tests::postgres::url());
         let db = Db::open(&url, schema, &MIGRATIONS).await.unwrap();
-        Self::on(db, Some(schema), &Config::default()).await
+        Self::on(db, Some(schema), &config()).await
     }
 
     /// One process of several on the same SQLite file.
@@ -97,7 +97,7 @@ impl World {
 
     /// A second process on the same store.
     pub(crate) async fn another(&self) -> Self {
-        self.another_with(&Config::default()).await
+        self.another_with(&config()).await
     }
 
     pub(crate) async fn another_with(&self, config: &Config) -> Self {
@@ -230,6 +230,14 @@ impl Caller {
         };
         let answer = self.authorization().check(request).await.unwrap().into_inner();
         (answer.verdict(), answer.reason)
+    }
+}
+
+/// The defaults, and a key to encrypt with that is the same for every process.
+pub(crate) fn config() -> Config {
+    Config {
+        encryption_keys: vec!["a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=".into()],
+        ..Config::default()
     }
 }
 

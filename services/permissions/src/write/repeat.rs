@@ -1,0 +1,60 @@
+//! The same request again, because its answer was lost: it is answered as before and changes nothing.
+//!
+//! An answer is kept in the transaction that it is about, so it is there exactly when the change is.
+
+use super::Write;
+use crate::{error::Error, store::answers};
+use prost::Message;
+use sha2::{Digest, Sha256};
+use shared::seal::Sealer;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// How long an answer is kept.
+pub(crate) const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What makes a repetition of a request recognisable.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Repeat {
+    /// The caller's id for the request.
+    pub(crate) id: Uuid,
+    /// Digest of method and body: the same id with another body is a mistake.
+    pub(crate) body: [u8; 32],
+}
+
+impl Repeat {
+    /// Of a request to a method.
+    pub(crate) fn new(id: Uuid, path: &str, request: &impl Message) -> Self {
+        let body = Sha256::new().chain_update(path).chain_update(request.encode_to_vec()).finalize().into();
+        Self { id, body }
+    }
+
+    fn place(&self, actor: &str) -> String {
+        format!("answers {actor} {}", self.id)
+    }
+}
+
+/// What the request was answered before, within the time that answers are kept.
+pub(super) async fn answered<R: Message + Default>(
+    write: &mut Write,
+    sealer: &Sealer,
+) -> Result<Option<R>, Error> {
+    let Some(repeat) = write.origin.repeat else { return Ok(None) };
+    let (actor, since) = (write.origin.name(), write.now().minus(KEPT));
+    let Some(kept) = answers::find(&mut write.tx, &actor, repeat.id, since).await? else { return Ok(None) };
+    if kept.body != repeat.body {
+        return Err(Error::invalid("request_id", "was used for another request within the last 24 hours"));
+    }
+    let plain = sealer.open(&repeat.place(&actor), &kept.answer)?;
+    R::decode(plain.as_slice()).map(Some).map_err(|_| Error::UnreadableAnswer)
+}
+
+/// Keeps an answer.
+pub(super) async fn keep(write: &mut Write, answer: &impl Message, sealer: &Sealer) -> Result<(), Error> {
+    let Some(repeat) = write.origin.repeat else { return Ok(()) };
+    let actor = write.origin.name();
+    let sealed = sealer.seal(&repeat.place(&actor), &answer.encode_to_vec());
+    let now = write.now();
+    answers::put(&mut write.tx, &actor, &repeat, &sealed, now).await?;
+    Ok(())
+}
