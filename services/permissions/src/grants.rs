@@ -8,7 +8,7 @@ use crate::{
     store,
     write::{Origin, Writer},
 };
-use policy::{Action, Change, Effect, GrantId, Grantee, GroupId, Member, ModelId, Time, UserId};
+use policy::{Action, Change, Effect, GrantId, Grantee, GroupId, Member, ModelId, Target, Time, UserId};
 use shared::db::Db;
 use uuid::Uuid;
 
@@ -65,7 +65,8 @@ pub(crate) async fn create(writer: &Writer, origin: Origin, new: NewGrant) -> Re
 
 pub(crate) async fn revoke(writer: &Writer, origin: Origin, id: GrantId) -> Result<String, Error> {
     let grant = store::grants::get(writer.db(), id).await?.ok_or_else(|| Error::not_found("grant", id))?;
-    check::may_manage(writer.tail(), &origin, grant.fact.model).await?;
+    let Target::Model(model) = grant.fact.target else { return Err(Error::not_found("grant", id)) };
+    check::may_manage(writer.tail(), &origin, model).await?;
     let mut write = writer.begin(origin).await?;
     if !store::grants::delete(&mut write.tx, id).await? {
         return Err(Error::not_found("grant", id));
@@ -84,7 +85,7 @@ impl NewGrant {
         let fact = policy::Grant {
             id: GrantId(Uuid::now_v7()),
             grantee: self.grantee,
-            model: self.model,
+            target: Target::Model(self.model),
             action: self.action,
             effect: self.effect,
             starts_at: self.starts_at,

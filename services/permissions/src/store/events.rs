@@ -141,5 +141,14 @@ fn kind(change: &Change) -> &'static str {
         Change::RemoveGrant(_) => "remove_grant",
         Change::PutKey(_) => "put_key",
         Change::RemoveKey(_) => "remove_key",
+        Change::PutModelSet(_) => "put_model_set",
+        Change::RemoveModelSet(_) => "remove_model_set",
+        Change::PutSetItem { .. } => "put_set_item",
+        Change::RemoveSetItem { .. } => "remove_set_item",
+        Change::PutAlias(_) => "put_alias",
+        Change::RemoveAlias(_) => "remove_alias",
+        Change::PutSigningKey(_) => "put_signing_key",
+        Change::RemoveSigningKey(_) => "remove_signing_key",
+        Change::EndSession { .. } => "end_session",
     }
 }
