@@ -5,6 +5,7 @@
 //! answers and `watch` streams. Who is asking, `shared::auth` settled before.
 
 mod api;
+mod attempts;
 mod bootstrap;
 mod check;
 mod config;
@@ -15,8 +16,12 @@ mod grants;
 mod groups;
 mod keys;
 mod list;
+mod me;
 mod models;
+mod passwords;
 mod ping;
+mod sessions;
+mod signing;
 mod store;
 mod sweep;
 mod tail;
@@ -29,9 +34,11 @@ pub use bootstrap::{FirstRun, bootstrap};
 pub use check::Verifier;
 pub use config::Config;
 pub use error::{Error, Forbidden};
+pub use sessions::RefreshError;
 pub use store::StoreError;
 
 use policy::Bounds;
+use sessions::Sessions;
 use shared::{
     auth::{Access, AuthLayer, ServiceToken},
     db::{Db, Migrations},
@@ -39,8 +46,10 @@ use shared::{
     seal::Sealer,
     server::{self, Guard, Tasks},
 };
+use signing::Signing;
 use std::time::Duration;
 use tail::Tail;
+use write::Writer;
 
 /// The tables of this service.
 pub const MIGRATIONS: Migrations = Migrations {
@@ -74,8 +83,12 @@ impl Permissions {
         let reporter = health.component("policy", true);
         let tail = Tail::start(db.clone(), bounds, config.poll_interval, tasks, reporter).await?;
         api::SERVICES.iter().for_each(|service| health.serves(service));
-        let verifier = Verifier(tail.clone());
-        let api = api::Api::new(db, tail, sealer, config.key_lifetime, tasks.stopping());
+        let verifier = Verifier::new(tail.clone());
+        let writer = Writer::new(db, tail, sealer);
+        let signing = Signing::new(writer.clone(), config);
+        signing.start(tasks).await?;
+        let sessions = Sessions::new(writer.clone(), signing.clone(), config);
+        let api = api::Api::new(writer, verifier.clone(), sessions, signing, config, tasks.stopping());
         Ok(Self { api, verifier })
     }
 
