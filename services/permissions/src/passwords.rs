@@ -5,16 +5,17 @@
 
 use crate::{
     error::{Error, Forbidden},
-    sessions, store,
+    sessions::{self, Sessions},
+    store,
     users::only_owners_touch,
     write::{Record, Thing, Write},
 };
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
-use policy::UserId;
+use policy::{Time, UserId};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
-use shared::db::Db;
 use std::{
+    net::IpAddr,
     sync::{Arc, LazyLock},
     time::Duration,
 };
@@ -101,19 +102,26 @@ pub(crate) struct NewPassword {
     hash: String,
 }
 
-/// Holds the current password against the one kept, and the new one against the rules.
-pub(crate) async fn prepare(
-    passwords: &Passwords,
-    db: &Db,
-    user: UserId,
-    current: SecretString,
-    new: SecretString,
-) -> Result<NewPassword, Error> {
-    let account = store::passwords::of(db, user).await?.ok_or_else(|| Error::not_found("user", user))?;
-    check("new_password", &new, &account.email)?;
-    let right = passwords.verify(current, account.password_hash.clone()).await?;
-    let old_hash = account.password_hash.filter(|_| right);
-    Ok(NewPassword { user, old_hash, hash: passwords.hash(new).await? })
+impl Sessions {
+    /// Holds the current password against the one kept, and the new one against the rules.
+    pub(crate) async fn replacement(
+        &self,
+        user: UserId,
+        (current, new): (SecretString, SecretString),
+        peer: Option<IpAddr>,
+        now: Time,
+    ) -> Result<NewPassword, Error> {
+        let account = store::passwords::of(self.writer.db(), user).await?;
+        let account = account.ok_or_else(|| Error::not_found("user", user))?;
+        check("new_password", &new, &account.email)?;
+        let attempt = self.attempts.begin(&user.to_string(), peer, now)?;
+        let right = self.passwords.verify(current, account.password_hash.clone()).await?;
+        let old_hash = account.password_hash.filter(|_| right);
+        if right {
+            self.attempts.succeeded(attempt);
+        }
+        Ok(NewPassword { user, old_hash, hash: self.passwords.hash(new).await? })
+    }
 }
 
 /// Replaces the caller's own password and ends the caller's other sessions.

@@ -77,10 +77,10 @@ pub enum RefreshError {
 /// Opens and refreshes sessions.
 #[derive(Debug, Clone)]
 pub(crate) struct Sessions {
-    writer: Writer,
+    pub(crate) writer: Writer,
     signing: Signing,
-    passwords: Passwords,
-    attempts: Attempts,
+    pub(crate) passwords: Passwords,
+    pub(crate) attempts: Attempts,
     access_lifetime: Duration,
     lifetime: Duration,
 }
@@ -95,14 +95,6 @@ impl Sessions {
             access_lifetime: config.access_token_lifetime,
             lifetime: config.session_lifetime,
         }
-    }
-
-    pub(crate) const fn passwords(&self) -> &Passwords {
-        &self.passwords
-    }
-
-    pub(crate) const fn attempts(&self) -> &Attempts {
-        &self.attempts
     }
 
     /// Opens a session for whoever knows the password. Whatever is wrong, the answer is the same and takes as long.

@@ -2,7 +2,6 @@
 
 use super::{Api, person, request_id};
 use crate::{
-    error::Error,
     field,
     list::Page,
     passwords,
@@ -94,22 +93,15 @@ impl SessionService for Api {
         &self,
         request: Request<pb::ChangePasswordRequest>,
     ) -> Result<Response<pb::ChangePasswordResponse>, Status> {
-        let user = person(&request)?.user;
+        let (user, peer) = (person(&request)?.user, client(&request).peer);
         let asked = request.get_ref();
-        let (current, new) = (asked.current_password.clone().into(), asked.new_password.clone().into());
-        let attempt = self
-            .sessions
-            .attempts()
-            .begin(&user.to_string(), client(&request).peer, time::now())
-            .map_err(Error::from)?;
-        let new = passwords::prepare(self.sessions.passwords(), &self.db, user, current, new).await?;
+        let passwords = (asked.current_password.clone().into(), asked.new_password.clone().into());
+        let new = self.sessions.replacement(user, passwords, peer, time::now()).await?;
         let change = async |write: &mut Write| {
             passwords::change(write, new).await?;
             Ok(pb::ChangePasswordResponse::default())
         };
-        let answer = self.change(&request, change).await?;
-        self.sessions.attempts().succeeded(attempt);
-        Ok(answer)
+        self.change(&request, change).await
     }
 
     async fn set_password(
@@ -120,7 +112,7 @@ impl SessionService for Api {
         let user: UserId = field::id("user_id", &asked.user_id)?;
         let password = SecretString::from(asked.new_password.clone());
         passwords::check("new_password", &password, "")?;
-        let hash = self.sessions.passwords().hash(password.clone()).await?;
+        let hash = self.sessions.passwords.hash(password.clone()).await?;
         let set = async |write: &mut Write| {
             passwords::set(write, user, &password, &hash).await?;
             Ok(pb::SetPasswordResponse::default())
