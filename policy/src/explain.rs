@@ -7,9 +7,9 @@ use ahash::AHashMap;
 
 use crate::{
     check::{Decision, Question},
-    fact::{Action, Grant, Grantee},
+    fact::Action,
     id::{GrantId, GroupId},
-    policy::{Edge, Node, Policy, Rule, Rules, Ruleset, UserEntry},
+    policy::{Edge, Node, Policy, Rule, Ruleset, UserEntry},
     time::Time,
 };
 
@@ -76,17 +76,25 @@ impl Policy {
         let sets = model.within.iter().filter_map(|set| self.sets.at(*set)).map(|set| &set.rules);
         let rulesets = std::iter::once(&model.rules).chain(sets);
         let mut causes: Vec<Cause> = rulesets
-            .flat_map(|rules| about(rules, index, question.action))
-            .filter_map(|rule| self.cause(self.grants.get(&rule.grant)?, rule, &ways, now))
+            .flat_map(|rules| self.about(rules, index, question.action))
+            .filter_map(|rule| self.cause(rule, &ways, now))
             .collect();
         causes.sort_unstable_by_key(|cause| cause.grant);
         Explanation { decision, owned_by, causes }
     }
 
-    fn cause(&self, grant: &Grant, rule: &Rule, ways: &Ways, now: Time) -> Option<Cause> {
-        let group = match grant.grantee {
-            Grantee::Group(id) => Some(self.groups.find(&id)?),
-            Grantee::User(_) | Grantee::Everyone => None,
+    /// The rules that can matter to the question; those of groups the user has nothing to do with fall out later.
+    fn about<'a>(&'a self, rules: &'a Ruleset, user: u32, action: Action) -> impl Iterator<Item = &'a Rule> {
+        let groups = rules.for_group.values().copied();
+        let others = rules.for_user.get(&user).copied().into_iter().chain([rules.for_everyone]);
+        let all = groups.chain(others).flat_map(|first| self.grants.chain(first));
+        all.filter(move |rule| rule.action == action || rule.action == Action::Manage)
+    }
+
+    fn cause(&self, rule: &Rule, ways: &Ways, now: Time) -> Option<Cause> {
+        let group = match rule.grantee {
+            Some(Node::Group(group)) => Some(group),
+            Some(Node::User(_)) | None => None,
         };
         let open = group.map_or_else(|| Some(Vec::new()), |group| self.path(&ways.open, group));
         let standing = match open {
@@ -96,7 +104,7 @@ impl Policy {
             Some(_) => Standing::InForce,
         };
         let by = open.or_else(|| self.path(&ways.all, group?))?;
-        Some(Cause { grant: grant.id, by, standing })
+        Some(Cause { grant: rule.id, by, standing })
     }
 
     /// Shortest ways first, over what holds at `now`, or over everything.
@@ -129,12 +137,4 @@ impl Policy {
         path.reverse();
         Some(path)
     }
-}
-
-/// The rules that can matter to the question; those of groups the user has nothing to do with fall out later.
-fn about(rules: &Ruleset, user: u32, action: Action) -> impl Iterator<Item = &Rule> {
-    let groups = rules.for_group.values().flat_map(Rules::as_slice);
-    let direct = rules.for_user.get(&user).map_or(&[][..], Rules::as_slice);
-    let all = groups.chain(direct).chain(&rules.for_everyone);
-    all.filter(move |rule| rule.action == action || rule.action == Action::Manage)
 }
