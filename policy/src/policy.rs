@@ -183,4 +183,27 @@ impl Policy {
             Node::Group(index) => self.groups.at(index).map(|entry| Member::Group(entry.fact.id)),
         }
     }
+
+    pub(crate) fn links(&self, member: Member) -> Option<&Links> {
+        match member {
+            Member::User(id) => self.users.get(&id).map(|entry| &*entry.links),
+            Member::Group(id) => self.groups.get(&id).map(|entry| &entry.links),
+        }
+    }
+
+    pub(crate) fn rules_on(&self, target: Target) -> Option<&Ruleset> {
+        match target {
+            Target::Model(id) => self.models.get(&id).map(|entry| &entry.rules),
+            Target::Set(id) => self.sets.get(&id).map(|entry| &entry.rules),
+        }
+    }
+
+    /// The sets that name this target as an item.
+    pub(crate) fn sets_naming(&self, target: Target) -> &[u32] {
+        let up = match target {
+            Target::Model(id) => self.models.get(&id).map(|entry| &entry.up),
+            Target::Set(id) => self.sets.get(&id).map(|entry| &entry.up),
+        };
+        up.map_or(&[], Vec::as_slice)
+    }
 }

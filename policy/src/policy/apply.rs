@@ -74,6 +74,15 @@ impl Policy {
         result
     }
 
+    /// Applies those that fit, in order.
+    pub(crate) fn apply_fitting(&mut self, changes: Vec<Change>) {
+        let mut touched = Touched::default();
+        for change in changes {
+            drop(self.write(&change, &mut touched));
+        }
+        self.refresh(touched);
+    }
+
     fn write(&mut self, change: &Change, touched: &mut Touched) -> Result<(), ApplyError> {
         match change {
             Change::PutUser(user) => self.put_user(user),

@@ -139,10 +139,10 @@ impl Policy {
     fn rules(&self) -> Vec<(Target, Option<Member>, Vec<GrantId>)> {
         let models = self.models.iter().map(|entry| (Target::Model(entry.fact.id), &entry.rules));
         let sets = self.sets.iter().map(|entry| (Target::Set(entry.fact.id), &entry.rules));
-        in_order(models.chain(sets).flat_map(|(target, rules)| self.rules_on(target, rules)))
+        in_order(models.chain(sets).flat_map(|(target, rules)| self.written(target, rules)))
     }
 
-    fn rules_on(&self, target: Target, rules: &Ruleset) -> Vec<(Target, Option<Member>, Vec<GrantId>)> {
+    fn written(&self, target: Target, rules: &Ruleset) -> Vec<(Target, Option<Member>, Vec<GrantId>)> {
         let ids = |first: u32| in_order(self.grants.chain(first).map(|rule| rule.id));
         let users = rules.for_user.iter().map(|(index, first)| (Node::User(*index), *first));
         let groups = rules.for_group.iter().map(|(index, first)| (Node::Group(*index), *first));
