@@ -5,13 +5,19 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, Value};
 use std::{fmt::Write as _, path::PathBuf};
 
 const FILES: &[&str] = &[
+    "google/rpc/error_details.proto",
+    "google/rpc/status.proto",
     "tollgate/common/v1/access.proto",
+    "tollgate/permissions/v1/access_requests.proto",
     "tollgate/permissions/v1/authorization.proto",
+    "tollgate/permissions/v1/batches.proto",
     "tollgate/permissions/v1/grants.proto",
     "tollgate/permissions/v1/groups.proto",
     "tollgate/permissions/v1/keys.proto",
+    "tollgate/permissions/v1/me.proto",
     "tollgate/permissions/v1/models.proto",
     "tollgate/permissions/v1/policy.proto",
+    "tollgate/permissions/v1/sessions.proto",
     "tollgate/permissions/v1/users.proto",
     "tollgate/inference/v1/engines.proto",
     "tollgate/inference/v1/inference.proto",
@@ -28,9 +34,11 @@ fn main() -> Result<()> {
     let pool = compiler.descriptor_pool();
     std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
     std::fs::write(out.join("access.rs"), access_table(&pool)?)?;
+    std::fs::write(out.join("mutations.rs"), mutations(&pool)?)?;
 
     tonic_prost_build::configure()
         .bytes(".")
+        .extern_path(".google.rpc", "::tonic_types::pb")
         .compile_fds(compiler.file_descriptor_set())
         .context("generate Rust from the contract")?;
     Ok(())
@@ -46,14 +54,62 @@ fn access_table(pool: &DescriptorPool) -> Result<String> {
         let access = access.as_message().context("access is a message")?;
         writeln!(
             rows,
-            "    Row {{ path: \"{}\", roles: {}, service: {} }},",
+            "    Row {{ path: \"{}\", roles: {}, service: {}, public: {}, scope: {} }},",
             path(&method),
             roles(access),
-            matches!(access.get_field_by_name("service").as_deref(), Some(Value::Bool(true)))
+            flag(access, "service"),
+            flag(access, "public"),
+            scope(pool, &method, access)?
         )?;
     }
     rows.push_str("]\n");
     Ok(rows)
+}
+
+fn flag(access: &DynamicMessage, field: &str) -> bool {
+    matches!(access.get_field_by_name(field).as_deref(), Some(Value::Bool(true)))
+}
+
+/// The scope that the option states, or what the REST verb says: reading for GET, else writing.
+fn scope(pool: &DescriptorPool, method: &MethodDescriptor, access: &DynamicMessage) -> Result<i32> {
+    const READ: i32 = 2;
+    const WRITE: i32 = 3;
+    let stated =
+        access.get_field_by_name("scope").and_then(|value| value.as_enum_number()).unwrap_or_default();
+    if stated != 0 {
+        return Ok(stated);
+    }
+    let http = pool.get_extension_by_name("google.api.http").context("the http option is missing")?;
+    let http = method.options().get_extension(&http).into_owned();
+    let http = http.as_message().context("the http option is a message")?;
+    Ok(if http.has_field_by_name("get") { READ } else { WRITE })
+}
+
+/// What every request that changes something has in common, and every answer that carries a revision token.
+fn mutations(pool: &DescriptorPool) -> Result<String> {
+    let mut code = String::new();
+    for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
+        let (request, answer) = (method.input(), method.output());
+        if request.get_field_by_name("validate_only").is_none() {
+            continue;
+        }
+        let (path, request, answer) =
+            (path(&method), rust_type(request.full_name()), rust_type(answer.full_name()));
+        writeln!(
+            code,
+            "impl Mutation for {request} {{\n    type Answer = {answer};\n    const PATH: &'static str = \"{path}\";\n\
+             \x20   fn reason(&self) -> &str {{ &self.reason }}\n\
+             \x20   fn request_id(&self) -> &str {{ &self.request_id }}\n\
+             \x20   fn validate_only(&self) -> bool {{ self.validate_only }}\n}}\n\
+             impl Written for {answer} {{\n    fn set_token(&mut self, token: String) {{ self.token = token; }}\n}}"
+        )?;
+    }
+    Ok(code)
+}
+
+/// `tollgate.permissions.v1.Grant` as `permissions::v1::Grant`.
+fn rust_type(full_name: &str) -> String {
+    full_name.trim_start_matches("tollgate.").replace('.', "::")
 }
 
 fn path(method: &MethodDescriptor) -> String {

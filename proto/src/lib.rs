@@ -47,7 +47,33 @@ pub struct Row {
     pub roles: &'static [i32],
     /// Whether another service may call.
     pub service: bool,
+    /// Whether anybody may call, without a credential.
+    pub public: bool,
+    /// Number of the `tollgate.common.v1.Scope` that a narrowed credential needs.
+    pub scope: i32,
 }
+
+/// A request that changes something.
+pub trait Mutation: prost::Message {
+    /// What it is answered with.
+    type Answer: Written + prost::Message + Default;
+    /// The method as it stands in a request: `/package.Service/Method`.
+    const PATH: &'static str;
+    /// Why, in the caller's words.
+    fn reason(&self) -> &str;
+    /// What makes a repetition recognisable; empty: nothing.
+    fn request_id(&self) -> &str;
+    /// Whether nothing is to be changed after all.
+    fn validate_only(&self) -> bool;
+}
+
+/// An answer that carries the revision token of a write.
+pub trait Written {
+    /// Puts the token in.
+    fn set_token(&mut self, token: String);
+}
+
+include!(concat!(env!("OUT_DIR"), "/mutations.rs"));
 
 /// The access table, one row per method of the contract. What is not in it is refused to everyone.
 pub const ACCESS: &[Row] = include!(concat!(env!("OUT_DIR"), "/access.rs"));

@@ -6,9 +6,10 @@ use crate::{
     groups::must_exist,
     list::{Listed, Page},
     store,
-    write::{Origin, Writer},
+    write::{Origin, Record, Thing, Write},
 };
 use policy::{Action, Change, Effect, GrantId, Grantee, GroupId, Member, ModelId, Target, Time, UserId};
+use serde_json::{Value, json};
 use shared::db::Db;
 use uuid::Uuid;
 
@@ -21,7 +22,7 @@ pub(crate) struct Grant {
 }
 
 /// What a new grant is made of.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct NewGrant {
     pub(crate) model: ModelId,
     pub(crate) grantee: Grantee,
@@ -29,6 +30,34 @@ pub(crate) struct NewGrant {
     pub(crate) effect: Effect,
     pub(crate) starts_at: Option<Time>,
     pub(crate) expires_at: Option<Time>,
+}
+
+impl Grant {
+    /// The grant as events show it.
+    pub(crate) fn image(&self) -> Value {
+        json!({ "grant": self.fact, "granted_by": self.granted_by })
+    }
+}
+
+impl Grant {
+    /// That it was made.
+    pub(crate) fn created(&self) -> Record {
+        Record::created(Thing::grant(self.fact.id), self.image()).with(Change::PutGrant(self.fact))
+    }
+
+    /// That it was revoked.
+    pub(crate) fn revoked(&self) -> Record {
+        let record = Record::deleted(Thing::grant(self.fact.id), self.image()).called("revoked");
+        record.with(Change::RemoveGrant(self.fact.id))
+    }
+
+    /// Whether it is in force now and as long as the other will be.
+    fn covers(&self, other: &Self, now: Time) -> bool {
+        let begun = self.fact.starts_at.is_none_or(|start| start <= now);
+        let lasts =
+            self.fact.expires_at.is_none_or(|end| other.fact.expires_at.is_some_and(|asked| asked <= end));
+        begun && lasts
+    }
 }
 
 /// Which grants to list; `None` is no condition.
@@ -46,9 +75,8 @@ impl Filter {
     }
 }
 
-pub(crate) async fn create(writer: &Writer, origin: Origin, new: NewGrant) -> Result<(Grant, String), Error> {
-    check::may_manage(writer.tail(), &origin, new.model).await?;
-    let mut write = writer.begin(origin).await?;
+pub(crate) async fn create(write: &mut Write, new: NewGrant) -> Result<Grant, Error> {
+    check::may_manage(write, new.model)?;
     if store::models::find(&mut write.tx, new.model).await?.is_none() {
         return Err(Error::not_found("model", new.model));
     }
@@ -59,20 +87,45 @@ pub(crate) async fn create(writer: &Writer, origin: Origin, new: NewGrant) -> Re
     }
     let grant = new.made(&write.origin);
     store::grants::insert(&mut write.tx, &grant).await.map_err(taken)?;
-    write.changed(Change::PutGrant(grant.fact));
-    Ok((grant, writer.commit(write).await?))
+    write.record(grant.created());
+    Ok(grant)
 }
 
-pub(crate) async fn revoke(writer: &Writer, origin: Origin, id: GrantId) -> Result<String, Error> {
-    let grant = store::grants::get(writer.db(), id).await?.ok_or_else(|| Error::not_found("grant", id))?;
-    let Target::Model(model) = grant.fact.target else { return Err(Error::not_found("grant", id)) };
-    check::may_manage(writer.tail(), &origin, model).await?;
-    let mut write = writer.begin(origin).await?;
-    if !store::grants::delete(&mut write.tx, id).await? {
-        return Err(Error::not_found("grant", id));
+/// Makes a grant that was decided elsewhere. One of the same kind stays when it lasts as long, else it makes room.
+pub(crate) async fn give(
+    write: &mut Write,
+    new: NewGrant,
+    granted_by: Option<UserId>,
+) -> Result<Grant, Error> {
+    let grant = Grant { granted_by, ..new.made(&write.origin) };
+    if let Some(same) = store::grants::same(&mut write.tx, &grant.fact).await? {
+        if same.covers(&grant, write.now()) {
+            return Ok(same);
+        }
+        take(write, same.fact.id).await?;
     }
-    write.changed(Change::RemoveGrant(id));
-    writer.commit(write).await
+    store::grants::insert(&mut write.tx, &grant).await?;
+    write.record(grant.created());
+    Ok(grant)
+}
+
+/// Takes back a grant that was decided elsewhere, if it is still there.
+pub(crate) async fn take(write: &mut Write, id: GrantId) -> Result<(), Error> {
+    if let Some(grant) = store::grants::find(&mut write.tx, id).await? {
+        store::grants::delete(&mut write.tx, id).await?;
+        write.record(grant.revoked());
+    }
+    Ok(())
+}
+
+pub(crate) async fn revoke(write: &mut Write, id: GrantId) -> Result<(), Error> {
+    let found = store::grants::find(&mut write.tx, id).await?;
+    let grant = found.ok_or_else(|| Error::not_found("grant", id))?;
+    let Target::Model(model) = grant.fact.target else { return Err(Error::not_found("grant", id)) };
+    check::may_manage(write, model)?;
+    store::grants::delete(&mut write.tx, id).await?;
+    write.record(grant.revoked());
+    Ok(())
 }
 
 pub(crate) async fn list(db: &Db, filter: &Filter, page: &Page) -> Result<Listed<Grant>, Error> {
@@ -81,7 +134,7 @@ pub(crate) async fn list(db: &Db, filter: &Filter, page: &Page) -> Result<Listed
 }
 
 impl NewGrant {
-    fn made(self, origin: &Origin) -> Grant {
+    pub(crate) fn made(self, origin: &Origin) -> Grant {
         let fact = policy::Grant {
             id: GrantId(Uuid::now_v7()),
             grantee: self.grantee,
@@ -97,8 +150,7 @@ impl NewGrant {
 
 fn taken(error: store::StoreError) -> Error {
     if error.is_duplicate() {
-        let with = "of the same grantee, model, action and effect";
-        return Error::Exists { kind: "grant", with };
+        return Error::grant_exists();
     }
     error.into()
 }

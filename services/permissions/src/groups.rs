@@ -4,9 +4,10 @@ use crate::{
     error::Error,
     list::{Listed, Page},
     store,
-    write::{Origin, Writer},
+    write::{Record, Thing, Write},
 };
 use policy::{Change, GroupId, Member, Membership, Time};
+use serde_json::{Value, json};
 use shared::db::{Db, Tx};
 use uuid::Uuid;
 
@@ -24,19 +25,19 @@ impl Group {
     pub(crate) const fn fact(&self) -> policy::Group {
         policy::Group { id: self.id, disabled: false }
     }
+
+    /// The group as events show it.
+    pub(crate) fn image(&self) -> Value {
+        json!({ "name": self.name, "description": self.description })
+    }
 }
 
-pub(crate) async fn create(
-    writer: &Writer,
-    origin: Origin,
-    name: String,
-    description: String,
-) -> Result<(Group, String), Error> {
-    let mut write = writer.begin(origin).await?;
-    let group = Group { id: GroupId(Uuid::now_v7()), name, description, created_at: write.origin.now };
+pub(crate) async fn create(write: &mut Write, name: String, description: String) -> Result<Group, Error> {
+    let group = Group { id: GroupId(Uuid::now_v7()), name, description, created_at: write.now() };
     store::groups::insert(&mut write.tx, &group).await.map_err(taken)?;
-    write.changed(Change::PutGroup(group.fact()));
-    Ok((group, writer.commit(write).await?))
+    let record = Record::created(Thing::group(group.id), group.image());
+    write.record(record.with(Change::PutGroup(group.fact())));
+    Ok(group)
 }
 
 pub(crate) async fn list(db: &Db, page: &Page) -> Result<Listed<Group>, Error> {
@@ -44,21 +45,16 @@ pub(crate) async fn list(db: &Db, page: &Page) -> Result<Listed<Group>, Error> {
     Ok(page.cut(rows, |group| group.id.to_string()))
 }
 
-pub(crate) async fn delete(writer: &Writer, origin: Origin, id: GroupId) -> Result<String, Error> {
-    let mut write = writer.begin(origin).await?;
-    if !store::groups::delete(&mut write.tx, id).await? {
-        return Err(Error::not_found("group", id));
-    }
-    write.changed(Change::RemoveGroup(id));
-    writer.commit(write).await
+pub(crate) async fn delete(write: &mut Write, id: GroupId) -> Result<(), Error> {
+    let found = store::groups::find(&mut write.tx, id).await?;
+    let group = found.ok_or_else(|| Error::not_found("group", id))?;
+    store::groups::delete(&mut write.tx, id).await?;
+    let record = Record::deleted(Thing::group(id), group.image());
+    write.record(record.with(Change::RemoveGroup(id)));
+    Ok(())
 }
 
-pub(crate) async fn add_member(
-    writer: &Writer,
-    origin: Origin,
-    membership: Membership,
-) -> Result<String, Error> {
-    let mut write = writer.begin(origin).await?;
+pub(crate) async fn add_member(write: &mut Write, membership: Membership) -> Result<(), Error> {
     must_exist(&mut write.tx, Member::Group(membership.group)).await?;
     must_exist(&mut write.tx, membership.member).await?;
     if let Member::Group(child) = membership.member {
@@ -67,24 +63,27 @@ pub(crate) async fn add_member(
             return Err(Error::GroupCycle);
         }
     }
+    let before = store::groups::find_member(&mut write.tx, membership.group, membership.member).await?;
     store::groups::put_member(&mut write.tx, &membership).await?;
-    write.changed(Change::PutMembership(membership));
-    writer.commit(write).await
+    let record = Record {
+        thing: Thing::group(membership.group),
+        action: if before.is_some() { "member_updated" } else { "member_added" },
+        before: before.map(|before| json!(before)),
+        after: Some(json!(membership)),
+        change: Some(Change::PutMembership(membership)),
+    };
+    write.record(record);
+    Ok(())
 }
 
-pub(crate) async fn remove_member(
-    writer: &Writer,
-    origin: Origin,
-    group: GroupId,
-    member: Member,
-) -> Result<String, Error> {
-    let mut write = writer.begin(origin).await?;
+pub(crate) async fn remove_member(write: &mut Write, group: GroupId, member: Member) -> Result<(), Error> {
     must_exist(&mut write.tx, Member::Group(group)).await?;
-    if !store::groups::remove_member(&mut write.tx, group, member).await? {
-        return Err(Error::not_found("member", id(member)));
-    }
-    write.changed(Change::RemoveMembership { group, member });
-    writer.commit(write).await
+    let found = store::groups::find_member(&mut write.tx, group, member).await?;
+    let before = found.ok_or_else(|| Error::not_found("member", id(member)))?;
+    store::groups::remove_member(&mut write.tx, group, member).await?;
+    let record = Record::deleted(Thing::group(group), json!(before)).called("member_removed");
+    write.record(record.with(Change::RemoveMembership { group, member }));
+    Ok(())
 }
 
 pub(crate) async fn members(db: &Db, group: GroupId, page: &Page) -> Result<Listed<Membership>, Error> {

@@ -6,11 +6,12 @@ use crate::{
     list::{Listed, Page},
     store,
     tail::Tail,
-    write::{Origin, Write, Writer},
+    write::{Record, Thing, Write},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use policy::{Change, KeyHash, KeyId, ModelId, Role, Time, UserId};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
 use shared::{
     auth::{self, Person},
     db::Db,
@@ -64,6 +65,17 @@ impl Key {
         (key, secret.into())
     }
 
+    /// The key as events show it: nothing that opens anything.
+    pub(crate) fn image(&self) -> Value {
+        json!({
+            "user": self.user,
+            "name": self.name,
+            "models": self.models,
+            "expires_at": self.expires_at,
+            "revoked_at": self.revoked_at,
+        })
+    }
+
     /// What the policy knows of the key.
     pub(crate) fn fact(&self) -> policy::Key {
         policy::Key {
@@ -80,17 +92,15 @@ impl Key {
     }
 }
 
-/// Creates a key that ends after `lifetime` unless it says otherwise. Returns it, its secret and the token.
+/// Creates a key that ends after `lifetime` unless it says otherwise. Returns it and its secret.
 pub(crate) async fn create(
-    writer: &Writer,
-    origin: Origin,
+    write: &mut Write,
     new: NewKey,
     lifetime: Duration,
-) -> Result<(Key, SecretString, String), Error> {
-    let person = *origin.person().ok_or(Forbidden::NotYourself)?;
-    not_beyond_own_key(writer.tail(), &person, new.models.as_deref())?;
-    let mut write = writer.begin(origin).await?;
-    may_act_for(&mut write, &person, new.user).await?;
+) -> Result<(Key, SecretString), Error> {
+    let person = *write.origin.person().ok_or(Forbidden::NotYourself)?;
+    not_beyond_own_key(write.policy()?, &person, new.models.as_deref())?;
+    may_act_for(write, &person, new.user).await?;
     let models = new.models.as_deref().unwrap_or_default();
     if let Some(missing) = store::models::missing(&mut write.tx, models).await? {
         return Err(Error::not_found("model", missing));
@@ -98,8 +108,8 @@ pub(crate) async fn create(
     let expires_at = new.expires_at.unwrap_or_else(|| write.origin.now.plus(lifetime));
     let (key, secret) = Key::new(NewKey { expires_at: Some(expires_at), ..new }, write.origin.now);
     store::keys::insert(&mut write.tx, &key).await?;
-    write.changed(Change::PutKey(key.fact()));
-    Ok((key, secret, writer.commit(write).await?))
+    write.record(Record::created(Thing::key(key.id), key.image()).with(Change::PutKey(key.fact())));
+    Ok((key, secret))
 }
 
 pub(crate) async fn list(db: &Db, person: &Person, user: UserId, page: &Page) -> Result<Listed<Key>, Error> {
@@ -111,20 +121,21 @@ pub(crate) async fn list(db: &Db, person: &Person, user: UserId, page: &Page) ->
     Ok(page.cut(rows, |key| key.id.to_string()))
 }
 
-pub(crate) async fn revoke(writer: &Writer, origin: Origin, id: KeyId) -> Result<String, Error> {
-    let person = *origin.person().ok_or(Forbidden::NotYourself)?;
-    let mut write = writer.begin(origin).await?;
+pub(crate) async fn revoke(write: &mut Write, id: KeyId) -> Result<(), Error> {
+    let person = *write.origin.person().ok_or(Forbidden::NotYourself)?;
     let found = store::keys::find(&mut write.tx, id).await?;
     let any = matches!(person.role, Role::Owner | Role::Admin);
     // To the others a key of somebody else does not exist.
     let mut key =
         found.filter(|key| any || key.user == person.user).ok_or_else(|| Error::not_found("key", id))?;
     if key.revoked_at.is_none() {
-        key.revoked_at = Some(write.origin.now);
+        let before = key.image();
+        key.revoked_at = Some(write.now());
         store::keys::revoke(&mut write.tx, id, write.origin.now).await?;
-        write.changed(Change::PutKey(key.fact()));
+        let record = Record::updated(Thing::key(id), before, key.image()).called("revoked");
+        write.record(record.with(Change::PutKey(key.fact())));
     }
-    writer.commit(write).await
+    Ok(())
 }
 
 /// Keys are made for oneself; by owners and admins for others too, but an owner's key by owners only, for who holds

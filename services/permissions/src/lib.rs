@@ -4,19 +4,32 @@
 //! change goes through `write`; `tail` follows the log of changes and holds the policy in memory, from which `check`
 //! answers and `watch` streams. Who is asking, `shared::auth` settled before.
 
+mod access_requests;
 mod api;
+mod approval;
+mod approval_policies;
+mod attempts;
+mod batches;
 mod bootstrap;
 mod check;
 mod config;
+mod encryption;
 mod error;
+mod export;
 mod field;
 mod grants;
 mod groups;
 mod keys;
 mod list;
+mod me;
 mod models;
+mod notifications;
+mod passwords;
 mod ping;
+mod sessions;
+mod signing;
 mod store;
+mod sweep;
 mod tail;
 mod token;
 mod users;
@@ -27,17 +40,22 @@ pub use bootstrap::{FirstRun, bootstrap};
 pub use check::Verifier;
 pub use config::Config;
 pub use error::{Error, Forbidden};
+pub use sessions::RefreshError;
 pub use store::StoreError;
 
 use policy::Bounds;
+use sessions::Sessions;
 use shared::{
     auth::{Access, AuthLayer, ServiceToken},
     db::{Db, Migrations},
     health::Health,
+    seal::Sealer,
     server::{self, Guard, Tasks},
 };
+use signing::Signing;
 use std::time::Duration;
 use tail::Tail;
+use write::Writer;
 
 /// The tables of this service.
 pub const MIGRATIONS: Migrations = Migrations {
@@ -61,15 +79,24 @@ impl Permissions {
     /// Loads the policy and starts to follow the log.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// When the store cannot be read, or there is no key to encrypt with.
     pub async fn start(config: &Config, db: Db, tasks: &Tasks, health: &Health) -> Result<Self, Error> {
+        let sealer = Sealer::new(&config.encryption_keys).map_err(Error::EncryptionKeys)?;
+        encryption::prove(&db, &sealer).await?;
+        sweep::start(&db, tasks);
         ping::start(&db, tasks, health.component("database", true));
         let bounds = Bounds { fresh_within: config.fresh_within, serve_stale_for: config.serve_stale_for };
         let reporter = health.component("policy", true);
         let tail = Tail::start(db.clone(), bounds, config.poll_interval, tasks, reporter).await?;
         api::SERVICES.iter().for_each(|service| health.serves(service));
-        let verifier = Verifier(tail.clone());
-        Ok(Self { api: api::Api::new(db, tail, config.key_lifetime, tasks.stopping()), verifier })
+        let verifier = Verifier::new(tail.clone());
+        let writer = Writer::new(db, tail, sealer);
+        access_requests::start(&writer, tasks);
+        let signing = Signing::new(writer.clone(), config);
+        signing.start(tasks).await?;
+        let sessions = Sessions::new(writer.clone(), signing.clone(), config);
+        let api = api::Api::new(writer, verifier.clone(), sessions, signing, config, tasks.stopping());
+        Ok(Self { api, verifier })
     }
 
     /// Knows who holds an API key, from the policy in this process.

@@ -6,9 +6,10 @@ use crate::{
     groups::must_exist,
     list::{Listed, Page},
     store,
-    write::{Origin, Writer},
+    write::{Record, Thing, Write, Writer},
 };
 use policy::{Change, Member, ModelId, ModelState, Time};
+use serde_json::{Value, json};
 use shared::{auth::Person, db::Db};
 use uuid::Uuid;
 
@@ -46,6 +47,11 @@ impl Model {
         policy::Model { id: self.id, name: self.name.clone(), owner: self.owner, state: self.state }
     }
 
+    /// The model as events show it.
+    pub(crate) fn image(&self) -> Value {
+        json!({ "model": self.fact(), "description": self.description })
+    }
+
     fn patched(self, patch: ModelPatch) -> Self {
         Self {
             description: patch.description.unwrap_or(self.description),
@@ -56,12 +62,7 @@ impl Model {
     }
 }
 
-pub(crate) async fn register(
-    writer: &Writer,
-    origin: Origin,
-    new: NewModel,
-) -> Result<(Model, String), Error> {
-    let mut write = writer.begin(origin).await?;
+pub(crate) async fn register(write: &mut Write, new: NewModel) -> Result<Model, Error> {
     let caller = write.origin.person().map(|person| Member::User(person.user));
     let owner = new.owner.or(caller);
     if let Some(owner) = owner {
@@ -76,8 +77,9 @@ pub(crate) async fn register(
         created_at: write.origin.now,
     };
     store::models::insert(&mut write.tx, &model).await.map_err(taken)?;
-    write.changed(Change::PutModel(model.fact()));
-    Ok((model, writer.commit(write).await?))
+    let record = Record::created(Thing::model(model.id), model.image());
+    write.record(record.with(Change::PutModel(model.fact())));
+    Ok(model)
 }
 
 pub(crate) async fn get(db: &Db, id: ModelId) -> Result<Model, Error> {
@@ -103,13 +105,8 @@ pub(crate) async fn list_usable(
     Ok(Listed { rows: store::models::all_of(writer.db(), &ids).await?, next })
 }
 
-pub(crate) async fn update(
-    writer: &Writer,
-    origin: Origin,
-    patch: ModelPatch,
-) -> Result<(Model, String), Error> {
-    check::may_manage(writer.tail(), &origin, patch.id).await?;
-    let mut write = writer.begin(origin).await?;
+pub(crate) async fn update(write: &mut Write, patch: ModelPatch) -> Result<Model, Error> {
+    check::may_manage(write, patch.id)?;
     let found = store::models::find(&mut write.tx, patch.id).await?;
     let before = found.ok_or_else(|| Error::not_found("model", patch.id))?;
     if let Some(owner) = patch.owner {
@@ -118,9 +115,10 @@ pub(crate) async fn update(
     let after = before.clone().patched(patch);
     if after != before {
         store::models::update(&mut write.tx, &after).await?;
-        write.changed(Change::PutModel(after.fact()));
+        let record = Record::updated(Thing::model(after.id), before.image(), after.image());
+        write.record(record.with(Change::PutModel(after.fact())));
     }
-    Ok((after, writer.commit(write).await?))
+    Ok(after)
 }
 
 fn taken(error: store::StoreError) -> Error {

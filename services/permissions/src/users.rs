@@ -3,10 +3,11 @@
 use crate::{
     error::{Error, Forbidden},
     list::{Listed, Page},
-    store,
-    write::{Origin, Writer},
+    sessions, store,
+    write::{Origin, Record, Thing, Write},
 };
 use policy::{Change, Role, Time, UserId};
+use serde_json::{Value, json};
 use shared::db::Db;
 use uuid::Uuid;
 
@@ -50,18 +51,22 @@ impl User {
         policy::User { id: self.id, role: self.role, disabled: self.disabled }
     }
 
+    /// The user as events show it: what can be erased is not in it.
+    pub(crate) fn image(&self) -> Value {
+        json!({ "role": self.role, "disabled": self.disabled })
+    }
+
     fn is_active_owner(&self) -> bool {
         self.role == Role::Owner && !self.disabled
     }
 }
 
-pub(crate) async fn create(writer: &Writer, origin: Origin, new: NewUser) -> Result<(User, String), Error> {
-    only_owners_touch(new.role, &origin)?;
-    let mut write = writer.begin(origin).await?;
-    let user = User::new(new, write.origin.now);
+pub(crate) async fn create(write: &mut Write, new: NewUser) -> Result<User, Error> {
+    only_owners_touch(new.role, &write.origin)?;
+    let user = User::new(new, write.now());
     store::users::insert(&mut write.tx, &user, None).await.map_err(taken)?;
-    write.changed(Change::PutUser(user.fact()));
-    Ok((user, writer.commit(write).await?))
+    write.record(Record::created(Thing::user(user.id), user.image()).with(Change::PutUser(user.fact())));
+    Ok(user)
 }
 
 pub(crate) async fn get(db: &Db, id: UserId) -> Result<User, Error> {
@@ -73,12 +78,7 @@ pub(crate) async fn list(db: &Db, page: &Page) -> Result<Listed<User>, Error> {
     Ok(page.cut(rows, |user| user.id.to_string()))
 }
 
-pub(crate) async fn update(
-    writer: &Writer,
-    origin: Origin,
-    patch: UserPatch,
-) -> Result<(User, String), Error> {
-    let mut write = writer.begin(origin).await?;
+pub(crate) async fn update(write: &mut Write, patch: UserPatch) -> Result<User, Error> {
     let found = store::users::find(&mut write.tx, patch.id).await?;
     let before = found.ok_or_else(|| Error::not_found("user", patch.id))?;
     only_owners_touch(before.role, &write.origin)?;
@@ -88,11 +88,15 @@ pub(crate) async fn update(
     if lost && !store::users::another_owner(&mut write.tx, after.id).await? {
         return Err(Error::LastOwner);
     }
+    if after.disabled && !before.disabled {
+        sessions::end_all(write, after.id, None).await?;
+    }
     if after.fact() != before.fact() || after.display_name != before.display_name {
         store::users::update(&mut write.tx, &after).await?;
-        write.changed(Change::PutUser(after.fact()));
+        let record = Record::updated(Thing::user(after.id), before.image(), after.image());
+        write.record(record.with(Change::PutUser(after.fact())));
     }
-    Ok((after, writer.commit(write).await?))
+    Ok(after)
 }
 
 impl User {
@@ -107,7 +111,7 @@ impl User {
 }
 
 /// An admin may do anything to anybody but owners: not make one, not change one.
-fn only_owners_touch(role: Role, origin: &Origin) -> Result<(), Forbidden> {
+pub(crate) fn only_owners_touch(role: Role, origin: &Origin) -> Result<(), Forbidden> {
     let owner = origin.person().is_some_and(|person| person.role == Role::Owner);
     if role == Role::Owner && !owner { Err(Forbidden::OwnerRequired) } else { Ok(()) }
 }

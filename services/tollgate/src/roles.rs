@@ -2,6 +2,7 @@
 
 use crate::{
     config::{Config, Options},
+    encryption,
     first_run::{self, Welcome},
     listen::Listeners,
 };
@@ -33,7 +34,8 @@ impl Start {
         let loaded = options.load()?;
         let telemetry = telemetry::start(&loaded.config.telemetry, service)?;
         loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        let (tasks, health, listeners) = (Tasks::default(), Health::default(), Listeners::default());
+        let (tasks, health) = (Tasks::default(), Health::default());
+        let listeners = Listeners::behind(loaded.config.trusted_proxies.clone());
         Ok(Self { config: loaded.config, telemetry, tasks, health, listeners })
     }
 
@@ -69,7 +71,8 @@ pub(crate) async fn permissions(options: Options) -> anyhow::Result<()> {
     let start = Start::new(&options, "permissions")?;
     let token = ServiceToken::new(&start.token()?);
     std::fs::create_dir_all(&start.config.data_dir)?;
-    let config = start.config.permissions.clone();
+    let mut config = start.config.permissions.clone();
+    config.encryption_keys = encryption::keys(&config.encryption_keys, &start.config.data_dir)?;
     let url = start.config.database(&config.database, "permissions.db");
     let db = Db::open(&url, "permissions", &permissions::MIGRATIONS).await.context("permissions.database")?;
     if let Some(made) = permissions::bootstrap(&db, time::now()).await? {

@@ -5,6 +5,7 @@ use crate::{
     banner,
     config::{Config, Options},
     door::Rooms,
+    encryption,
     first_run::Welcome,
     listen::Listeners,
 };
@@ -33,12 +34,15 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make the data folder {}", config.data_dir.display()))?;
     let listener = server::bind(config.listen).await?;
     let address = listener.local_addr()?;
-    let (tasks, health, listeners) = (Tasks::default(), Health::default(), Listeners::default());
+    let (tasks, health) = (Tasks::default(), Health::default());
+    let listeners = Listeners::behind(config.trusted_proxies.clone());
     let simulated = config.inference.engines.is_empty();
     if simulated {
         config.inference.engines = vec![simulated_engine(&tasks).await?];
     }
     let databases = Databases::open(&config).await?;
+    config.permissions.encryption_keys =
+        encryption::keys(&config.permissions.encryption_keys, &config.data_dir)?;
     let made = permissions::bootstrap(&databases.permissions, time::now()).await?;
     let base_url = format!("http://{address}");
     let first = made.is_some();

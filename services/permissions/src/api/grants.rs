@@ -1,11 +1,12 @@
 //! GrantService.
 
-use super::{Api, instant, origin};
+use super::{Api, instant};
 use crate::{
     error::Error,
     field,
     grants::{self, Filter, Grant, NewGrant},
     list::Page,
+    write::Write,
 };
 use policy::{Effect, Grantee, Time, UserId};
 use proto::permissions::v1::{self as pb, grant_service_server::GrantService};
@@ -18,20 +19,24 @@ impl GrantService for Api {
         &self,
         request: Request<pb::CreateGrantRequest>,
     ) -> Result<Response<pb::CreateGrantResponse>, Status> {
-        let origin = origin(&request, &request.get_ref().reason)?;
-        let new = new_grant(request.get_ref().grant.as_ref(), origin.now)?;
-        let (grant, token) = grants::create(&self.writer, origin, new).await?;
-        Ok(Response::new(pb::CreateGrantResponse { grant: Some(grant.into()), token }))
+        let new = new_grant(request.get_ref().grant.as_ref(), time::now())?;
+        let create = async |write: &mut Write| {
+            let grant = Some(grants::create(write, new).await?.into());
+            Ok(pb::CreateGrantResponse { grant, ..Default::default() })
+        };
+        self.change(&request, create).await
     }
 
     async fn revoke_grant(
         &self,
         request: Request<pb::RevokeGrantRequest>,
     ) -> Result<Response<pb::RevokeGrantResponse>, Status> {
-        let origin = origin(&request, &request.get_ref().reason)?;
         let id = field::id("grant_id", &request.get_ref().grant_id)?;
-        let token = grants::revoke(&self.writer, origin, id).await?;
-        Ok(Response::new(pb::RevokeGrantResponse { token }))
+        let revoke = async |write: &mut Write| {
+            grants::revoke(write, id).await?;
+            Ok(pb::RevokeGrantResponse::default())
+        };
+        self.change(&request, revoke).await
     }
 
     async fn list_grants(
@@ -47,7 +52,7 @@ impl GrantService for Api {
     }
 }
 
-fn new_grant(grant: Option<&pb::Grant>, now: Time) -> Result<NewGrant, Error> {
+pub(super) fn new_grant(grant: Option<&pb::Grant>, now: Time) -> Result<NewGrant, Error> {
     let grant = grant.ok_or_else(|| Error::invalid("grant", "is needed"))?;
     let starts_at = instant("grant.start_time", grant.start_time.as_ref())?;
     let end = instant("grant.expire_time", grant.expire_time.as_ref())?;

@@ -1,11 +1,12 @@
 //! GroupService.
 
-use super::{Api, instant, origin};
+use super::{Api, instant};
 use crate::{
     error::Error,
     field,
     groups::{self, Group},
     list::Page,
+    write::Write,
 };
 use policy::{GroupId, Member, Membership, Time};
 use proto::permissions::v1::{self as pb, group_service_server::GroupService};
@@ -18,12 +19,14 @@ impl GroupService for Api {
         &self,
         request: Request<pb::CreateGroupRequest>,
     ) -> Result<Response<pb::CreateGroupResponse>, Status> {
-        let origin = origin(&request, &request.get_ref().reason)?;
-        let request = request.into_inner();
-        let name = field::name("name", request.name)?;
-        let description = field::text("description", request.description, 500)?;
-        let (group, token) = groups::create(&self.writer, origin, name, description).await?;
-        Ok(Response::new(pb::CreateGroupResponse { group: Some(group.into()), token }))
+        let asked = request.get_ref();
+        let name = field::name("name", asked.name.clone())?;
+        let description = field::text("description", asked.description.clone(), 500)?;
+        let create = async |write: &mut Write| {
+            let group = Some(groups::create(write, name, description).await?.into());
+            Ok(pb::CreateGroupResponse { group, ..Default::default() })
+        };
+        self.change(&request, create).await
     }
 
     async fn list_groups(
@@ -41,30 +44,36 @@ impl GroupService for Api {
         &self,
         request: Request<pb::DeleteGroupRequest>,
     ) -> Result<Response<pb::DeleteGroupResponse>, Status> {
-        let origin = origin(&request, &request.get_ref().reason)?;
         let id = field::id("group_id", &request.get_ref().group_id)?;
-        let token = groups::delete(&self.writer, origin, id).await?;
-        Ok(Response::new(pb::DeleteGroupResponse { token }))
+        let delete = async |write: &mut Write| {
+            groups::delete(write, id).await?;
+            Ok(pb::DeleteGroupResponse::default())
+        };
+        self.change(&request, delete).await
     }
 
     async fn add_member(
         &self,
         request: Request<pb::AddMemberRequest>,
     ) -> Result<Response<pb::AddMemberResponse>, Status> {
-        let origin = origin(&request, &request.get_ref().reason)?;
-        let membership = membership(request.get_ref(), origin.now)?;
-        let token = groups::add_member(&self.writer, origin, membership).await?;
-        Ok(Response::new(pb::AddMemberResponse { membership: Some(to_proto(&membership)), token }))
+        let membership = membership(request.get_ref(), time::now())?;
+        let add = async |write: &mut Write| {
+            groups::add_member(write, membership).await?;
+            Ok(pb::AddMemberResponse { membership: Some(to_proto(&membership)), ..Default::default() })
+        };
+        self.change(&request, add).await
     }
 
     async fn remove_member(
         &self,
         request: Request<pb::RemoveMemberRequest>,
     ) -> Result<Response<pb::RemoveMemberResponse>, Status> {
-        let origin = origin(&request, &request.get_ref().reason)?;
         let (group, member) = removed(request.get_ref())?;
-        let token = groups::remove_member(&self.writer, origin, group, member).await?;
-        Ok(Response::new(pb::RemoveMemberResponse { token }))
+        let remove = async |write: &mut Write| {
+            groups::remove_member(write, group, member).await?;
+            Ok(pb::RemoveMemberResponse::default())
+        };
+        self.change(&request, remove).await
     }
 
     async fn list_members(

@@ -1,11 +1,12 @@
 //! KeyService.
 
-use super::{Api, instant, origin, person};
+use super::{Api, instant, person};
 use crate::{
     error::Error,
     field,
     keys::{self, Key, NewKey},
     list::Page,
+    write::Write,
 };
 use policy::{ModelId, Time, UserId};
 use proto::permissions::v1::{self as pb, key_service_server::KeyService};
@@ -21,14 +22,13 @@ impl KeyService for Api {
         &self,
         request: Request<pb::CreateKeyRequest>,
     ) -> Result<Response<pb::CreateKeyResponse>, Status> {
-        let origin = origin(&request, &request.get_ref().reason)?;
-        let new = new_key(person(&request)?.user, request.into_inner(), origin.now)?;
-        let (key, secret, token) = keys::create(&self.writer, origin, new, self.key_lifetime).await?;
-        Ok(Response::new(pb::CreateKeyResponse {
-            key: Some(key.into()),
-            secret: keys::reveal(&secret),
-            token,
-        }))
+        let new = new_key(person(&request)?.user, request.get_ref().clone(), time::now())?;
+        let create = async |write: &mut Write| {
+            let (key, secret) = keys::create(write, new, self.key_lifetime).await?;
+            let (key, secret) = (Some(key.into()), keys::reveal(&secret));
+            Ok(pb::CreateKeyResponse { key, secret, ..Default::default() })
+        };
+        self.change(&request, create).await
     }
 
     async fn list_keys(
@@ -48,10 +48,12 @@ impl KeyService for Api {
         &self,
         request: Request<pb::RevokeKeyRequest>,
     ) -> Result<Response<pb::RevokeKeyResponse>, Status> {
-        let origin = origin(&request, &request.get_ref().reason)?;
         let id = field::id("key_id", &request.get_ref().key_id)?;
-        let token = keys::revoke(&self.writer, origin, id).await?;
-        Ok(Response::new(pb::RevokeKeyResponse { token }))
+        let revoke = async |write: &mut Write| {
+            keys::revoke(write, id).await?;
+            Ok(pb::RevokeKeyResponse::default())
+        };
+        self.change(&request, revoke).await
     }
 }
 

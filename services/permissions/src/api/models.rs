@@ -1,11 +1,12 @@
 //! ModelService.
 
-use super::{Api, origin, owner};
+use super::{Api, owner};
 use crate::{
     error::Error,
     field,
     list::Page,
     models::{self, Model, ModelPatch, NewModel},
+    write::Write,
 };
 use proto::permissions::v1::{self as pb, model_service_server::ModelService};
 use shared::{auth::RequestExt, time, wire};
@@ -20,9 +21,12 @@ impl ModelService for Api {
         &self,
         request: Request<pb::RegisterModelRequest>,
     ) -> Result<Response<pb::RegisterModelResponse>, Status> {
-        let origin = origin(&request, &request.get_ref().reason)?;
-        let (model, token) = models::register(&self.writer, origin, request.into_inner().try_into()?).await?;
-        Ok(Response::new(pb::RegisterModelResponse { model: Some(model.into()), token }))
+        let new = request.get_ref().clone().try_into()?;
+        let register = async |write: &mut Write| {
+            let model = Some(models::register(write, new).await?.into());
+            Ok(pb::RegisterModelResponse { model, ..Default::default() })
+        };
+        self.change(&request, register).await
     }
 
     async fn get_model(
@@ -56,9 +60,12 @@ impl ModelService for Api {
         &self,
         request: Request<pb::UpdateModelRequest>,
     ) -> Result<Response<pb::UpdateModelResponse>, Status> {
-        let origin = origin(&request, &request.get_ref().reason)?;
-        let (model, token) = models::update(&self.writer, origin, request.into_inner().try_into()?).await?;
-        Ok(Response::new(pb::UpdateModelResponse { model: Some(model.into()), token }))
+        let patch = request.get_ref().clone().try_into()?;
+        let update = async |write: &mut Write| {
+            let model = Some(models::update(write, patch).await?.into());
+            Ok(pb::UpdateModelResponse { model, ..Default::default() })
+        };
+        self.change(&request, update).await
     }
 }
 

@@ -1,11 +1,12 @@
 //! UserService.
 
-use super::{Api, origin, role};
+use super::{Api, role};
 use crate::{
     error::Error,
     field,
     list::Page,
     users::{self, NewUser, User, UserPatch},
+    write::Write,
 };
 use policy::Role;
 use proto::permissions::v1::{self as pb, user_service_server::UserService};
@@ -18,9 +19,12 @@ impl UserService for Api {
         &self,
         request: Request<pb::CreateUserRequest>,
     ) -> Result<Response<pb::CreateUserResponse>, Status> {
-        let origin = origin(&request, &request.get_ref().reason)?;
-        let (user, token) = users::create(&self.writer, origin, request.into_inner().try_into()?).await?;
-        Ok(Response::new(pb::CreateUserResponse { user: Some(user.into()), token }))
+        let new = request.get_ref().clone().try_into()?;
+        let create = async |write: &mut Write| {
+            let user = Some(users::create(write, new).await?.into());
+            Ok(pb::CreateUserResponse { user, ..Default::default() })
+        };
+        self.change(&request, create).await
     }
 
     async fn get_user(
@@ -46,9 +50,12 @@ impl UserService for Api {
         &self,
         request: Request<pb::UpdateUserRequest>,
     ) -> Result<Response<pb::UpdateUserResponse>, Status> {
-        let origin = origin(&request, &request.get_ref().reason)?;
-        let (user, token) = users::update(&self.writer, origin, request.into_inner().try_into()?).await?;
-        Ok(Response::new(pb::UpdateUserResponse { user: Some(user.into()), token }))
+        let patch = request.get_ref().clone().try_into()?;
+        let update = async |write: &mut Write| {
+            let user = Some(users::update(write, patch).await?.into());
+            Ok(pb::UpdateUserResponse { user, ..Default::default() })
+        };
+        self.change(&request, update).await
     }
 }
 

@@ -4,49 +4,59 @@
 //! stays locked until the commit, so revisions have no gaps, commit in order, and no two writes interleave.
 
 use super::StoreError;
-use crate::write::Origin;
+use crate::write::{Origin, Record};
 use policy::{Change, Delta, Epoch, Revision};
+use serde_json::Value;
 use shared::{
     db::{Db, Time, Tx},
+    event::{Event, Link},
     on, on_tx,
 };
-use sqlx::types::Json;
+use sqlx::{QueryBuilder, types::Json};
 use uuid::Uuid;
+
+/// Events inserted by one statement; SQLite takes 32,766 parameters.
+const ROWS: usize = 2_000;
 
 /// Where the log ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) epoch: Epoch,
     pub(crate) revision: Revision,
+    /// Digest of the last event.
+    pub(crate) link: Link,
 }
 
 #[derive(sqlx::FromRow)]
 struct HeadRow {
     epoch: Uuid,
     revision: i64,
+    link: Vec<u8>,
 }
 
 impl TryFrom<HeadRow> for Head {
     type Error = StoreError;
 
     fn try_from(row: HeadRow) -> Result<Self, StoreError> {
-        Ok(Self { epoch: Epoch(row.epoch), revision: revision(row.revision)? })
+        let link = row.link.try_into().map_err(|_| StoreError::Corrupt("head"))?;
+        Ok(Self { epoch: Epoch(row.epoch), revision: revision(row.revision)?, link: Link(link) })
     }
 }
 
 #[derive(sqlx::FromRow)]
-struct EventRow {
+struct ChangeRow {
     revision: i64,
-    payload: Json<Change>,
+    change: Option<Json<Change>>,
     occurred_at: Time,
 }
 
-const HEAD: &str = "SELECT epoch, revision FROM head WHERE id = 1";
-const RAISE: &str = "UPDATE head SET revision = revision + 1 WHERE id = 1 RETURNING epoch, revision";
+const HEAD: &str = "SELECT epoch, revision, link FROM head WHERE id = 1";
+const LOCK: &str = "SELECT epoch, revision, link FROM head WHERE id = 1 FOR UPDATE";
+const RAISE: &str = "UPDATE head SET revision = $1, link = $2 WHERE id = 1";
 const NEW_EPOCH: &str = "UPDATE head SET epoch = $2 WHERE id = 1 AND epoch = $1";
-const INSERT: &str = "INSERT INTO events (revision, ordinal, kind, payload, actor, request_id, reason, occurred_at) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-const BETWEEN: &str = "SELECT revision, payload, occurred_at FROM events \
+const INSERT: &str = "INSERT INTO events (revision, ordinal, kind, id, action, before, after, change, actor, key_id, \
+    request_id, reason, occurred_at, link) ";
+const BETWEEN: &str = "SELECT revision, change, occurred_at FROM events \
     WHERE revision > $1 AND revision <= $2 ORDER BY revision, ordinal";
 
 pub(crate) async fn head(db: &Db) -> Result<Head, StoreError> {
@@ -57,9 +67,10 @@ pub(crate) async fn head_in(tx: &mut Tx) -> Result<Head, StoreError> {
     on_tx!(tx, |on| sqlx::query_as::<_, HeadRow>(HEAD).fetch_one(on).await)?.try_into()
 }
 
-/// Takes the next revision and locks the head until the transaction ends.
-pub(crate) async fn raise(tx: &mut Tx) -> Result<Head, StoreError> {
-    on_tx!(tx, |on| sqlx::query_as::<_, HeadRow>(RAISE).fetch_one(on).await)?.try_into()
+/// Locks the head until the transaction ends. On SQLite the transaction itself is the lock.
+pub(crate) async fn lock(tx: &mut Tx) -> Result<Head, StoreError> {
+    let query = if matches!(tx, Tx::Postgres(_)) { LOCK } else { HEAD };
+    on_tx!(tx, |on| sqlx::query_as::<_, HeadRow>(query).fetch_one(on).await)?.try_into()
 }
 
 /// Declares what anybody knows of `old` void. Only the first of several callers does.
@@ -69,28 +80,63 @@ pub(crate) async fn leave_epoch(db: &Db, old: Epoch) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Appends the changes of one transaction to the log.
+/// Appends what one transaction did to the log, and raises the head to it.
 pub(crate) async fn append(
     tx: &mut Tx,
     revision: Revision,
-    changes: &[Change],
+    mut link: Link,
+    records: &[Record],
     origin: &Origin,
 ) -> Result<(), StoreError> {
-    for (ordinal, change) in (0_i64..).zip(changes) {
-        on_tx!(tx, |on| sqlx::query(INSERT)
-            .bind(number(revision))
-            .bind(ordinal)
-            .bind(kind(change))
-            .bind(Json(change))
-            .bind(origin.actor())
-            .bind(&origin.request_id)
-            .bind(&origin.reason)
-            .bind(Time(origin.now))
-            .execute(on)
-            .await
-            .map(drop))?;
+    let mut rows = Vec::with_capacity(records.len());
+    for (ordinal, record) in (0_u32..).zip(records) {
+        let event = event(revision, ordinal, record, origin)?;
+        link = link.then(&event);
+        rows.push((event, link));
     }
+    for rows in rows.chunks(ROWS) {
+        on_tx!(tx, |on| {
+            let mut query = QueryBuilder::new(INSERT);
+            query.push_values(rows, |mut row, (event, link)| {
+                row.push_bind(number(event.revision))
+                    .push_bind(i64::from(event.ordinal))
+                    .push_bind(&event.kind)
+                    .push_bind(&event.id)
+                    .push_bind(&event.action)
+                    .push_bind(event.before.as_ref().map(Json))
+                    .push_bind(event.after.as_ref().map(Json))
+                    .push_bind(event.change.as_ref().map(Json))
+                    .push_bind(&event.actor)
+                    .push_bind(origin.person().and_then(|person| person.key).map(|key| key.uuid()))
+                    .push_bind(&event.request_id)
+                    .push_bind(&event.reason)
+                    .push_bind(Time(event.at))
+                    .push_bind(&link.0[..]);
+            });
+            query.build().execute(on).await.map(drop)
+        })?;
+    }
+    on_tx!(tx, |on| sqlx::query(RAISE).bind(number(revision)).bind(&link.0[..]).execute(on).await.map(drop))?;
     Ok(())
+}
+
+fn event(revision: Revision, ordinal: u32, record: &Record, origin: &Origin) -> Result<Event, StoreError> {
+    let change: Option<Value> = record.change.as_ref().map(serde_json::to_value).transpose()?;
+    Ok(Event {
+        revision,
+        ordinal,
+        at: origin.now,
+        actor: origin.name(),
+        key: origin.person().and_then(|person| person.key).map(|key| key.to_string()),
+        request_id: origin.request_id.clone(),
+        reason: origin.reason.clone(),
+        kind: record.thing.kind.to_owned(),
+        id: record.thing.id.clone(),
+        action: record.action.to_owned(),
+        before: record.before.clone(),
+        after: record.after.clone(),
+        change,
+    })
 }
 
 /// The transactions after one revision up to another, each with all of its changes.
@@ -101,18 +147,17 @@ pub(crate) async fn between(
     until: Revision,
 ) -> Result<Vec<Delta>, StoreError> {
     let rows = on!(db, |pool| {
-        let query = sqlx::query_as::<_, EventRow>(BETWEEN).bind(number(after)).bind(number(until));
+        let query = sqlx::query_as::<_, ChangeRow>(BETWEEN).bind(number(after)).bind(number(until));
         query.fetch_all(pool).await
     })?;
     let mut deltas: Vec<Delta> = Vec::new();
     for row in rows {
         let revision = revision(row.revision)?;
-        match deltas.last_mut().filter(|last| last.revision == revision) {
-            Some(last) => last.changes.push(row.payload.0),
-            None => {
-                let changes = vec![row.payload.0];
-                deltas.push(Delta { epoch, revision, at: row.occurred_at.0, changes });
-            }
+        if deltas.last().is_none_or(|last| last.revision != revision) {
+            deltas.push(Delta { epoch, revision, at: row.occurred_at.0, changes: Vec::new() });
+        }
+        if let Some(last) = deltas.last_mut() {
+            last.changes.extend(row.change.map(|change| change.0));
         }
     }
     Ok(deltas)
@@ -125,30 +170,4 @@ fn revision(number: i64) -> Result<Revision, StoreError> {
 /// A revision as a column; what is beyond every revision stays so.
 fn number(revision: Revision) -> i64 {
     i64::try_from(revision.get()).unwrap_or(i64::MAX)
-}
-
-fn kind(change: &Change) -> &'static str {
-    match change {
-        Change::PutUser(_) => "put_user",
-        Change::RemoveUser(_) => "remove_user",
-        Change::PutGroup(_) => "put_group",
-        Change::RemoveGroup(_) => "remove_group",
-        Change::PutMembership(_) => "put_membership",
-        Change::RemoveMembership { .. } => "remove_membership",
-        Change::PutModel(_) => "put_model",
-        Change::RemoveModel(_) => "remove_model",
-        Change::PutGrant(_) => "put_grant",
-        Change::RemoveGrant(_) => "remove_grant",
-        Change::PutKey(_) => "put_key",
-        Change::RemoveKey(_) => "remove_key",
-        Change::PutModelSet(_) => "put_model_set",
-        Change::RemoveModelSet(_) => "remove_model_set",
-        Change::PutSetItem { .. } => "put_set_item",
-        Change::RemoveSetItem { .. } => "remove_set_item",
-        Change::PutAlias(_) => "put_alias",
-        Change::RemoveAlias(_) => "remove_alias",
-        Change::PutSigningKey(_) => "put_signing_key",
-        Change::RemoveSigningKey(_) => "remove_signing_key",
-        Change::EndSession { .. } => "end_session",
-    }
 }

@@ -49,6 +49,7 @@ impl TryFrom<MembershipRow> for Membership {
 }
 
 const EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM groups WHERE id = $1)";
+const FIND: &str = "SELECT id, name, description, created_at FROM groups WHERE id = $1";
 const LIST: &str = "SELECT id, name, description, created_at FROM groups WHERE id > $1 ORDER BY id LIMIT $2";
 const INSERT: &str = "INSERT INTO groups (id, name, description, created_at) VALUES ($1, $2, $3, $4)";
 const DELETE: &str = "DELETE FROM groups WHERE id = $1";
@@ -62,6 +63,8 @@ const PUT_MEMBER: &str = "INSERT INTO memberships (group_id, member_kind, member
     ON CONFLICT (group_id, member_kind, member_id) DO UPDATE SET expires_at = excluded.expires_at";
 const REMOVE_MEMBER: &str =
     "DELETE FROM memberships WHERE group_id = $1 AND member_kind = $2 AND member_id = $3";
+const FIND_MEMBER: &str = "SELECT group_id, member_kind, member_id, expires_at FROM memberships \
+    WHERE group_id = $1 AND member_kind = $2 AND member_id = $3";
 const MEMBERS: &str = "SELECT group_id, member_kind, member_id, expires_at FROM memberships \
     WHERE group_id = $1 AND (member_kind, member_id) > ($2, $3) ORDER BY member_kind, member_id LIMIT $4";
 /// Whether `$2` is above `$1`, at any height.
@@ -77,6 +80,11 @@ pub(crate) async fn exists(tx: &mut Tx, id: GroupId) -> Result<bool, StoreError>
 
 pub(crate) async fn is_there(db: &Db, id: GroupId) -> Result<bool, StoreError> {
     Ok(on!(db, |pool| sqlx::query_scalar::<_, bool>(EXISTS).bind(id.uuid()).fetch_one(pool).await)?)
+}
+
+pub(crate) async fn find(tx: &mut Tx, id: GroupId) -> Result<Option<Group>, StoreError> {
+    let row = on_tx!(tx, |on| sqlx::query_as::<_, GroupRow>(FIND).bind(id.uuid()).fetch_optional(on).await)?;
+    Ok(row.map(Group::from))
 }
 
 pub(crate) async fn list(db: &Db, after: Uuid, limit: i64) -> Result<Vec<Group>, StoreError> {
@@ -97,15 +105,25 @@ pub(crate) async fn insert(tx: &mut Tx, group: &Group) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Deletes a group with everything that refers to it. Returns whether there was one.
-pub(crate) async fn delete(tx: &mut Tx, id: GroupId) -> Result<bool, StoreError> {
-    for query in [DELETE_MEMBERSHIPS, DELETE_GRANTS, DISOWN] {
+/// Deletes a group with everything that refers to it.
+pub(crate) async fn delete(tx: &mut Tx, id: GroupId) -> Result<(), StoreError> {
+    for query in [DELETE_MEMBERSHIPS, DELETE_GRANTS, DISOWN, DELETE] {
         on_tx!(tx, |on| sqlx::query(query).bind(id.uuid()).execute(on).await.map(drop))?;
     }
-    let deleted = on_tx!(tx, |on| {
-        sqlx::query(DELETE).bind(id.uuid()).execute(on).await.map(|done| done.rows_affected())
+    Ok(())
+}
+
+pub(crate) async fn find_member(
+    tx: &mut Tx,
+    group: GroupId,
+    member: Member,
+) -> Result<Option<Membership>, StoreError> {
+    let (kind, id) = columns(member);
+    let row = on_tx!(tx, |on| {
+        let query = sqlx::query_as::<_, MembershipRow>(FIND_MEMBER).bind(group.uuid()).bind(kind).bind(id);
+        query.fetch_optional(on).await
     })?;
-    Ok(deleted > 0)
+    row.map(Membership::try_from).transpose()
 }
 
 pub(crate) async fn put_member(tx: &mut Tx, membership: &Membership) -> Result<(), StoreError> {
@@ -121,14 +139,14 @@ pub(crate) async fn put_member(tx: &mut Tx, membership: &Membership) -> Result<(
     Ok(())
 }
 
-/// Takes a member out. Returns whether it was in.
-pub(crate) async fn remove_member(tx: &mut Tx, group: GroupId, member: Member) -> Result<bool, StoreError> {
+/// Takes a member out.
+pub(crate) async fn remove_member(tx: &mut Tx, group: GroupId, member: Member) -> Result<(), StoreError> {
     let (kind, id) = columns(member);
-    let removed = on_tx!(tx, |on| {
+    on_tx!(tx, |on| {
         let query = sqlx::query(REMOVE_MEMBER).bind(group.uuid()).bind(kind).bind(id);
-        query.execute(on).await.map(|done| done.rows_affected())
+        query.execute(on).await.map(drop)
     })?;
-    Ok(removed > 0)
+    Ok(())
 }
 
 /// Whether `group` is in `other`, directly or through groups between.

@@ -91,7 +91,13 @@ async fn answers_need_no_query() {
     let models = member.authorization().list_accessible_models(list("")).await.unwrap().into_inner().models;
     assert_eq!(models.len(), 1);
     let key_hash = shared::auth::hash(&member.secret).as_bytes().to_vec().into();
-    world.service().authorization().identify_key(pb::IdentifyKeyRequest { key_hash }).await.unwrap();
+    let credential = Some(pb::identify_request::Credential::KeyHash(key_hash));
+    world
+        .service()
+        .authorization()
+        .identify(pb::IdentifyRequest { credential, ..Default::default() })
+        .await
+        .unwrap();
     // What needs the store says that it is away, and in whose words.
     let refused = world.owner.users().list_users(pb::ListUsersRequest::default()).await.unwrap_err();
     let details = refused.get_error_details();
@@ -228,10 +234,10 @@ async fn accessible_models_are_listed_by_name_page_by_page() {
 async fn a_stale_replica_says_so_and_one_too_old_refuses() {
     let world = World::sqlite().await;
     let model = world.model("m").await;
-    let stale = world.another_with(&Config { fresh_within: Duration::ZERO, ..Config::default() }).await;
+    let stale = world.another_with(&Config { fresh_within: Duration::ZERO, ..crate::world::config() }).await;
     assert!(stale.owner.authorization().check(ask(&model)).await.unwrap().into_inner().stale);
     let strict =
-        Config { fresh_within: Duration::ZERO, serve_stale_for: Duration::ZERO, ..Config::default() };
+        Config { fresh_within: Duration::ZERO, serve_stale_for: Duration::ZERO, ..crate::world::config() };
     let strict = world.another_with(&strict).await;
     let refused = strict.owner.authorization().check(ask(&model)).await;
     assert_refused(refused, Code::Unavailable, "AUTHENTICATION_UNAVAILABLE");

@@ -7,13 +7,19 @@
 )]
 
 mod access;
+mod access_requests;
+mod batches;
 mod check;
 mod first_run;
 mod grants;
 mod groups;
 mod keys;
+mod me;
 mod models;
+mod repeat;
 mod replica;
+mod sessions;
+mod signing;
 mod users;
 mod watch;
 mod world;

@@ -196,8 +196,8 @@ async fn a_watcher_that_reads_nothing_for_long_misses_nothing() {
         let group = Uuid::now_v7();
         let statement = "INSERT INTO groups (id, name, description, created_at) VALUES ($1, $2, '', 0)";
         sqlx::query(statement).bind(group).bind(format!("group-{n}")).execute(&mut *tx).await.unwrap();
-        let statement = "INSERT INTO events (revision, ordinal, kind, payload, actor, request_id, reason, occurred_at) \
-            VALUES ((SELECT revision FROM head) + $1, 0, 'put_group', $2, 'test', '', '', 0)";
+        let statement = "INSERT INTO events (revision, ordinal, kind, id, action, change, actor, request_id, reason, occurred_at) \
+            VALUES ((SELECT revision FROM head) + $1, 0, 'group', '', 'created', $2, 'test', '', '', 0)";
         let change = Change::PutGroup(policy::Group { id: group.into(), disabled: false });
         sqlx::query(statement).bind(n).bind(sqlx::types::Json(change)).execute(&mut *tx).await.unwrap();
     }
@@ -234,7 +234,7 @@ async fn a_watch_ends_with_the_process_and_says_that_another_may_be_asked() {
 #[tokio::test]
 async fn without_the_store_a_watch_is_unavailable() {
     let world = World::sqlite().await;
-    let config = Config { fresh_within: Duration::ZERO, ..Config::default() };
+    let config = Config { fresh_within: Duration::ZERO, ..crate::world::config() };
     let stale = world.another_with(&config).await;
     let mut watch =
         stale.service().policy().watch_policy(pb::WatchPolicyRequest::default()).await.unwrap().into_inner();

@@ -7,8 +7,10 @@ use proto::{
     permissions::v1::{
         self as pb, authorization_service_client::AuthorizationServiceClient,
         grant_service_client::GrantServiceClient, group_service_client::GroupServiceClient,
-        key_service_client::KeyServiceClient, model_service_client::ModelServiceClient,
-        policy_service_client::PolicyServiceClient, user_service_client::UserServiceClient,
+        key_service_client::KeyServiceClient, me_service_client::MeServiceClient,
+        model_service_client::ModelServiceClient, policy_service_client::PolicyServiceClient,
+        session_service_client::SessionServiceClient, signing_service_client::SigningServiceClient,
+        user_service_client::UserServiceClient,
     },
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -32,6 +34,8 @@ pub(crate) const SERVICE: &str = "tgs_service-token-of-the-tests";
 pub(crate) struct World {
     pub(crate) db: Db,
     pub(crate) owner: Caller,
+    /// What the owner signs in with.
+    pub(crate) password: SecretString,
     pub(crate) tasks: Tasks,
     pub(crate) health: Health,
     channel: Channel,
@@ -72,14 +76,14 @@ pub(crate) use on_both_engines;
 
 impl World {
     pub(crate) async fn sqlite() -> Self {
-        Self::on(Db::memory(&MIGRATIONS).await.unwrap(), None, &Config::default()).await
+        Self::on(Db::memory(&MIGRATIONS).await.unwrap(), None, &config()).await
     }
 
     pub(crate) async fn postgres() -> Self {
         let schema: &'static str = Box::leak(format!("test_{}", Uuid::new_v4().simple()).into_boxed_str());
         let url = SecretString::from(tests::postgres::url());
         let db = Db::open(&url, schema, &MIGRATIONS).await.unwrap();
-        Self::on(db, Some(schema), &Config::default()).await
+        Self::on(db, Some(schema), &config()).await
     }
 
     /// One process of several on the same SQLite file.
@@ -92,12 +96,12 @@ impl World {
         let first = permissions::bootstrap(&db, now()).await.unwrap().expect("the store is new");
         let (tasks, health, channel) = start(&db, config).await;
         let owner = Caller::new(&channel, &first.user_id, first.api_key.expose_secret());
-        Self { db, owner, tasks, health, channel, schema }
+        Self { db, owner, password: first.owner_password, tasks, health, channel, schema }
     }
 
     /// A second process on the same store.
     pub(crate) async fn another(&self) -> Self {
-        self.another_with(&Config::default()).await
+        self.another_with(&config()).await
     }
 
     pub(crate) async fn another_with(&self, config: &Config) -> Self {
@@ -107,7 +111,8 @@ impl World {
     pub(crate) async fn another_on(&self, db: Db, config: &Config) -> Self {
         let (tasks, health, channel) = start(&db, config).await;
         let owner = Caller { channel: with(&channel, &self.owner.secret), ..self.owner.clone() };
-        Self { db, owner, tasks, health, channel, schema: None }
+        let password = self.password.clone();
+        Self { db, owner, password, tasks, health, channel, schema: None }
     }
 
     /// Ends the process, and takes its tables along when they are in a database of others.
@@ -216,6 +221,18 @@ impl Caller {
         AuthorizationServiceClient::new(self.channel())
     }
 
+    pub(crate) fn sessions(&self) -> SessionServiceClient<Channel> {
+        SessionServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn signing(&self) -> SigningServiceClient<Channel> {
+        SigningServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn me(&self) -> MeServiceClient<Channel> {
+        MeServiceClient::new(self.channel())
+    }
+
     pub(crate) fn policy(&self) -> PolicyServiceClient<Channel> {
         PolicyServiceClient::new(self.channel())
     }
@@ -230,6 +247,14 @@ impl Caller {
         };
         let answer = self.authorization().check(request).await.unwrap().into_inner();
         (answer.verdict(), answer.reason)
+    }
+}
+
+/// The defaults, and a key to encrypt with that is the same for every process.
+pub(crate) fn config() -> Config {
+    Config {
+        encryption_keys: vec!["a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=".into()],
+        ..Config::default()
     }
 }
 

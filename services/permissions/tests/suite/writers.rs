@@ -4,7 +4,6 @@ use crate::{
     watch::Follower,
     world::{Caller, World, on_both_engines},
 };
-use permissions::Config;
 use proto::{common::v1::Role, permissions::v1 as pb};
 use shared::on;
 use std::collections::BTreeSet;
@@ -49,12 +48,12 @@ on_both_engines! {
         request.metadata_mut().insert("x-request-id", "request-17".parse().unwrap());
         admin.groups().create_group(request).await.unwrap();
         let event: (String, String, String, String) = on!(&world.db, |pool| {
-            sqlx::query_as("SELECT kind, actor, request_id, reason FROM events ORDER BY revision DESC LIMIT 1")
+            sqlx::query_as("SELECT kind || ' ' || action, actor, request_id, reason FROM events ORDER BY revision DESC LIMIT 1")
                 .fetch_one(pool)
                 .await
         })
         .unwrap();
-        let expected = ("put_group", admin.id.as_str(), "request-17", "new project");
+        let expected = ("group created", admin.id.as_str(), "request-17", "new project");
         assert_eq!((event.0.as_str(), event.1.as_str(), event.2.as_str(), event.3.as_str()), expected);
         let model = pb::RegisterModelRequest { name: "m".to_owned(), ..Default::default() };
         world.service().models().register_model(model).await.unwrap();
@@ -82,8 +81,8 @@ on_both_engines! {
 async fn two_processes_share_one_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("permissions.db");
-    let world = World::on(World::file(&path).await, None, &Config::default()).await;
-    let other = world.another_on(World::file(&path).await, &Config::default()).await;
+    let world = World::on(World::file(&path).await, None, &crate::world::config()).await;
+    let other = world.another_on(World::file(&path).await, &crate::world::config()).await;
     fifty_writers(&world, &other).await;
     let (mut here, mut there) =
         (Follower::new(&world.service()).await, Follower::new(&other.service()).await);
