@@ -5,8 +5,12 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, Value};
 use std::{fmt::Write as _, path::PathBuf};
 
 const FILES: &[&str] = &[
+    "google/rpc/error_details.proto",
+    "google/rpc/status.proto",
     "tollgate/common/v1/access.proto",
+    "tollgate/permissions/v1/access_requests.proto",
     "tollgate/permissions/v1/authorization.proto",
+    "tollgate/permissions/v1/batches.proto",
     "tollgate/permissions/v1/grants.proto",
     "tollgate/permissions/v1/groups.proto",
     "tollgate/permissions/v1/keys.proto",
@@ -34,6 +38,7 @@ fn main() -> Result<()> {
 
     tonic_prost_build::configure()
         .bytes(".")
+        .extern_path(".google.rpc", "::tonic_types::pb")
         .compile_fds(compiler.file_descriptor_set())
         .context("generate Rust from the contract")?;
     Ok(())
@@ -54,7 +59,7 @@ fn access_table(pool: &DescriptorPool) -> Result<String> {
             roles(access),
             flag(access, "service"),
             flag(access, "public"),
-            scope(&pool, &method, access)?
+            scope(pool, &method, access)?
         )?;
     }
     rows.push_str("]\n");

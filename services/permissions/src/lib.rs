@@ -4,13 +4,18 @@
 //! change goes through `write`; `tail` follows the log of changes and holds the policy in memory, from which `check`
 //! answers and `watch` streams. Who is asking, `shared::auth` settled before.
 
+mod access_requests;
 mod api;
+mod approval;
+mod approval_policies;
 mod attempts;
+mod batches;
 mod bootstrap;
 mod check;
 mod config;
 mod encryption;
 mod error;
+mod export;
 mod field;
 mod grants;
 mod groups;
@@ -18,6 +23,7 @@ mod keys;
 mod list;
 mod me;
 mod models;
+mod notifications;
 mod passwords;
 mod ping;
 mod sessions;
@@ -85,6 +91,7 @@ impl Permissions {
         api::SERVICES.iter().for_each(|service| health.serves(service));
         let verifier = Verifier::new(tail.clone());
         let writer = Writer::new(db, tail, sealer);
+        access_requests::start(&writer, tasks);
         let signing = Signing::new(writer.clone(), config);
         signing.start(tasks).await?;
         let sessions = Sessions::new(writer.clone(), signing.clone(), config);
