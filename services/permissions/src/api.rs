@@ -49,7 +49,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, service::Routes};
 
 /// The services, as health checks name them.
-pub(crate) const SERVICES: [&str; 12] = [
+pub(crate) const SERVICES: &[&str] = &[
     "tollgate.permissions.v1.AccessRequestService",
     "tollgate.permissions.v1.AuthorizationService",
     "tollgate.permissions.v1.BatchService",

@@ -170,8 +170,7 @@ impl Sessions {
     async fn end_copied(&self, id: SessionId, now: Time) -> Result<(), Error> {
         let origin = Origin::own(Actor::System, "a refresh token was used twice", now);
         let end = async |write: &mut Write| end::at_once(write, id).await;
-        self.writer.make(origin, end).await?;
-        Ok(())
+        self.writer.make(origin, end).await.map(drop)
     }
 
     /// A session and the tokens that carry it.
