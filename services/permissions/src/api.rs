@@ -9,11 +9,13 @@ mod groups;
 mod keys;
 mod models;
 mod policy;
+mod providers;
 mod users;
 
 use crate::{
     error::Error,
     field,
+    provider::Providers,
     tail::Tail,
     write::{Actor, Origin, Repeat, Write, Writer},
 };
@@ -23,7 +25,8 @@ use proto::permissions::v1::{
     self as pb, authorization_service_server::AuthorizationServiceServer,
     grant_service_server::GrantServiceServer, group_service_server::GroupServiceServer,
     key_service_server::KeyServiceServer, model_service_server::ModelServiceServer,
-    policy_service_server::PolicyServiceServer, user_service_server::UserServiceServer,
+    policy_service_server::PolicyServiceServer, provider_service_server::ProviderServiceServer,
+    user_service_server::UserServiceServer,
 };
 use shared::{
     auth::{self, Caller, Person, Refusal, RequestExt},
@@ -38,13 +41,14 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, service::Routes};
 
 /// The services, as health checks name them.
-pub(crate) const SERVICES: [&str; 7] = [
+pub(crate) const SERVICES: [&str; 8] = [
     "tollgate.permissions.v1.AuthorizationService",
     "tollgate.permissions.v1.GrantService",
     "tollgate.permissions.v1.GroupService",
     "tollgate.permissions.v1.KeyService",
     "tollgate.permissions.v1.ModelService",
     "tollgate.permissions.v1.PolicyService",
+    "tollgate.permissions.v1.ProviderService",
     "tollgate.permissions.v1.UserService",
 ];
 
@@ -55,6 +59,7 @@ pub(crate) struct Api {
     writer: Writer,
     tail: Tail,
     key_lifetime: Duration,
+    providers: Providers,
     stop: CancellationToken,
 }
 
@@ -64,9 +69,11 @@ impl Api {
         tail: Tail,
         sealer: Sealer,
         key_lifetime: Duration,
+        providers: Providers,
         stop: CancellationToken,
     ) -> Self {
-        Self { writer: Writer::new(db.clone(), tail.clone(), sealer), db, tail, key_lifetime, stop }
+        let writer = Writer::new(db.clone(), tail.clone(), sealer);
+        Self { writer, db, tail, key_lifetime, providers, stop }
     }
 
     /// Makes the change that a request asks for, as [`Writer::perform`] says.
@@ -87,6 +94,7 @@ impl Api {
             .add_service(KeyServiceServer::new(self.clone()))
             .add_service(ModelServiceServer::new(self.clone()))
             .add_service(PolicyServiceServer::new(self.clone()))
+            .add_service(ProviderServiceServer::new(self.clone()))
             .add_service(UserServiceServer::new(self.clone()))
             .into_axum_router()
     }

@@ -1,5 +1,6 @@
 //! Settings of the permissions service, with their defaults.
 
+use crate::provider::{self, IdentityProvider};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use shared::{config::Validate, seal::Sealer};
@@ -27,6 +28,8 @@ pub struct Config {
     /// How long a key works when its creator names no end.
     #[serde(with = "humantime_serde")]
     pub key_lifetime: Duration,
+    /// Who else people may sign in with.
+    pub identity_providers: Vec<IdentityProvider>,
 }
 
 impl Default for Config {
@@ -38,6 +41,7 @@ impl Default for Config {
             poll_interval: Duration::from_millis(100),
             encryption_keys: Vec::new(),
             key_lifetime: Duration::from_secs(90 * 24 * 60 * 60),
+            identity_providers: Vec::new(),
         }
     }
 }
@@ -66,6 +70,7 @@ impl Validate for Config {
         if self.key_lifetime < Duration::from_secs(1) || self.key_lifetime > MAX_LIFETIME {
             faults.push("permissions.key_lifetime: must be between 1s and 100 years".to_owned());
         }
+        provider::validate(&self.identity_providers, faults);
     }
 }
 

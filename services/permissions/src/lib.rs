@@ -10,6 +10,7 @@ mod check;
 mod config;
 mod encryption;
 mod error;
+mod external;
 mod field;
 mod grants;
 mod groups;
@@ -17,6 +18,7 @@ mod keys;
 mod list;
 mod models;
 mod ping;
+mod provider;
 mod store;
 mod sweep;
 mod tail;
@@ -29,9 +31,12 @@ pub use bootstrap::{FirstRun, bootstrap};
 pub use check::Verifier;
 pub use config::Config;
 pub use error::{Error, Forbidden};
+pub use external::SignInError;
+pub use provider::{IdentityProvider, Kind as ProviderKind};
 pub use store::StoreError;
 
 use policy::Bounds;
+use provider::Providers;
 use shared::{
     auth::{Access, AuthLayer, ServiceToken},
     db::{Db, Migrations},
@@ -64,7 +69,7 @@ impl Permissions {
     /// Loads the policy and starts to follow the log.
     ///
     /// # Errors
-    /// When the store cannot be read, or there is no key to encrypt with.
+    /// When the store cannot be read, there is no key to encrypt with, or an identity provider is not set up right.
     pub async fn start(config: &Config, db: Db, tasks: &Tasks, health: &Health) -> Result<Self, Error> {
         let sealer = Sealer::new(&config.encryption_keys).map_err(Error::EncryptionKeys)?;
         encryption::prove(&db, &sealer).await?;
@@ -73,9 +78,10 @@ impl Permissions {
         let bounds = Bounds { fresh_within: config.fresh_within, serve_stale_for: config.serve_stale_for };
         let reporter = health.component("policy", true);
         let tail = Tail::start(db.clone(), bounds, config.poll_interval, tasks, reporter).await?;
+        let providers = Providers::new(&config.identity_providers).map_err(Error::Config)?;
         api::SERVICES.iter().for_each(|service| health.serves(service));
         let verifier = Verifier(tail.clone());
-        let api = api::Api::new(db, tail, sealer, config.key_lifetime, tasks.stopping());
+        let api = api::Api::new(db, tail, sealer, config.key_lifetime, providers, tasks.stopping());
         Ok(Self { api, verifier })
     }
 

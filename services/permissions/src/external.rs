@@ -1,0 +1,217 @@
+//! Signing in with a provider outside: begin, complete, and who that is here.
+//!
+//! Somebody seen for the first time is linked to the account with the same verified address, or gets one. Then the
+//! groups that the provider names are held against the memberships it made before: new ones are added, withdrawn ones
+//! taken away, and those made by hand are left alone. When nothing differs, nothing is written but the time.
+
+mod admit;
+mod enter;
+mod sync;
+
+pub(crate) use enter::unlink;
+
+use crate::{
+    error::Error,
+    provider::{self, ExternalIdentity, Proof, Provider, ProviderError, Providers},
+    store::identities as store,
+    write::Writer,
+};
+use admit::Admitted;
+use policy::{GroupId, Time, UserId};
+use secrecy::{ExposeSecret, SecretString};
+use shared::{auth, db::Db, status::Fault};
+use std::{collections::BTreeSet, time::Duration};
+use tonic::Code;
+use uuid::Uuid;
+
+/// How long a person may take at the provider.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// A sign-in under way.
+#[derive(Debug)]
+pub(crate) struct SignIn {
+    pub(crate) provider: String,
+    pub(crate) proof: Proof,
+    pub(crate) redirect_uri: String,
+    pub(crate) expires_at: Time,
+}
+
+/// What whoever begins a sign-in is told.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) url: String,
+    pub(crate) token: SecretString,
+    pub(crate) expires_at: Time,
+}
+
+/// What a browser came back with, and what stayed with whoever began.
+#[derive(Debug)]
+pub(crate) struct Returned {
+    pub(crate) token: SecretString,
+    pub(crate) state: SecretString,
+    pub(crate) code: SecretString,
+    pub(crate) issuer: String,
+    pub(crate) error: String,
+}
+
+/// Somebody has signed in.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    pub(crate) user: UserId,
+    pub(crate) created: bool,
+    pub(crate) revision: String,
+}
+
+/// By what a provider knows a user.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) id: Uuid,
+    pub(crate) provider: String,
+    pub(crate) subject: String,
+    pub(crate) user: UserId,
+    pub(crate) created_at: Time,
+    pub(crate) last_used_at: Time,
+}
+
+/// In which groups a user is, and which identities put him there.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    pub(crate) groups: BTreeSet<GroupId>,
+    pub(crate) made: BTreeSet<(Uuid, GroupId)>,
+}
+
+/// Why nobody was signed in.
+#[derive(Debug, thiserror::Error)]
+pub enum SignInError {
+    /// There is no such sign-in, or not any more.
+    #[error(
+        "no such sign-in is under way: it is unknown, completed, or took more than 10 minutes; begin again"
+    )]
+    Unknown,
+    /// The provider did not send anybody.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// The provider does not vouch for an address.
+    #[error(
+        "the identity provider gives no verified e-mail address; verify it there, or ask an administrator"
+    )]
+    EmailNotVerified,
+    /// The address is of elsewhere.
+    #[error("e-mail addresses of this domain are not let in here; use another account")]
+    EmailDomain,
+    /// None of the groups that are let in.
+    #[error("none of your groups at the identity provider is let in here; ask an administrator")]
+    GroupRequired,
+    /// Nobody here has this address, and nobody is made.
+    #[error("you have no account here, and accounts are not made by signing in; ask an administrator")]
+    NoAccount,
+    /// The account with this address is somebody else's at the provider.
+    #[error(
+        "the account with your address belongs to another identity of this provider; ask an administrator to unlink it"
+    )]
+    LinkedToAnother,
+    /// The account is switched off.
+    #[error("your account is disabled; ask an owner or admin")]
+    Disabled,
+}
+
+impl SignInError {
+    /// What a caller is told.
+    pub(crate) const fn fault(&self) -> Fault {
+        match self {
+            Self::Unknown => Fault::new(Code::FailedPrecondition, "SIGN_IN_UNKNOWN"),
+            Self::Provider(error) => match error {
+                ProviderError::Unavailable(_) | ProviderError::Failed(_) => {
+                    Fault::retry(Code::Unavailable, "PROVIDER_UNAVAILABLE", Duration::from_secs(1))
+                }
+                ProviderError::Malformed(_) => Fault::new(Code::Internal, "PROVIDER_ANSWER_INVALID"),
+                ProviderError::Client(_) => Fault::new(Code::Internal, "PROVIDER_REFUSES_CLIENT"),
+                ProviderError::Refused(_) => Fault::new(Code::Unauthenticated, "SIGN_IN_REFUSED"),
+                ProviderError::NotVerified(_) => Fault::new(Code::Unauthenticated, "SIGN_IN_NOT_VERIFIED"),
+            },
+            Self::EmailNotVerified => Fault::new(Code::PermissionDenied, "EMAIL_NOT_VERIFIED"),
+            Self::EmailDomain => Fault::new(Code::PermissionDenied, "EMAIL_DOMAIN_NOT_ALLOWED"),
+            Self::GroupRequired => Fault::new(Code::PermissionDenied, "GROUP_REQUIRED"),
+            Self::NoAccount => Fault::new(Code::PermissionDenied, "NO_ACCOUNT"),
+            Self::LinkedToAnother => Fault::new(Code::PermissionDenied, "IDENTITY_CONFLICT"),
+            Self::Disabled => Fault::new(Code::Unauthenticated, "ACCOUNT_DISABLED"),
+        }
+    }
+}
+
+impl From<ProviderError> for Error {
+    fn from(error: ProviderError) -> Self {
+        Self::SignIn(error.into())
+    }
+}
+
+/// Begins a sign-in.
+pub(crate) async fn start(
+    db: &Db,
+    providers: &Providers,
+    provider: &str,
+    redirect_uri: String,
+    now: Time,
+) -> Result<Started, Error> {
+    let provider = providers.find(provider).ok_or_else(|| Error::not_found("identity_provider", provider))?;
+    if !provider.allows(&redirect_uri) {
+        let problem = "must be one of the provider's redirect_uris in the configuration, to the letter";
+        return Err(Error::invalid("redirect_uri", problem));
+    }
+    let (state, token, proof) = (provider::secret(), provider::secret(), Proof::random());
+    let url = provider.start(&redirect_uri, state.expose_secret(), &proof, now).await?;
+    let expires_at = now.plus(PATIENCE);
+    let sign_in = SignIn { provider: provider.id().to_owned(), proof, redirect_uri, expires_at };
+    store::forget(db, now).await?;
+    store::begin(db, &sign_in, &digest(&state), &digest(&token)).await?;
+    Ok(Started { url, token, expires_at })
+}
+
+/// Completes a sign-in: asks the provider who came back, and finds or makes the user.
+pub(crate) async fn complete(
+    writer: &Writer,
+    providers: &Providers,
+    returned: Returned,
+    request_id: String,
+    now: Time,
+) -> Result<Entered, Error> {
+    let taken = store::take(writer.db(), &digest(&returned.state), &digest(&returned.token), now).await?;
+    let sign_in = taken.ok_or(SignInError::Unknown)?;
+    let provider = providers.find(&sign_in.provider).ok_or(SignInError::Unknown)?;
+    let person = ask(provider, &sign_in, &returned, now).await?;
+    let admitted = Admitted::new(person, provider.rules())?;
+    enter::enter(writer, admitted, provider.rules(), request_id, now).await
+}
+
+async fn ask(
+    provider: &Provider,
+    sign_in: &SignIn,
+    returned: &Returned,
+    now: Time,
+) -> Result<ExternalIdentity, ProviderError> {
+    if !returned.error.is_empty() {
+        return Err(provider::refusal(&returned.error));
+    }
+    provider.complete(&returned.code, &returned.issuer, &sign_in.redirect_uri, &sign_in.proof, now).await
+}
+
+/// The identities of a user, with the groups that each of them made.
+pub(crate) async fn list(db: &Db, user: UserId, now: Time) -> Result<Vec<(Identity, Vec<GroupId>)>, Error> {
+    let mut tx = db.begin_read().await?;
+    let identities = store::of_user(&mut tx, user).await?;
+    if identities.is_empty() && crate::store::users::find(&mut tx, user).await?.is_none() {
+        return Err(Error::not_found("user", user));
+    }
+    let standing = store::standing(&mut tx, user, now).await?;
+    Ok(identities
+        .into_iter()
+        .map(|identity| {
+            let made = standing.made_by(identity.id);
+            (identity, made.into_iter().collect())
+        })
+        .collect())
+}
+
+fn digest(secret: &SecretString) -> [u8; 32] {
+    *auth::hash(secret.expose_secret()).as_bytes()
+}

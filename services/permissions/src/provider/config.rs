@@ -1,0 +1,309 @@
+//! Settings of identity providers, and what is made of them once every fault was named.
+
+use super::http::is_local;
+use crate::field;
+use openidconnect::{IssuerUrl, url::Url};
+use policy::Role;
+use secrecy::SecretString;
+use serde::Deserialize;
+use shared::config::Secret;
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::PathBuf,
+};
+
+/// Issuers where anybody can have an account.
+const OPEN_TO_ALL: [&str; 4] = [
+    "https://github.com",
+    "https://accounts.google.com",
+    "https://gitlab.com",
+    "https://login.microsoftonline.com",
+];
+
+/// One table of `permissions.identity_providers`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityProvider {
+    /// Short name in requests and in the store: small letters, digits and `-`. It must not change later.
+    pub id: String,
+    /// What it speaks.
+    pub kind: Kind,
+    /// Name on the sign-in page.
+    pub display_name: String,
+    /// OpenID Connect: the issuer, exactly as its discovery document says it.
+    pub issuer: Option<String>,
+    /// GitHub: where people sign in.
+    pub authorize_url: Option<String>,
+    /// GitHub: where codes are exchanged.
+    pub token_url: Option<String>,
+    /// GitHub: base of its REST API.
+    pub api_url: Option<String>,
+    /// What the provider calls this installation.
+    pub client_id: String,
+    /// What this installation proves itself with.
+    pub client_secret: Secret,
+    /// What is asked for; by kind when left out.
+    pub scopes: Option<Vec<String>>,
+    /// OpenID Connect: the claim that lists groups; a dotted path reaches into objects.
+    #[serde(default = "group_claim")]
+    pub group_claim: String,
+    /// From a value of the group claim, or a GitHub organisation, to the name of a group here.
+    #[serde(default)]
+    pub groups: BTreeMap<String, String>,
+    /// Whether groups are made that are not there yet, and values that `groups` does not name are groups as well.
+    #[serde(default)]
+    pub create_groups: bool,
+    /// Values of the group claim, or organisations, of which one is needed to be let in. Empty: none is.
+    #[serde(default)]
+    pub required_groups: Vec<String>,
+    /// Domains of e-mail addresses that are let in. Empty: all.
+    #[serde(default)]
+    pub allowed_email_domains: Vec<String>,
+    /// Whether addresses count as verified although the provider does not say so.
+    #[serde(default)]
+    pub trust_email: bool,
+    /// Whether somebody who has no account gets one.
+    #[serde(default = "yes")]
+    pub create_users: bool,
+    /// Office of users made so.
+    #[serde(default = "member")]
+    pub default_role: Role,
+    /// Where the provider may send people back to, exactly.
+    pub redirect_uris: Vec<String>,
+    /// Further certificate authorities, in PEM.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// What a provider speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// OpenID Connect with discovery.
+    Oidc,
+    /// GitHub's OAuth 2.
+    Github,
+}
+
+fn group_claim() -> String {
+    "groups".to_owned()
+}
+
+const fn yes() -> bool {
+    true
+}
+
+const fn member() -> Role {
+    Role::Member
+}
+
+/// A provider's settings after all checks.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) id: String,
+    pub(crate) kind: Kind,
+    pub(crate) display_name: String,
+    pub(crate) place: Place,
+    pub(crate) client_id: String,
+    pub(crate) client_secret: SecretString,
+    pub(crate) scopes: Vec<String>,
+    pub(crate) group_claim: String,
+    pub(crate) redirect_uris: Vec<String>,
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) rules: Rules,
+}
+
+/// Where a provider is.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    Oidc(IssuerUrl),
+    Github { authorize: Url, token: Url, api: Url },
+}
+
+/// Who is let in, and as what.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    pub(crate) groups: BTreeMap<String, String>,
+    pub(crate) create_groups: bool,
+    pub(crate) required_groups: Vec<String>,
+    pub(crate) allowed_email_domains: Vec<String>,
+    pub(crate) trust_email: bool,
+    pub(crate) create_users: bool,
+    pub(crate) default_role: Role,
+}
+
+/// Names every fault of a list of providers, each beginning with its key.
+pub(crate) fn validate(providers: &[IdentityProvider], faults: &mut Vec<String>) {
+    let mut seen = HashSet::new();
+    for (number, provider) in providers.iter().enumerate() {
+        let mut found = provider.faults();
+        if !seen.insert(&provider.id) {
+            found.push(("id", format!("`{}` is the name of another provider already", provider.id)));
+        }
+        if found.is_empty()
+            && let Err(fault) = provider.settings()
+        {
+            found.push(fault);
+        }
+        let named = |(key, problem)| format!("permissions.identity_providers[{number}].{key}: {problem}");
+        faults.extend(found.into_iter().map(named));
+    }
+}
+
+type Fault = (&'static str, String);
+
+impl IdentityProvider {
+    fn faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut must = |holds: bool, key: &'static str, problem: &str| {
+            if !holds {
+                faults.push((key, problem.to_owned()));
+            }
+        };
+        must(is_id(&self.id), "id", "must have 1 to 40 small letters, digits or `-`");
+        must(is_name(&self.display_name), "display_name", "must have 1 to 100 characters on one line");
+        must(!self.client_id.is_empty(), "client_id", "is needed");
+        must(!self.redirect_uris.is_empty(), "redirect_uris", "needs at least one address");
+        must(self.default_role != Role::Owner, "default_role", "must not be owner");
+        must(self.groups.values().all(|name| is_name(name)), "groups", "must map to names of groups");
+        must(
+            self.allowed_email_domains.iter().all(|domain| is_domain(domain)),
+            "allowed_email_domains",
+            "must be domains in small letters, such as example.org",
+        );
+        for (key, value) in self.of_other_kind() {
+            must(value.is_none(), key, "does not belong to this kind of provider");
+        }
+        must(
+            !self.is_open_to_all(),
+            "create_users",
+            "anybody can have an account there: name required_groups or allowed_email_domains, or set it to false",
+        );
+        for uri in &self.redirect_uris {
+            if let Err(problem) = address(uri) {
+                faults.push(("redirect_uris", problem));
+            }
+        }
+        faults
+    }
+
+    fn of_other_kind(&self) -> Vec<(&'static str, Option<&String>)> {
+        match self.kind {
+            Kind::Oidc => vec![
+                ("authorize_url", self.authorize_url.as_ref()),
+                ("token_url", self.token_url.as_ref()),
+                ("api_url", self.api_url.as_ref()),
+            ],
+            Kind::Github => vec![("issuer", self.issuer.as_ref())],
+        }
+    }
+
+    fn is_open_to_all(&self) -> bool {
+        let unrestricted = self.required_groups.is_empty() && self.allowed_email_domains.is_empty();
+        let address = match self.kind {
+            Kind::Oidc => self.issuer.as_deref().unwrap_or_default(),
+            Kind::Github => self.authorize_url.as_deref().unwrap_or(OPEN_TO_ALL[0]),
+        };
+        self.create_users && unrestricted && OPEN_TO_ALL.iter().any(|open| address.starts_with(open))
+    }
+
+    /// What is made of the settings.
+    ///
+    /// # Errors
+    /// The first fault of those that depend on more than their own text.
+    pub(crate) fn settings(&self) -> Result<Settings, Fault> {
+        let secret = self.client_secret.read().map_err(|fault| ("client_secret", fault))?;
+        let scopes = self.scopes.clone().unwrap_or_else(|| default_scopes(self.kind));
+        Ok(Settings {
+            id: self.id.clone(),
+            kind: self.kind,
+            display_name: self.display_name.clone(),
+            place: self.place()?,
+            client_id: self.client_id.clone(),
+            client_secret: secret.ok_or(("client_secret", "is needed: .file or .value".to_owned()))?,
+            scopes,
+            group_claim: self.group_claim.clone(),
+            redirect_uris: self.redirect_uris.clone(),
+            ca_file: self.ca_file.clone(),
+            rules: Rules {
+                groups: self.groups.iter().map(|(value, group)| (self.value(value), group.clone())).collect(),
+                create_groups: self.create_groups,
+                required_groups: self.required_groups.iter().map(|value| self.value(value)).collect(),
+                allowed_email_domains: self.allowed_email_domains.clone(),
+                trust_email: self.trust_email,
+                create_users: self.create_users,
+                default_role: self.default_role,
+            },
+        })
+    }
+
+    /// A group as the provider names it: GitHub's organisations are the same in any case.
+    fn value(&self, text: &str) -> String {
+        if self.kind == Kind::Github { text.to_lowercase() } else { text.to_owned() }
+    }
+
+    fn place(&self) -> Result<Place, Fault> {
+        let url = |key: &'static str, value: &Option<String>, default: &str| {
+            address(value.as_deref().unwrap_or(default)).map_err(|problem| (key, problem))
+        };
+        match self.kind {
+            Kind::Oidc => {
+                let issuer = self.issuer.clone().unwrap_or_default();
+                address(&issuer).map_err(|problem| ("issuer", problem))?;
+                let issuer = IssuerUrl::new(issuer).map_err(|error| ("issuer", error.to_string()))?;
+                Ok(Place::Oidc(issuer))
+            }
+            Kind::Github => Ok(Place::Github {
+                authorize: url(
+                    "authorize_url",
+                    &self.authorize_url,
+                    "https://github.com/login/oauth/authorize",
+                )?,
+                token: url("token_url", &self.token_url, "https://github.com/login/oauth/access_token")?,
+                api: url("api_url", &self.api_url, "https://api.github.com")?,
+            }),
+        }
+    }
+}
+
+impl Settings {
+    /// Whether the provider is on this machine and not asked over TLS.
+    pub(crate) fn is_plain(&self) -> bool {
+        match &self.place {
+            Place::Oidc(issuer) => issuer.url().scheme() == "http",
+            Place::Github { token, .. } => token.scheme() == "http",
+        }
+    }
+}
+
+fn default_scopes(kind: Kind) -> Vec<String> {
+    let scopes: &[&str] = match kind {
+        Kind::Oidc => &["email", "profile"],
+        Kind::Github => &["read:user", "user:email", "read:org"],
+    };
+    scopes.iter().map(|&scope| scope.to_owned()).collect()
+}
+
+/// An absolute address: https, or http of this machine, without what could hide another one.
+fn address(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|_| format!("`{text}` is not an absolute https address"))?;
+    if url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+        return Err("must have no fragment, user or password".to_owned());
+    }
+    if url.scheme() == "https" || (url.scheme() == "http" && is_local(&url)) {
+        return Ok(url);
+    }
+    Err(format!("`{text}` must begin with https://; http is for this machine alone"))
+}
+
+fn is_id(text: &str) -> bool {
+    let letter = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
+    (1..=40).contains(&text.len()) && text.chars().all(letter)
+}
+
+fn is_name(text: &str) -> bool {
+    field::name("name", text.to_owned()).is_ok()
+}
+
+fn is_domain(text: &str) -> bool {
+    text == text.to_lowercase() && field::email("domain", format!("a@{text}")).is_ok()
+}
