@@ -126,8 +126,9 @@ impl Providers {
 
 impl Provider {
     fn new(configured: &IdentityProvider) -> Result<Self, String> {
-        let settings = configured.settings().map_err(|(key, problem)| format!("{key}: {problem}"))?;
-        let http = Http::new(settings.ca_file.as_deref(), settings.is_plain())?;
+        let named = |(key, problem)| format!("{}: {key}: {problem}", configured.id);
+        let settings = configured.settings().map_err(named)?;
+        let http = settings.http().map_err(named)?;
         let protocol = match &settings.place {
             config::Place::Oidc(issuer) => Protocol::Oidc(Oidc::new(&settings, issuer.clone(), http)),
             config::Place::Github { authorize, token, api } => {

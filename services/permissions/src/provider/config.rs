@@ -1,6 +1,6 @@
 //! Settings of identity providers, and what is made of them once every fault was named.
 
-use super::http::is_local;
+use super::http::{Http, is_local};
 use crate::field;
 use openidconnect::{IssuerUrl, url::Url};
 use policy::Role;
@@ -140,7 +140,7 @@ pub(crate) fn validate(providers: &[IdentityProvider], faults: &mut Vec<String>)
             found.push(("id", format!("`{}` is the name of another provider already", provider.id)));
         }
         if found.is_empty()
-            && let Err(fault) = provider.settings()
+            && let Err(fault) = provider.settings().and_then(|settings| settings.http().map(drop))
         {
             found.push(fault);
         }
@@ -266,8 +266,13 @@ impl IdentityProvider {
 }
 
 impl Settings {
+    /// The client that speaks with this provider.
+    pub(crate) fn http(&self) -> Result<Http, Fault> {
+        Http::new(self.ca_file.as_deref(), self.is_plain()).map_err(|problem| ("ca_file", problem))
+    }
+
     /// Whether the provider is on this machine and not asked over TLS.
-    pub(crate) fn is_plain(&self) -> bool {
+    fn is_plain(&self) -> bool {
         match &self.place {
             Place::Oidc(issuer) => issuer.url().scheme() == "http",
             Place::Github { token, .. } => token.scheme() == "http",
