@@ -1,12 +1,11 @@
 -- Signing in with providers outside: sign-ins that were begun, who is who, and which memberships a provider made.
 
--- Deleted when completed. What the browser carries is kept as a digest alone.
+-- Deleted when completed. What the browser carries is kept as a digest alone; `proof` is encrypted.
 CREATE TABLE sign_ins (
     state_hash   bytea PRIMARY KEY,
     token_hash   bytea NOT NULL,
     provider     text NOT NULL,
-    verifier     text NOT NULL,
-    nonce        text NOT NULL,
+    proof        bytea NOT NULL,
     redirect_uri text NOT NULL,
     expires_at   timestamptz NOT NULL
 );

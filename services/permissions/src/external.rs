@@ -17,6 +17,7 @@ use crate::{
     write::Writer,
 };
 use admit::Admitted;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use policy::{GroupId, Time, UserId};
 use secrecy::{ExposeSecret, SecretString};
 use shared::{auth, db::Db, status::Fault};
@@ -31,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(10 * 60);
 #[derive(Debug)]
 pub(crate) struct SignIn {
     pub(crate) provider: String,
-    pub(crate) proof: Proof,
+    pub(crate) sealed_proof: Vec<u8>,
     pub(crate) redirect_uri: String,
     pub(crate) expires_at: Time,
 }
@@ -147,7 +148,7 @@ impl From<ProviderError> for Error {
 
 /// Begins a sign-in.
 pub(crate) async fn start(
-    db: &Db,
+    writer: &Writer,
     providers: &Providers,
     provider: &str,
     redirect_uri: String,
@@ -160,10 +161,11 @@ pub(crate) async fn start(
     }
     let (state, token, proof) = (provider::secret(), provider::secret(), Proof::random());
     let url = provider.start(&redirect_uri, state.expose_secret(), &proof, now).await?;
-    let expires_at = now.plus(PATIENCE);
-    let sign_in = SignIn { provider: provider.id().to_owned(), proof, redirect_uri, expires_at };
-    store::forget(db, now).await?;
-    store::begin(db, &sign_in, &digest(&state), &digest(&token)).await?;
+    let (expires_at, state) = (now.plus(PATIENCE), digest(&state));
+    let sealed_proof = writer.sealer().seal(&place(&state), proof.to_text().expose_secret().as_bytes());
+    let sign_in = SignIn { provider: provider.id().to_owned(), sealed_proof, redirect_uri, expires_at };
+    store::forget(writer.db(), now).await?;
+    store::begin(writer.db(), &sign_in, &state, &digest(&token)).await?;
     Ok(Started { url, token, expires_at })
 }
 
@@ -175,10 +177,13 @@ pub(crate) async fn complete(
     request_id: String,
     now: Time,
 ) -> Result<Entered, Error> {
-    let taken = store::take(writer.db(), &digest(&returned.state), &digest(&returned.token), now).await?;
+    let state = digest(&returned.state);
+    let taken = store::take(writer.db(), &state, &digest(&returned.token), now).await?;
     let sign_in = taken.ok_or(SignInError::Unknown)?;
     let provider = providers.find(&sign_in.provider).ok_or(SignInError::Unknown)?;
-    let person = ask(provider, &sign_in, &returned, now).await?;
+    let proof = writer.sealer().open_text(&place(&state), &sign_in.sealed_proof)?;
+    let proof = Proof::from_text(&proof.into()).ok_or(SignInError::Unknown)?;
+    let person = ask(provider, &sign_in, &proof, &returned, now).await?;
     let admitted = Admitted::new(person, provider.rules())?;
     enter::enter(writer, admitted, provider.rules(), request_id, now).await
 }
@@ -186,13 +191,14 @@ pub(crate) async fn complete(
 async fn ask(
     provider: &Provider,
     sign_in: &SignIn,
+    proof: &Proof,
     returned: &Returned,
     now: Time,
 ) -> Result<ExternalIdentity, ProviderError> {
     if !returned.error.is_empty() {
         return Err(provider::refusal(&returned.error));
     }
-    provider.complete(&returned.code, &returned.issuer, &sign_in.redirect_uri, &sign_in.proof, now).await
+    provider.complete(&returned.code, &returned.issuer, &sign_in.redirect_uri, proof, now).await
 }
 
 /// The identities of a user, with the groups that each of them made.
@@ -210,6 +216,11 @@ pub(crate) async fn list(db: &Db, user: UserId, now: Time) -> Result<Vec<(Identi
             (identity, made.into_iter().collect())
         })
         .collect())
+}
+
+/// Where the proof of a sign-in belongs; sealed for another one it does not open.
+fn place(state: &[u8; 32]) -> String {
+    format!("sign_ins.proof {}", URL_SAFE_NO_PAD.encode(state))
 }
 
 fn digest(secret: &SecretString) -> [u8; 32] {

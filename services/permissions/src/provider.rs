@@ -15,7 +15,7 @@ pub(crate) use config::{Rules, Settings, validate};
 use self::{github::Github, http::Http, http::HttpError, oidc::Oidc};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use policy::Time;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 
 /// Who somebody is, in the words of a provider.
@@ -47,6 +47,16 @@ pub(crate) struct Proof {
 impl Proof {
     pub(crate) fn random() -> Self {
         Self { verifier: secret(), nonce: secret() }
+    }
+
+    /// The proof as one text, to be kept encrypted.
+    pub(crate) fn to_text(&self) -> SecretString {
+        format!("{} {}", self.verifier.expose_secret(), self.nonce.expose_secret()).into()
+    }
+
+    pub(crate) fn from_text(text: &SecretString) -> Option<Self> {
+        let (verifier, nonce) = text.expose_secret().split_once(' ')?;
+        Some(Self { verifier: verifier.to_owned().into(), nonce: nonce.to_owned().into() })
     }
 }
 

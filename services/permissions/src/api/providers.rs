@@ -33,7 +33,7 @@ impl ProviderService for Api {
     ) -> Result<Response<pb::StartSignInResponse>, Status> {
         let pb::StartSignInRequest { provider, redirect_uri } = request.into_inner();
         let now = time::now();
-        let started = external::start(&self.db, &self.providers, &provider, redirect_uri, now).await?;
+        let started = external::start(&self.writer, &self.providers, &provider, redirect_uri, now).await?;
         Ok(Response::new(pb::StartSignInResponse {
             authorization_url: started.url,
             sign_in_token: started.token.expose_secret().to_owned(),

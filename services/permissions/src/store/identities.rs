@@ -14,8 +14,7 @@ use uuid::Uuid;
 #[derive(sqlx::FromRow)]
 struct SignInRow {
     provider: String,
-    verifier: String,
-    nonce: String,
+    proof: Vec<u8>,
     redirect_uri: String,
 }
 
@@ -43,10 +42,10 @@ impl From<IdentityRow> for Identity {
 }
 
 const BEGIN: &str = "INSERT INTO sign_ins \
-    (state_hash, token_hash, provider, verifier, nonce, redirect_uri, expires_at) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    (state_hash, token_hash, provider, proof, redirect_uri, expires_at) \
+    VALUES ($1, $2, $3, $4, $5, $6)";
 const TAKE: &str = "DELETE FROM sign_ins WHERE state_hash = $1 AND token_hash = $2 AND expires_at > $3 \
-    RETURNING provider, verifier, nonce, redirect_uri";
+    RETURNING provider, proof, redirect_uri";
 const FORGET: &str = "DELETE FROM sign_ins WHERE expires_at <= $1";
 const BY_SUBJECT: &str = "SELECT id, provider, subject, user_id, created_at, last_used_at FROM identities \
     WHERE provider = $1 AND subject = $2";
@@ -68,13 +67,11 @@ const USER_BY_EMAIL: &str = "SELECT id FROM users WHERE email_lower = $1";
 
 /// Keeps a sign-in until it is completed, under the digests of what the browser carries.
 pub(crate) async fn begin(db: &Db, sign_in: &SignIn, state: &[u8], token: &[u8]) -> Result<(), StoreError> {
-    use secrecy::ExposeSecret;
     on!(db, |pool| sqlx::query(BEGIN)
         .bind(state)
         .bind(token)
         .bind(&sign_in.provider)
-        .bind(sign_in.proof.verifier.expose_secret())
-        .bind(sign_in.proof.nonce.expose_secret())
+        .bind(&sign_in.sealed_proof)
         .bind(&sign_in.redirect_uri)
         .bind(Time(sign_in.expires_at))
         .execute(pool)
@@ -96,7 +93,7 @@ pub(crate) async fn take(
     })?;
     Ok(row.map(|row| SignIn {
         provider: row.provider,
-        proof: crate::provider::Proof { verifier: row.verifier.into(), nonce: row.nonce.into() },
+        sealed_proof: row.proof,
         redirect_uri: row.redirect_uri,
         expires_at: now,
     }))

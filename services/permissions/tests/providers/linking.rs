@@ -2,7 +2,7 @@
 
 use crate::{
     idp::Idp,
-    site::{oidc, person, providers, with_idp},
+    site::{oidc, person, providers, sealed, with_idp},
     world::{World, assert_missing, assert_refused},
 };
 use permissions::MIGRATIONS;
@@ -16,7 +16,7 @@ const GROUPS: &str = "groups = { eng = \"Engineering\", ops = \"Operations\" }";
 
 /// Both engines, one after the other, with one provider called `corp`.
 async fn worlds(idp: &Idp, extra: &str) -> [World; 2] {
-    let config = crate::site::config(&oidc("corp", &idp.issuer(), extra)).unwrap();
+    let config = sealed(&oidc("corp", &idp.issuer(), extra));
     let schema: &'static str = Box::leak(format!("test_{}", Uuid::new_v4().simple()).into_boxed_str());
     let url = SecretString::from(tests::postgres::url());
     let postgres = Db::open(&url, schema, &MIGRATIONS).await.unwrap();
@@ -131,7 +131,7 @@ async fn events_say_who_and_why() {
             world.text("SELECT MIN(actor) FROM events WHERE reason = 'signed in with corp'").await;
         assert_eq!(own, ana);
         let kinds = "SELECT COUNT(*) FROM events WHERE reason = 'signed in with corp'";
-        assert_eq!(world.count(kinds).await, 2, "the user and the membership");
+        assert_eq!(world.count(kinds).await, 3, "the user, the identity and the membership");
         world.end().await;
     }
 }

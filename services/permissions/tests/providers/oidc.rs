@@ -3,7 +3,7 @@
 use crate::{
     browser::{Browser, REDIRECT},
     idp::Idp,
-    site::{completion, oidc, person, providers, site, tampered, with_idp},
+    site::{completion, oidc, person, providers, query, site, tampered, with_idp},
     world::{assert_invalid, assert_missing, assert_refused},
 };
 use proto::{common::v1::Role, permissions::v1 as pb};
@@ -63,13 +63,7 @@ async fn providers_are_listed() {
 async fn the_browser_carries_neither_the_token_nor_the_verifier() {
     let (_idp, world) = ready("").await;
     let begun = world.begin("corp").await;
-    let url = openidconnect::url::Url::parse(&begun.authorization_url).unwrap();
-    let value = |name: &str| {
-        url.query_pairs()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.into_owned())
-            .unwrap_or_default()
-    };
+    let value = |name: &str| query(&begun.authorization_url, name);
     assert_eq!(
         (value("response_type"), value("code_challenge_method")),
         ("code".to_owned(), "S256".to_owned())
@@ -147,8 +141,7 @@ async fn a_code_is_exchanged_once() {
     world.complete(&first, &back).await.unwrap();
     // The same code in another sign-in: its state is of that one.
     let second = world.begin("corp").await;
-    let state = openidconnect::url::Url::parse(&second.authorization_url).unwrap();
-    let state = state.query_pairs().find(|(key, _)| key == "state").unwrap().1.into_owned();
+    let state = query(&second.authorization_url, "state");
     let request = pb::CompleteSignInRequest { state, ..completion(&second, &back) };
     let refused = providers(&world.visitor()).complete_sign_in(request).await;
     assert_refused(refused, Code::Unauthenticated, "SIGN_IN_REFUSED");

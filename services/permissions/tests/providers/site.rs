@@ -3,7 +3,7 @@
 use crate::{
     browser::{Back, Browser, REDIRECT},
     idp::{Idp, SECRET},
-    world::{Caller, World},
+    world::{self, Caller, World},
 };
 use permissions::{Config, MIGRATIONS};
 use proto::permissions::v1::{self as pb, provider_service_client::ProviderServiceClient};
@@ -30,9 +30,14 @@ pub(crate) fn config(text: &str) -> Result<Config, Vec<String>> {
     loaded.map(|loaded| loaded.config).map_err(|faults| faults.0)
 }
 
+/// Good settings, with a key to encrypt by.
+pub(crate) fn sealed(text: &str) -> Config {
+    Config { encryption_keys: world::config().encryption_keys, ..config(text).unwrap() }
+}
+
 /// The service on SQLite with these settings.
 pub(crate) async fn site(settings: &str) -> World {
-    World::on(Db::memory(&MIGRATIONS).await.unwrap(), None, &config(settings).unwrap()).await
+    World::on(Db::memory(&MIGRATIONS).await.unwrap(), None, &sealed(settings)).await
 }
 
 /// The service on SQLite with one OpenID provider called `corp`.
@@ -153,4 +158,11 @@ pub(crate) fn tampered(url: &str, name: &str, value: &str) -> String {
     }
     url.set_query(Some(query.trim_end_matches('&')));
     url.into()
+}
+
+/// A parameter of the query of a URL.
+pub(crate) fn query(url: &str, name: &str) -> String {
+    let url = openidconnect::url::Url::parse(url).unwrap();
+    let found = url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+    found.unwrap_or_else(|| panic!("{name} in {url}"))
 }
