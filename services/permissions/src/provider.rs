@@ -8,9 +8,11 @@ mod config;
 mod github;
 mod http;
 mod oidc;
+mod settings;
 
+pub(crate) use config::validate;
 pub use config::{IdentityProvider, Kind};
-pub(crate) use config::{Rules, Settings, validate};
+pub(crate) use settings::{Rules, Settings};
 
 use self::{github::Github, http::Http, http::HttpError, oidc::Oidc};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -102,8 +104,8 @@ struct Inner {
 
 #[derive(Debug)]
 enum Protocol {
-    Oidc(Oidc),
-    Github(Github),
+    Oidc(Box<Oidc>),
+    Github(Box<Github>),
 }
 
 /// All of them, in the order of the configuration.
@@ -140,9 +142,12 @@ impl Provider {
         let settings = configured.settings().map_err(named)?;
         let http = settings.http().map_err(named)?;
         let protocol = match &settings.place {
-            config::Place::Oidc(issuer) => Protocol::Oidc(Oidc::new(&settings, issuer.clone(), http)),
-            config::Place::Github { authorize, token, api } => {
-                Protocol::Github(Github::new(&settings, authorize.clone(), token.clone(), api.clone(), http))
+            settings::Place::Oidc(issuer) => {
+                Protocol::Oidc(Oidc::new(&settings, issuer.clone(), http).into())
+            }
+            settings::Place::Github { authorize, token, api } => {
+                let (authorize, token, api) = (authorize.clone(), token.clone(), api.clone());
+                Protocol::Github(Github::new(&settings, authorize, token, api, http).into())
             }
         };
         Ok(Self(Arc::new(Inner { settings, protocol })))

@@ -129,3 +129,6 @@ fn add(roots: &mut RootCertStore, path: &Path) -> Result<(), String> {
     }
     if added == 0 { Err("has no certificate in PEM".to_owned()) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests;

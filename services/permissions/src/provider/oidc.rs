@@ -1,19 +1,19 @@
 //! OpenID Connect: discovery, the exchange of a code, and the verification of what it brings.
-//!
-//! The discovery document and the keys are kept for an hour; a token signed with a key that is not among them makes
-//! them be fetched again, once, so a provider may rotate its keys whenever it likes.
 
 mod claims;
+mod discovery;
 
-use self::claims::{Claims, Person};
+use self::{
+    claims::{Claims, Person},
+    discovery::Discovery,
+};
 use super::{ExternalIdentity, Http, HttpError, Proof, ProviderError, Settings, refusal};
 use openidconnect::{
     AsyncHttpClient, AuthType, AuthenticationFlow, AuthorizationCode, ClaimsVerificationError, Client,
-    ClientId, ClientSecret, CsrfToken, DiscoveryError, EmptyExtraTokenFields, EndpointMaybeSet,
-    EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, IdToken, IdTokenClaims, IdTokenFields, IssuerUrl,
-    Nonce, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope,
-    SignatureVerificationError, StandardErrorResponse, StandardTokenResponse, TokenResponse, UserInfoClaims,
-    UserInfoError,
+    ClientId, ClientSecret, CsrfToken, EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet,
+    HttpRequest, HttpResponse, IdToken, IdTokenClaims, IdTokenFields, IssuerUrl, Nonce, OAuth2TokenResponse,
+    PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope, SignatureVerificationError,
+    StandardErrorResponse, StandardTokenResponse, TokenResponse, UserInfoClaims, UserInfoError,
     core::{
         CoreAuthDisplay, CoreAuthPrompt, CoreClientAuthMethod, CoreErrorResponseType, CoreGenderClaim,
         CoreJsonWebKey, CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreProviderMetadata,
@@ -27,10 +27,6 @@ use std::{
     pin::Pin,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::sync::Mutex;
-
-/// How long the discovery document and the keys are kept.
-const KEPT: Duration = Duration::from_secs(60 * 60);
 
 type Fields = IdTokenFields<
     Claims,
@@ -70,26 +66,19 @@ pub(super) struct Oidc {
     scopes: Vec<String>,
     group_claim: String,
     http: Http,
-    known: Mutex<Option<Known>>,
-}
-
-/// What the provider said of itself, and when.
-#[derive(Debug)]
-struct Known {
-    metadata: CoreProviderMetadata,
-    at: Time,
+    discovery: Discovery,
 }
 
 impl Oidc {
     pub(super) fn new(settings: &Settings, issuer: IssuerUrl, http: Http) -> Self {
         Self {
-            issuer,
             client_id: ClientId::new(settings.client_id.clone()),
             client_secret: settings.client_secret.clone(),
             scopes: settings.scopes.clone(),
             group_claim: settings.group_claim.clone(),
+            discovery: Discovery::new(issuer.clone(), http.clone()),
+            issuer,
             http,
-            known: Mutex::new(None),
         }
     }
 
@@ -130,7 +119,7 @@ impl Oidc {
         let asker = self.asker(redirect_uri, now).await?;
         let tokens = self.exchange(&asker, code, proof).await?;
         let token = tokens.id_token().ok_or(ProviderError::Malformed("the exchange brought no ID token"))?;
-        let claims = self.verify(token, redirect_uri, proof, now).await?;
+        let claims = self.verify(&asker, token, redirect_uri, proof, now).await?;
         let mut person = Person::from_token(claims, &self.group_claim)?;
         if person.lacks_something() {
             person.add(self.user_info(&asker, &tokens, claims).await?, &self.group_claim)?;
@@ -158,19 +147,19 @@ impl Oidc {
     /// The claims of an ID token that is from this provider, for us, for this sign-in, and in force.
     async fn verify<'t>(
         &self,
+        asker: &Asker,
         token: &'t Token,
         redirect_uri: &str,
         proof: &Proof,
         now: Time,
     ) -> Result<&'t IdTokenClaims<Claims, CoreGenderClaim>, ProviderError> {
         let clock = move || instant(now).into();
-        let asker = self.asker(redirect_uri, now).await?;
         let first = token.claims(&asker.id_token_verifier().set_time_fn(clock), &nonce(proof));
         let Err(error) = first else { return first.map_err(|error| not_verified(&error)) };
         if !is_unknown_key(&error) {
             return Err(not_verified(&error));
         }
-        let asker = self.with_new_keys(redirect_uri, now).await?;
+        let asker = self.client(self.discovery.renewed(now).await?, redirect_uri)?;
         let second = token.claims(&asker.id_token_verifier().set_time_fn(clock), &nonce(proof));
         second.map_err(|error| not_verified(&error))
     }
@@ -194,56 +183,19 @@ impl Oidc {
         Ok(Some(answer))
     }
 
-    /// A client of the provider, which is asked for its discovery document when that is not known or too old.
+    /// A client of the provider as it is known now.
     async fn asker(&self, redirect_uri: &str, now: Time) -> Result<Asker, ProviderError> {
-        let mut known = self.known.lock().await;
-        match &*known {
-            Some(known) if now.since(known.at) < KEPT => self.client(known, redirect_uri),
-            _ => {
-                let metadata = self.discover().await?;
-                self.client(known.insert(Known { metadata, at: now }), redirect_uri)
-            }
-        }
+        self.client(self.discovery.known(now).await?, redirect_uri)
     }
 
-    async fn with_new_keys(&self, redirect_uri: &str, now: Time) -> Result<Asker, ProviderError> {
-        let mut known = self.known.lock().await;
-        let metadata = self.discover().await?;
-        self.client(known.insert(Known { metadata, at: now }), redirect_uri)
-    }
-
-    fn client(&self, known: &Known, redirect_uri: &str) -> Result<Asker, ProviderError> {
+    fn client(&self, metadata: CoreProviderMetadata, redirect_uri: &str) -> Result<Asker, ProviderError> {
         let redirect = RedirectUrl::new(redirect_uri.to_owned())
             .map_err(|_| ProviderError::Malformed("the redirect address is not usable"))?;
         let secret = ClientSecret::new(self.client_secret.expose_secret().to_owned());
-        let client =
-            Client::from_provider_metadata(known.metadata.clone(), self.client_id.clone(), Some(secret));
-        Ok(client.set_auth_type(auth_type(&known.metadata)).set_redirect_uri(redirect))
+        let auth_type = auth_type(&metadata);
+        let client = Client::from_provider_metadata(metadata, self.client_id.clone(), Some(secret));
+        Ok(client.set_auth_type(auth_type).set_redirect_uri(redirect))
     }
-
-    async fn discover(&self) -> Result<CoreProviderMetadata, ProviderError> {
-        let found = CoreProviderMetadata::discover_async(self.issuer.clone(), &self.http).await;
-        let metadata = found.map_err(|error| match error {
-            DiscoveryError::Request(error) => error.into(),
-            DiscoveryError::Response(status, _, _) if !status.is_success() => {
-                ProviderError::Failed(status.as_u16())
-            }
-            DiscoveryError::Validation(_) => {
-                ProviderError::Malformed("its discovery document is of another issuer")
-            }
-            _ => ProviderError::Malformed("its discovery document or keys are not the JSON expected"),
-        })?;
-        Ok(signed(metadata))
-    }
-}
-
-/// Only signatures by a key of the provider count: one by the client secret could be made here just as well.
-fn signed(metadata: CoreProviderMetadata) -> CoreProviderMetadata {
-    use CoreJwsSigningAlgorithm::{HmacSha256, HmacSha384, HmacSha512, None as Unsigned};
-    let shared = [HmacSha256, HmacSha384, HmacSha512, Unsigned];
-    let offered = metadata.id_token_signing_alg_values_supported().iter();
-    let asymmetric = offered.filter(|algorithm| !shared.contains(algorithm)).cloned().collect();
-    metadata.set_id_token_signing_alg_values_supported(asymmetric)
 }
 
 /// How the provider wants the client secret: in a header, unless it only takes it in the body.
