@@ -34,5 +34,5 @@ CREATE TABLE identity_memberships (
     FOREIGN KEY (group_id, member_kind, user_id)
         REFERENCES memberships (group_id, member_kind, member_id) ON DELETE CASCADE
 );
--- Followed when a membership goes.
-CREATE INDEX identity_memberships_by_membership ON identity_memberships (group_id, member_kind, user_id);
+-- "Which identities put this user where?", and followed when a membership goes.
+CREATE INDEX identity_memberships_by_user ON identity_memberships (user_id, group_id, member_kind);

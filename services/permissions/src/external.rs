@@ -18,7 +18,7 @@ use crate::{
 };
 use admit::Admitted;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use policy::{GroupId, Time, UserId};
+use policy::{GroupId, Role, Time, UserId};
 use secrecy::{ExposeSecret, SecretString};
 use shared::{auth, db::Db, status::Fault};
 use std::{collections::BTreeSet, time::Duration};
@@ -74,6 +74,14 @@ pub(crate) struct Identity {
     pub(crate) last_used_at: Time,
 }
 
+/// What a sign-in needs to know of a user.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Account {
+    pub(crate) user: UserId,
+    pub(crate) role: Role,
+    pub(crate) disabled: bool,
+}
+
 /// In which groups a user is, and which identities put him there.
 #[derive(Debug, Default)]
 pub(crate) struct Standing {
@@ -127,7 +135,7 @@ impl SignInError {
                 }
                 ProviderError::Malformed(_) => Fault::new(Code::Internal, "PROVIDER_ANSWER_INVALID"),
                 ProviderError::Client(_) => Fault::new(Code::Internal, "PROVIDER_REFUSES_CLIENT"),
-                ProviderError::Refused(_) => Fault::new(Code::Unauthenticated, "SIGN_IN_REFUSED"),
+                ProviderError::Refused(_) => Fault::new(Code::Unauthenticated, "PROVIDER_REFUSED"),
                 ProviderError::NotVerified(_) => Fault::new(Code::Unauthenticated, "SIGN_IN_NOT_VERIFIED"),
             },
             Self::EmailNotVerified => Fault::new(Code::PermissionDenied, "EMAIL_NOT_VERIFIED"),
@@ -205,7 +213,7 @@ async fn ask(
 pub(crate) async fn list(db: &Db, user: UserId, now: Time) -> Result<Vec<(Identity, Vec<GroupId>)>, Error> {
     let mut tx = db.begin_read().await?;
     let identities = store::of_user(&mut tx, user).await?;
-    if identities.is_empty() && crate::store::users::find(&mut tx, user).await?.is_none() {
+    if identities.is_empty() && store::account(&mut tx, user).await?.is_none() {
         return Err(Error::not_found("user", user));
     }
     let standing = store::standing(&mut tx, user, now).await?;

@@ -1,12 +1,12 @@
 //! From somebody whom the rules let in to a user: find, link or make, and keep the groups in step.
 
-use super::{Entered, Identity, SignInError, admit::Admitted, sync::Steps};
+use super::{Account, Entered, Identity, SignInError, admit::Admitted, sync::Steps};
 use crate::{
     error::{Error, Forbidden},
     groups,
     provider::Rules,
-    store::{self, identities},
-    users::{self, NewUser, User},
+    store::identities,
+    users::{self, NewUser},
     write::{Actor, Origin, Record, Thing, Write, Writer},
 };
 use policy::{GroupId, Member, Membership, Role, Time, UserId};
@@ -79,24 +79,25 @@ async fn identify(
 ) -> Result<(Identity, UserId, bool), Error> {
     let found = identities::by_subject(&mut write.tx, &admitted.provider, &admitted.subject).await?;
     if let Some(identity) = found {
-        let user = enabled(&mut write.tx, identity.user).await?;
-        act_as(write, &user);
+        let account = enabled(&mut write.tx, identity.user).await?;
+        act_as(write, account);
         let now = write.now();
         identities::used(&mut write.tx, identity.id, now).await?;
-        return Ok((identity, user.id, false));
+        return Ok((identity, account.user, false));
     }
     let email = admitted.email.as_ref().ok_or(SignInError::EmailNotVerified)?;
-    let (user, created) = match identities::user_by_email(&mut write.tx, &email.0).await? {
-        Some(id) => (linkable(&mut write.tx, id, &admitted.provider).await?, false),
+    let (account, created) = match identities::account_by_email(&mut write.tx, &email.0).await? {
+        Some(found) => (linkable(&mut write.tx, found.user, &admitted.provider).await?, false),
         None if rules.create_users => {
             let (email, display_name) = (email.0.clone(), admitted.display_name.clone());
             let new = NewUser { email, display_name, role: rules.default_role };
-            (users::create(write, new).await?, true)
+            let user = users::create(write, new).await?;
+            (Account { user: user.id, role: user.role, disabled: false }, true)
         }
         None => return Err(SignInError::NoAccount.into()),
     };
-    act_as(write, &user);
-    Ok((link(write, admitted, user.id).await?, user.id, created))
+    act_as(write, account);
+    Ok((link(write, admitted, account.user).await?, account.user, created))
 }
 
 async fn link(write: &mut Write, admitted: &Admitted, user: UserId) -> Result<Identity, Error> {
@@ -114,8 +115,8 @@ async fn link(write: &mut Write, admitted: &Admitted, user: UserId) -> Result<Id
 }
 
 /// Who signs in, does it.
-fn act_as(write: &mut Write, user: &User) {
-    let person = Person { user: user.id, key: None, role: user.role };
+fn act_as(write: &mut Write, account: Account) {
+    let person = Person { user: account.user, key: None, role: account.role };
     write.origin.actor = Actor::Caller(Caller::Person(person));
 }
 
@@ -130,20 +131,20 @@ impl Identity {
     }
 }
 
-async fn enabled(tx: &mut Tx, id: UserId) -> Result<User, Error> {
-    let user = store::users::find(tx, id).await?.ok_or(SignInError::Unknown)?;
-    if user.disabled { Err(SignInError::Disabled.into()) } else { Ok(user) }
+async fn enabled(tx: &mut Tx, user: UserId) -> Result<Account, Error> {
+    let account = identities::account(tx, user).await?;
+    Ok(account.filter(|account| !account.disabled).ok_or(SignInError::Disabled)?)
 }
 
-/// A user who has no identity of this provider yet. An address that the provider gave to somebody new does not open
-/// the account of who had it before.
-async fn linkable(tx: &mut Tx, id: UserId, provider: &str) -> Result<User, Error> {
-    let user = enabled(tx, id).await?;
-    let linked = identities::of_user(tx, id).await?;
+/// An account that has no identity of this provider yet. An address that the provider gave to somebody new does not
+/// open the account of who had it before.
+async fn linkable(tx: &mut Tx, user: UserId, provider: &str) -> Result<Account, Error> {
+    let account = enabled(tx, user).await?;
+    let linked = identities::of_user(tx, user).await?;
     if linked.iter().any(|identity| identity.provider == provider) {
         return Err(SignInError::LinkedToAnother.into());
     }
-    Ok(user)
+    Ok(account)
 }
 
 /// The groups that the provider names; those that are not there are made, or mean nothing.
@@ -186,8 +187,8 @@ pub(crate) async fn unlink(write: &mut Write, id: Uuid) -> Result<(), Error> {
     let found = identities::find(&mut write.tx, id).await?;
     let not_found = || Error::not_found("identity", id);
     let identity = found.ok_or_else(not_found)?;
-    let owner = store::users::find(&mut write.tx, identity.user).await?.ok_or_else(not_found)?;
-    may_unlink(&write.origin, &owner, not_found)?;
+    let holder = identities::account(&mut write.tx, identity.user).await?.ok_or_else(not_found)?;
+    may_unlink(&write.origin, holder, not_found)?;
     let now = write.now();
     let standing = identities::standing(&mut write.tx, identity.user, now).await?;
     take(write, &identity, &standing.steps(id, &BTreeSet::new())).await?;
@@ -196,12 +197,12 @@ pub(crate) async fn unlink(write: &mut Write, id: Uuid) -> Result<(), Error> {
     Ok(())
 }
 
-fn may_unlink(origin: &Origin, owner: &User, not_found: impl Fn() -> Error) -> Result<(), Error> {
+fn may_unlink(origin: &Origin, holder: Account, not_found: impl Fn() -> Error) -> Result<(), Error> {
     let Some(person) = origin.person() else { return Err(not_found()) };
-    if person.user == owner.id || person.role == Role::Owner {
+    if person.user == holder.user || person.role == Role::Owner {
         return Ok(());
     }
-    match (person.role, owner.role) {
+    match (person.role, holder.role) {
         (Role::Admin, Role::Owner) => Err(Forbidden::OwnerRequired.into()),
         (Role::Admin, _) => Ok(()),
         _ => Err(not_found()),

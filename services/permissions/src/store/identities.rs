@@ -1,8 +1,8 @@
 //! The tables of sign-ins under way, of identities, and of the memberships that identities made.
 
 use super::StoreError;
-use crate::external::{Identity, SignIn, Standing};
-use policy::{GroupId, UserId};
+use crate::external::{Account, Identity, SignIn, Standing};
+use policy::{GroupId, Role, UserId};
 use shared::{
     db::{Db, Time, Tx},
     on, on_tx,
@@ -41,6 +41,21 @@ impl From<IdentityRow> for Identity {
     }
 }
 
+#[derive(sqlx::FromRow)]
+struct AccountRow {
+    id: Uuid,
+    role: String,
+    disabled: bool,
+}
+
+impl TryFrom<AccountRow> for Account {
+    type Error = StoreError;
+
+    fn try_from(row: AccountRow) -> Result<Self, StoreError> {
+        Ok(Self { user: UserId(row.id), role: row.role.parse::<Role>()?, disabled: row.disabled })
+    }
+}
+
 const BEGIN: &str = "INSERT INTO sign_ins \
     (state_hash, token_hash, provider, proof, redirect_uri, expires_at) \
     VALUES ($1, $2, $3, $4, $5, $6)";
@@ -63,7 +78,8 @@ const IN_GROUPS: &str = "SELECT group_id FROM memberships \
 const NOTE: &str = "INSERT INTO identity_memberships (identity_id, group_id, user_id) VALUES ($1, $2, $3) \
     ON CONFLICT DO NOTHING";
 const DROP_NOTE: &str = "DELETE FROM identity_memberships WHERE identity_id = $1 AND group_id = $2";
-const USER_BY_EMAIL: &str = "SELECT id FROM users WHERE email_lower = $1";
+const ACCOUNT: &str = "SELECT id, role, disabled FROM users WHERE id = $1";
+const ACCOUNT_BY_EMAIL: &str = "SELECT id, role, disabled FROM users WHERE email_lower = $1";
 
 /// Keeps a sign-in until it is completed, under the digests of what the browser carries.
 pub(crate) async fn begin(db: &Db, sign_in: &SignIn, state: &[u8], token: &[u8]) -> Result<(), StoreError> {
@@ -206,10 +222,18 @@ pub(crate) async fn groups_named<'n>(
     Ok(rows.into_iter().map(|(name, id)| (name, GroupId(id))).collect())
 }
 
-/// The user with this address, in any case.
-pub(crate) async fn user_by_email(tx: &mut Tx, email: &str) -> Result<Option<UserId>, StoreError> {
-    let id: Option<Uuid> = on_tx!(tx, |on| {
-        sqlx::query_scalar(USER_BY_EMAIL).bind(email.to_lowercase()).fetch_optional(on).await
+pub(crate) async fn account(tx: &mut Tx, user: UserId) -> Result<Option<Account>, StoreError> {
+    let row = on_tx!(tx, |on| {
+        sqlx::query_as::<_, AccountRow>(ACCOUNT).bind(user.uuid()).fetch_optional(on).await
     })?;
-    Ok(id.map(UserId))
+    row.map(Account::try_from).transpose()
+}
+
+/// The account with this address, in any case.
+pub(crate) async fn account_by_email(tx: &mut Tx, email: &str) -> Result<Option<Account>, StoreError> {
+    let row = on_tx!(tx, |on| {
+        let query = sqlx::query_as::<_, AccountRow>(ACCOUNT_BY_EMAIL).bind(email.to_lowercase());
+        query.fetch_optional(on).await
+    })?;
+    row.map(Account::try_from).transpose()
 }

@@ -59,7 +59,7 @@ async fn a_code_works_once_and_for_its_verifier_alone() {
     let begun = world.begin("github").await;
     let url = tampered(&begun.authorization_url, "code_challenge", &"x".repeat(43));
     let back = Browser::default().sign_in(&url, "").await;
-    assert_refused(world.complete(&begun, &back).await, Code::Unauthenticated, "SIGN_IN_REFUSED");
+    assert_refused(world.complete(&begun, &back).await, Code::Unauthenticated, "PROVIDER_REFUSED");
     let begun = world.begin("github").await;
     let back = Browser::default().sign_in(&begun.authorization_url, "").await;
     world.complete(&begun, &back).await.unwrap();

@@ -234,7 +234,13 @@ async fn an_identity_is_unlinked_with_what_it_made() {
         let others = pb::ListIdentitiesRequest { user_id: ana.clone() };
         let refused = providers(&stranger).list_identities(others).await;
         assert_refused(refused, Code::PermissionDenied, "NOT_YOURSELF");
-        providers(&world.owner).unlink_identity(unlink()).await.unwrap();
+        let only_asked = pb::UnlinkIdentityRequest { validate_only: true, ..unlink() };
+        providers(&world.owner).unlink_identity(only_asked).await.unwrap();
+        assert_eq!(world.groups_of(&ana).await, ["Engineering"], "nothing was done yet");
+        let once = pb::UnlinkIdentityRequest { request_id: Uuid::new_v4().to_string(), ..unlink() };
+        let first = providers(&world.owner).unlink_identity(once.clone()).await.unwrap().into_inner();
+        let second = providers(&world.owner).unlink_identity(once).await.unwrap().into_inner();
+        assert_eq!(first, second, "a repetition is answered as before");
         assert!(world.groups_of(&ana).await.is_empty() && world.identities(&ana).await.is_empty());
         assert_missing(providers(&world.owner).unlink_identity(unlink()).await, "identity", &identity);
         let again = world.sign_in("corp", "ana").await;

@@ -3,7 +3,7 @@
 use crate::{
     browser::{Browser, REDIRECT},
     idp::Idp,
-    site::{completion, oidc, person, providers, query, site, tampered, with_idp},
+    site::{completion, oidc, person, providers, query, sealed, site, tampered, with_idp},
     world::{assert_invalid, assert_missing, assert_refused},
 };
 use proto::{common::v1::Role, permissions::v1 as pb};
@@ -95,6 +95,17 @@ async fn an_answer_counts_once_and_only_for_who_began() {
 }
 
 #[tokio::test]
+async fn another_process_completes_what_one_began() {
+    let (idp, world) = ready("").await;
+    let other = world.another_with(&sealed(&oidc("corp", &idp.issuer(), ""))).await;
+    let begun = world.begin("corp").await;
+    let back = Browser::default().sign_in(&begun.authorization_url, "ana").await;
+    let entered = other.complete(&begun, &back).await.unwrap().into_inner();
+    assert!(entered.created);
+    assert_refused(world.complete(&begun, &back).await, Code::FailedPrecondition, "SIGN_IN_UNKNOWN");
+}
+
+#[tokio::test]
 async fn two_answers_at_once_count_once() {
     let (_idp, world) = ready("").await;
     let begun = world.begin("corp").await;
@@ -130,7 +141,7 @@ async fn a_code_for_another_verifier_is_refused() {
     let begun = world.begin("corp").await;
     let url = tampered(&begun.authorization_url, "code_challenge", &"x".repeat(43));
     let back = Browser::default().sign_in(&url, "ana").await;
-    assert_refused(world.complete(&begun, &back).await, Code::Unauthenticated, "SIGN_IN_REFUSED");
+    assert_refused(world.complete(&begun, &back).await, Code::Unauthenticated, "PROVIDER_REFUSED");
 }
 
 #[tokio::test]
@@ -144,7 +155,7 @@ async fn a_code_is_exchanged_once() {
     let state = query(&second.authorization_url, "state");
     let request = pb::CompleteSignInRequest { state, ..completion(&second, &back) };
     let refused = providers(&world.visitor()).complete_sign_in(request).await;
-    assert_refused(refused, Code::Unauthenticated, "SIGN_IN_REFUSED");
+    assert_refused(refused, Code::Unauthenticated, "PROVIDER_REFUSED");
 }
 
 #[tokio::test]
@@ -158,7 +169,7 @@ async fn a_person_may_refuse() {
         ..completion(&begun, &back)
     };
     let refused = providers(&world.visitor()).complete_sign_in(request).await;
-    assert_refused(refused, Code::Unauthenticated, "SIGN_IN_REFUSED");
+    assert_refused(refused, Code::Unauthenticated, "PROVIDER_REFUSED");
     assert_refused(world.complete(&begun, &back).await, Code::FailedPrecondition, "SIGN_IN_UNKNOWN");
 }
 
