@@ -134,16 +134,16 @@ impl Writer {
     }
 
     /// Makes a change of the service's own, which nobody asked for in a request.
-    pub(crate) async fn perform_unasked(
+    pub(crate) async fn perform_unasked<T>(
         &self,
         origin: Origin,
-        change: impl AsyncFnOnce(&mut Write) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+        change: impl AsyncFnOnce(&mut Write) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let mut write = self.begin(origin).await?;
-        change(&mut write).await?;
+        let done = change(&mut write).await?;
         let token = write.commit().await?;
         self.tail.reached(token, ECHO).await;
-        Ok(())
+        Ok(done)
     }
 
     /// The policy as this process knows it.

@@ -30,7 +30,6 @@ pub(super) async fn enter(
         identities::note_use(writer.db(), known.id, now).await?;
         return Ok(Entered { user: known.user, created: false, revision: String::new() });
     }
-    let mut entered = None;
     let origin = Origin {
         actor: Actor::System,
         request_id,
@@ -44,11 +43,9 @@ pub(super) async fn enter(
         let wanted = wanted_groups(write, &admitted, rules).await?;
         let standing = identities::standing(&mut write.tx, user, now).await?;
         take(write, &identity, &standing.steps(identity.id, &wanted)).await?;
-        entered = Some(Entered { user, created, revision: write.token().encode() });
-        Ok(())
+        Ok(Entered { user, created, revision: write.token().encode() })
     };
-    writer.perform_unasked(origin, enter).await?;
-    entered.ok_or(Error::Stopping)
+    writer.perform_unasked(origin, enter).await
 }
 
 /// The identity, when it is known and there is nothing to change.

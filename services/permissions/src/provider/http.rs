@@ -32,6 +32,9 @@ pub enum HttpError {
     /// It would have been asked in the clear.
     #[error("an address of the identity provider is not https")]
     Plain,
+    /// It was asked a moment ago, in vain.
+    #[error("the identity provider did not answer a moment ago")]
+    JustFailed,
     /// It took too long.
     #[error("the identity provider did not answer within {} s", TIMEOUT.as_secs())]
     Timeout,
