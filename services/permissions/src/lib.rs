@@ -4,12 +4,17 @@
 //! change goes through `write`; `tail` follows the log of changes and holds the policy in memory, from which `check`
 //! answers and `watch` streams. Who is asking, `shared::auth` settled before.
 
+mod access_requests;
 mod api;
+mod approval;
+mod approval_policies;
+mod batches;
 mod bootstrap;
 mod check;
 mod config;
 mod encryption;
 mod error;
+mod export;
 mod external;
 mod field;
 mod grants;
@@ -17,6 +22,7 @@ mod groups;
 mod keys;
 mod list;
 mod models;
+mod notifications;
 mod ping;
 mod provider;
 mod store;
@@ -46,6 +52,7 @@ use shared::{
 };
 use std::time::Duration;
 use tail::Tail;
+use write::Writer;
 
 /// The tables of this service.
 pub const MIGRATIONS: Migrations = Migrations {
@@ -81,7 +88,9 @@ impl Permissions {
         let providers = Providers::new(&config.identity_providers).map_err(Error::Config)?;
         api::SERVICES.iter().for_each(|service| health.serves(service));
         let verifier = Verifier(tail.clone());
-        let api = api::Api::new(db, tail, sealer, config.key_lifetime, providers, tasks.stopping());
+        let writer = Writer::new(db, tail, sealer);
+        access_requests::start(&writer, tasks);
+        let api = api::Api::new(writer, config.key_lifetime, providers, tasks.stopping());
         Ok(Self { api, verifier })
     }
 

@@ -43,9 +43,10 @@ pub(super) async fn enter(
         let wanted = wanted_groups(write, &admitted, rules).await?;
         let standing = identities::standing(&mut write.tx, user, now).await?;
         take(write, &identity, &standing.steps(identity.id, &wanted)).await?;
-        Ok(Entered { user, created, revision: write.token().encode() })
+        Ok((user, created))
     };
-    writer.perform_unasked(origin, enter).await
+    let ((user, created), token) = writer.make(origin, enter).await?;
+    Ok(Entered { user, created, revision: token.encode() })
 }
 
 /// The identity, when it is known and there is nothing to change.
