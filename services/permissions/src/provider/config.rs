@@ -1,7 +1,8 @@
 //! Settings of identity providers as a file has them, and the naming of every fault.
 
-use super::settings::address;
+use super::settings::{GITHUB_AUTHORIZE, address};
 use crate::field;
+use openidconnect::url::Url;
 use policy::Role;
 use serde::Deserialize;
 use shared::config::Secret;
@@ -10,13 +11,8 @@ use std::{
     path::PathBuf,
 };
 
-/// Issuers where anybody can have an account.
-const OPEN_TO_ALL: [&str; 4] = [
-    "https://github.com",
-    "https://accounts.google.com",
-    "https://gitlab.com",
-    "https://login.microsoftonline.com",
-];
+/// Hosts where anybody can have an account.
+const OPEN_TO_ALL: [&str; 3] = ["github.com", "accounts.google.com", "gitlab.com"];
 
 /// One table of `permissions.identity_providers`.
 #[derive(Debug, Clone, Deserialize)]
@@ -165,9 +161,10 @@ impl IdentityProvider {
         let unrestricted = self.required_groups.is_empty() && self.allowed_email_domains.is_empty();
         let address = match self.kind {
             Kind::Oidc => self.issuer.as_deref().unwrap_or_default(),
-            Kind::Github => self.authorize_url.as_deref().unwrap_or(OPEN_TO_ALL[0]),
+            Kind::Github => self.authorize_url.as_deref().unwrap_or(GITHUB_AUTHORIZE),
         };
-        self.create_users && unrestricted && OPEN_TO_ALL.iter().any(|open| address.starts_with(open))
+        let host = Url::parse(address).ok().and_then(|url| url.host_str().map(str::to_owned));
+        self.create_users && unrestricted && host.is_some_and(|host| OPEN_TO_ALL.contains(&host.as_str()))
     }
 }
 

@@ -6,8 +6,11 @@ use super::{
 };
 use openidconnect::{IssuerUrl, url::Url};
 use policy::Role;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use std::{collections::BTreeMap, path::PathBuf};
+
+/// Where people sign in at GitHub itself.
+pub(super) const GITHUB_AUTHORIZE: &str = "https://github.com/login/oauth/authorize";
 
 /// A provider's settings after all checks.
 #[derive(Debug, Clone)]
@@ -51,6 +54,7 @@ impl IdentityProvider {
     /// The first fault of those that depend on more than their own text.
     pub(crate) fn settings(&self) -> Result<Settings, Fault> {
         let secret = self.client_secret.read().map_err(|fault| ("client_secret", fault))?;
+        let secret = secret.filter(|secret| !secret.expose_secret().is_empty());
         let scopes = self.scopes.clone().unwrap_or_else(|| default_scopes(self.kind));
         Ok(Settings {
             id: self.id.clone(),
@@ -93,11 +97,7 @@ impl IdentityProvider {
                 Ok(Place::Oidc(issuer))
             }
             Kind::Github => Ok(Place::Github {
-                authorize: url(
-                    "authorize_url",
-                    &self.authorize_url,
-                    "https://github.com/login/oauth/authorize",
-                )?,
+                authorize: url("authorize_url", &self.authorize_url, GITHUB_AUTHORIZE)?,
                 token: url("token_url", &self.token_url, "https://github.com/login/oauth/access_token")?,
                 api: url("api_url", &self.api_url, "https://api.github.com")?,
             }),
