@@ -1,6 +1,10 @@
 //! What can go wrong, and what a caller is told of it. Reasons are listed in `docs/errors.md`.
 
-use crate::{approval, external::SignInError, store::StoreError};
+mod sign_in;
+
+pub use sign_in::SignInError;
+
+use crate::{approval, store::StoreError};
 use shared::{
     auth::Refusal,
     page::PageError,

@@ -36,8 +36,7 @@ mod write;
 pub use bootstrap::{FirstRun, bootstrap};
 pub use check::Verifier;
 pub use config::Config;
-pub use error::{Error, Forbidden};
-pub use external::SignInError;
+pub use error::{Error, Forbidden, SignInError};
 pub use provider::{IdentityProvider, Kind as ProviderKind};
 pub use store::StoreError;
 

@@ -1,7 +1,7 @@
 //! Whether a provider's rules let somebody in, and which groups here its words mean.
 
-use super::SignInError;
 use crate::{
+    error::SignInError,
     field,
     provider::{ExternalIdentity, Rules},
 };

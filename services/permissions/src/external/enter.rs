@@ -1,8 +1,8 @@
 //! From somebody whom the rules let in to a user: find, link or make, and keep the groups in step.
 
-use super::{Account, Entered, Identity, SignInError, admit::Admitted, sync::Steps};
+use super::{Account, Entered, Identity, admit::Admitted, sync::Steps};
 use crate::{
-    error::{Error, Forbidden},
+    error::{Error, Forbidden, SignInError},
     groups,
     provider::Rules,
     store::identities,
