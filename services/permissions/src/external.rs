@@ -57,6 +57,8 @@ pub(crate) struct Returned {
 /// Somebody has signed in.
 #[derive(Debug)]
 pub(crate) struct Entered {
+    /// Whoever said who it is.
+    pub(crate) provider: String,
     pub(crate) user: UserId,
     pub(crate) created: bool,
     pub(crate) revision: String,

@@ -8,6 +8,7 @@ mod access_requests;
 mod api;
 mod approval;
 mod approval_policies;
+mod attempts;
 mod batches;
 mod bootstrap;
 mod check;
@@ -21,10 +22,14 @@ mod grants;
 mod groups;
 mod keys;
 mod list;
+mod me;
 mod models;
 mod notifications;
+mod passwords;
 mod ping;
 mod provider;
+mod sessions;
+mod signing;
 mod store;
 mod sweep;
 mod tail;
@@ -38,10 +43,12 @@ pub use check::Verifier;
 pub use config::Config;
 pub use error::{Error, Forbidden, SignInError};
 pub use provider::{IdentityProvider, Kind as ProviderKind};
+pub use sessions::RefreshError;
 pub use store::StoreError;
 
 use policy::Bounds;
 use provider::Providers;
+use sessions::Sessions;
 use shared::{
     auth::{Access, AuthLayer, ServiceToken},
     db::{Db, Migrations},
@@ -49,6 +56,7 @@ use shared::{
     seal::Sealer,
     server::{self, Guard, Tasks},
 };
+use signing::Signing;
 use std::time::Duration;
 use tail::Tail;
 use write::Writer;
@@ -86,10 +94,14 @@ impl Permissions {
         let tail = Tail::start(db.clone(), bounds, config.poll_interval, tasks, reporter).await?;
         let providers = Providers::new(&config.identity_providers).map_err(Error::Config)?;
         api::SERVICES.iter().for_each(|service| health.serves(service));
-        let verifier = Verifier(tail.clone());
+        let verifier = Verifier::new(tail.clone());
         let writer = Writer::new(db, tail, sealer);
         access_requests::start(&writer, tasks);
-        let api = api::Api::new(writer, config.key_lifetime, providers, tasks.stopping());
+        let signing = Signing::new(writer.clone(), config);
+        signing.start(tasks).await?;
+        let sessions = Sessions::new(writer.clone(), signing.clone(), config);
+        let api =
+            api::Api::new(writer, verifier.clone(), sessions, signing, providers, config, tasks.stopping());
         Ok(Self { api, verifier })
     }
 

@@ -1,6 +1,6 @@
 //! ProviderService.
 
-use super::{Api, asked};
+use super::{Api, asked, request_id, sessions::client};
 use crate::{
     error::Error,
     external::{self, Identity, Returned},
@@ -11,7 +11,7 @@ use crate::{
 use policy::GroupId;
 use proto::permissions::v1::{self as pb, provider_service_server::ProviderService};
 use secrecy::ExposeSecret;
-use shared::{request_id::RequestId, time};
+use shared::time;
 use tonic::{Request, Response, Status};
 
 /// Longest part of an address that a provider sends a browser back to.
@@ -45,13 +45,15 @@ impl ProviderService for Api {
         &self,
         request: Request<pb::CompleteSignInRequest>,
     ) -> Result<Response<pb::CompleteSignInResponse>, Status> {
-        let id = request.extensions().get::<RequestId>().map_or("-", RequestId::as_str).to_owned();
+        let (client, id, now) = (client(&request), request_id(&request).to_owned(), time::now());
         let returned = request.into_inner().try_into()?;
-        let entered = external::complete(&self.writer, &self.providers, returned, id, time::now()).await?;
+        let entered = external::complete(&self.writer, &self.providers, returned, id, now).await?;
+        let opened = self.sessions.open(entered.user, &entered.provider, client, now).await?;
         Ok(Response::new(pb::CompleteSignInResponse {
             user_id: entered.user.to_string(),
             created: entered.created,
             token: entered.revision,
+            tokens: Some(opened.into()),
         }))
     }
 

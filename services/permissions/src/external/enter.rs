@@ -9,7 +9,7 @@ use crate::{
     users::{self, NewUser},
     write::{Actor, Origin, Record, Thing, Write, Writer},
 };
-use policy::{GroupId, Member, Membership, Role, Time, UserId};
+use policy::{GroupId, Member, Membership, Role, Scopes, Time, UserId};
 use serde_json::{Value, json};
 use shared::{
     auth::{Caller, Person},
@@ -28,7 +28,12 @@ pub(super) async fn enter(
 ) -> Result<Entered, Error> {
     if let Some(known) = unchanged(writer, &admitted, rules, now).await? {
         identities::note_use(writer.db(), known.id, now).await?;
-        return Ok(Entered { user: known.user, created: false, revision: String::new() });
+        return Ok(Entered {
+            provider: known.provider,
+            user: known.user,
+            created: false,
+            revision: String::new(),
+        });
     }
     let origin = Origin {
         actor: Actor::System,
@@ -46,7 +51,7 @@ pub(super) async fn enter(
         Ok((user, created))
     };
     let ((user, created), token) = writer.make(origin, enter).await?;
-    Ok(Entered { user, created, revision: token.encode() })
+    Ok(Entered { provider: admitted.provider, user, created, revision: token.encode() })
 }
 
 /// The identity, when it is known and there is nothing to change.
@@ -114,7 +119,8 @@ async fn link(write: &mut Write, admitted: &Admitted, user: UserId) -> Result<Id
 
 /// Who signs in, does it.
 fn act_as(write: &mut Write, account: Account) {
-    let person = Person { user: account.user, key: None, role: account.role };
+    let scopes = Scopes::ALL;
+    let person = Person { user: account.user, key: None, session: None, role: account.role, scopes };
     write.origin.actor = Actor::Caller(Caller::Person(person));
 }
 

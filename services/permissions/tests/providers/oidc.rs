@@ -33,7 +33,12 @@ async fn a_person_signs_in_with_groups() {
     assert_eq!((identities[0].provider.as_str(), identities[0].subject.as_str()), ("corp", "ana"));
     assert_eq!((identities.len(), identities[0].group_ids.len()), (1, 1));
     let again = world.sign_in("corp", "ana").await;
-    assert_eq!((again.user_id, again.created), (entered.user_id, false));
+    assert_eq!((again.user_id, again.created), (entered.user_id.clone(), false));
+    // What was signed in for: the token is a credential of the user, and the session says where it is from.
+    let ana = world.with_secret(&entered.tokens.unwrap().access_token);
+    let own = providers(&ana).list_identities(pb::ListIdentitiesRequest::default()).await.unwrap();
+    assert_eq!(own.into_inner().identities[0].user_id, entered.user_id);
+    assert_eq!(world.count("SELECT COUNT(*) FROM sessions WHERE method = 'corp'").await, 2);
 }
 
 #[tokio::test]

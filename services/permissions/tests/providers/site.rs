@@ -57,7 +57,7 @@ pub(crate) fn person(email: &str, groups: &[&str]) -> Value {
 impl World {
     /// Whoever signs in: has no credential yet.
     pub(crate) fn visitor(&self) -> Caller {
-        self.owner.clone()
+        self.nobody()
     }
 
     pub(crate) async fn begin(&self, provider: &str) -> pb::StartSignInResponse {
