@@ -12,6 +12,7 @@ mod keys;
 mod me;
 mod models;
 mod policy;
+mod providers;
 mod sessions;
 mod signing;
 mod users;
@@ -21,6 +22,7 @@ use crate::{
     config::Config,
     error::Error,
     field,
+    provider::Providers,
     sessions::Sessions,
     signing::Signing,
     tail::Tail,
@@ -34,8 +36,8 @@ use proto::permissions::v1::{
     grant_service_server::GrantServiceServer, group_service_server::GroupServiceServer,
     key_service_server::KeyServiceServer, me_service_server::MeServiceServer,
     model_service_server::ModelServiceServer, policy_service_server::PolicyServiceServer,
-    session_service_server::SessionServiceServer, signing_service_server::SigningServiceServer,
-    user_service_server::UserServiceServer,
+    provider_service_server::ProviderServiceServer, session_service_server::SessionServiceServer,
+    signing_service_server::SigningServiceServer, user_service_server::UserServiceServer,
 };
 use shared::{
     auth::{self, Caller, Person, Refusal, RequestExt},
@@ -59,6 +61,7 @@ pub(crate) const SERVICES: &[&str] = &[
     "tollgate.permissions.v1.MeService",
     "tollgate.permissions.v1.ModelService",
     "tollgate.permissions.v1.PolicyService",
+    "tollgate.permissions.v1.ProviderService",
     "tollgate.permissions.v1.SessionService",
     "tollgate.permissions.v1.SigningService",
     "tollgate.permissions.v1.UserService",
@@ -74,6 +77,7 @@ pub(crate) struct Api {
     sessions: Sessions,
     signing: Signing,
     key_lifetime: Duration,
+    providers: Providers,
     stop: CancellationToken,
 }
 
@@ -83,11 +87,12 @@ impl Api {
         verifier: Verifier,
         sessions: Sessions,
         signing: Signing,
+        providers: Providers,
         config: &Config,
         stop: CancellationToken,
     ) -> Self {
         let (db, tail, key_lifetime) = (writer.db().clone(), writer.tail().clone(), config.key_lifetime);
-        Self { db, tail, writer, verifier, sessions, signing, key_lifetime, stop }
+        Self { db, tail, writer, verifier, sessions, signing, key_lifetime, providers, stop }
     }
 
     /// Makes the change that a request asks for, as [`Writer::perform`] says.
@@ -111,6 +116,7 @@ impl Api {
             .add_service(MeServiceServer::new(self.clone()))
             .add_service(ModelServiceServer::new(self.clone()))
             .add_service(PolicyServiceServer::new(self.clone()))
+            .add_service(ProviderServiceServer::new(self.clone()))
             .add_service(SessionServiceServer::new(self.clone()))
             .add_service(SigningServiceServer::new(self.clone()))
             .add_service(UserServiceServer::new(self.clone()))

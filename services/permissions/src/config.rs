@@ -1,5 +1,6 @@
 //! Settings of the permissions service, with their defaults.
 
+use crate::provider::{self, IdentityProvider};
 use crate::sessions::LONGEST_ACCESS;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -40,6 +41,8 @@ pub struct Config {
     /// How long a key is published before it signs: by then every service knows it.
     #[serde(with = "humantime_serde")]
     pub signing_key_lead: Duration,
+    /// Who else people may sign in with.
+    pub identity_providers: Vec<IdentityProvider>,
 }
 
 impl Default for Config {
@@ -55,6 +58,7 @@ impl Default for Config {
             session_lifetime: Duration::from_secs(DAY),
             signing_key_lifetime: Duration::from_secs(30 * DAY),
             signing_key_lead: Duration::from_secs(5 * 60),
+            identity_providers: Vec::new(),
         }
     }
 }
@@ -101,6 +105,7 @@ impl Validate for Config {
             faults
                 .push("permissions.signing_key_lifetime: must be at least twice signing_key_lead".to_owned());
         }
+        provider::validate(&self.identity_providers, faults);
     }
 }
 
