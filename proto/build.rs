@@ -6,7 +6,9 @@ use std::{fmt::Write as _, path::PathBuf};
 
 const FILES: &[&str] = &[
     "tollgate/common/v1/access.proto",
+    "tollgate/permissions/v1/audit.proto",
     "tollgate/permissions/v1/authorization.proto",
+    "tollgate/permissions/v1/changes.proto",
     "tollgate/permissions/v1/grants.proto",
     "tollgate/permissions/v1/groups.proto",
     "tollgate/permissions/v1/keys.proto",
