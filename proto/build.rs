@@ -5,9 +5,13 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, Value};
 use std::{fmt::Write as _, path::PathBuf};
 
 const FILES: &[&str] = &[
+    "google/rpc/error_details.proto",
+    "google/rpc/status.proto",
     "tollgate/common/v1/access.proto",
+    "tollgate/permissions/v1/access_requests.proto",
     "tollgate/permissions/v1/audit.proto",
     "tollgate/permissions/v1/authorization.proto",
+    "tollgate/permissions/v1/batches.proto",
     "tollgate/permissions/v1/changes.proto",
     "tollgate/permissions/v1/grants.proto",
     "tollgate/permissions/v1/groups.proto",
@@ -34,6 +38,7 @@ fn main() -> Result<()> {
 
     tonic_prost_build::configure()
         .bytes(".")
+        .extern_path(".google.rpc", "::tonic_types::pb")
         .compile_fds(compiler.file_descriptor_set())
         .context("generate Rust from the contract")?;
     Ok(())

@@ -6,7 +6,7 @@
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use policy::{
     Action, ApplyError, Change, Effect, Grant, GrantId, Grantee, Group, GroupId, Key, KeyHash, KeyId, Member,
-    Membership, Model, ModelId, ModelState, Policy, Role, Time, User, UserId,
+    Membership, Model, ModelId, ModelState, Policy, Role, Scopes, Target, Time, User, UserId,
 };
 use std::hint::black_box;
 use uuid::Uuid;
@@ -41,8 +41,9 @@ fn digest(number: u32) -> KeyHash {
 }
 
 fn grant(number: u32, grantee: Grantee, model: ModelId) -> Change {
+    let target = Target::Model(model);
     let (id, action, effect) = (GrantId(uuid(4, number)), Action::Use, Effect::Allow);
-    Change::PutGrant(Grant { id, grantee, model, action, effect, starts_at: None, expires_at: None })
+    Change::PutGrant(Grant { id, grantee, target, action, effect, starts_at: None, expires_at: None })
 }
 
 /// A caller with a key in `DEPTH` nested groups, and others who hold all but one of the grants.
@@ -73,6 +74,9 @@ fn world(grants: u32) -> Result<Policy, ApplyError> {
         models: None,
         expires_at: None,
         disabled: false,
+        scopes: Scopes::ALL,
+        networks: Vec::new(),
+        previous: Vec::new(),
     });
     let facts = people.chain(groups).chain(nested).chain(models).chain(others).chain([ours, key]);
     let mut policy = Policy::new();
@@ -98,7 +102,7 @@ fn check(criterion: &mut Criterion) {
             bencher.iter(|| policy.check(black_box(user(CALLER)), black_box(model(1)), Action::Use, NOW));
         });
         decisions.bench_function(BenchmarkId::new("authorize", grants), |bencher| {
-            bencher.iter(|| policy.authorize(black_box(&digest(CALLER)), black_box("model-0"), NOW));
+            bencher.iter(|| policy.authorize(black_box(&digest(CALLER)), black_box("model-0"), None, NOW));
         });
     }
     decisions.finish();

@@ -9,7 +9,7 @@ mod tally;
 use crate::{
     fact::{Action, ModelState},
     id::{GrantId, ModelId, UserId},
-    policy::{ModelEntry, Node, Policy, UserEntry},
+    policy::{ModelEntry, Node, Policy, Ruleset, UserEntry},
     time::Time,
 };
 use tally::Tally;
@@ -46,6 +46,8 @@ pub enum Reason {
     NoGrant,
     /// The key names the models it is for, and this one is not among them.
     KeyNarrowed,
+    /// The key is not for sending requests to models.
+    KeyScope,
 }
 
 impl Reason {
@@ -62,6 +64,7 @@ impl Reason {
             Self::Denied => "DENIED",
             Self::NoGrant => "NO_GRANT",
             Self::KeyNarrowed => "KEY_NARROWED",
+            Self::KeyScope => "KEY_SCOPE",
         }
     }
 }
@@ -117,31 +120,39 @@ impl Policy {
         if model.fact.state == ModelState::Disabled {
             return Decision::refused(Reason::ModelDisabled);
         }
-        tally(index, user, model, now.0).decide(action)
+        self.tally(index, user, model, now.0).decide(action)
+    }
+
+    /// Counts every rule that reaches the user, on the model itself and on each set it is in.
+    fn tally(&self, index: u32, user: &UserEntry, model: &ModelEntry, now: i64) -> Tally {
+        let mut tally = Tally::at(now);
+        tally.own(owned_until(index, user, model));
+        count(&mut tally, &model.rules, index, user);
+        for set in model.within.iter().filter_map(|set| self.sets.at(*set)) {
+            count(&mut tally, &set.rules, index, user);
+        }
+        tally
     }
 }
 
-/// Counts every rule that reaches the user. Of "the user's groups" and "the groups with a rule" it walks the fewer, so
-/// neither a user in many groups nor a model with many grants makes the check slow.
-fn tally(index: u32, user: &UserEntry, model: &ModelEntry, now: i64) -> Tally {
-    let mut tally = Tally::at(now);
-    tally.own(owned_until(index, user, model));
-    tally.count(&model.for_everyone, Time::NEVER);
-    if let Some(rules) = model.for_user.get(&index) {
+/// Of "the user's groups" and "the groups with a rule" it walks the fewer, so neither a user in many groups nor a
+/// model with many grants makes the check slow.
+fn count(tally: &mut Tally, rules: &Ruleset, index: u32, user: &UserEntry) {
+    tally.count(&rules.for_everyone, Time::NEVER);
+    if let Some(rules) = rules.for_user.get(&index) {
         tally.count(rules.as_slice(), Time::NEVER);
     }
-    if user.reach.len() <= model.for_group.len() {
+    if user.reach.len() <= rules.for_group.len() {
         for edge in &user.reach {
-            if let Some(rules) = model.for_group.get(&edge.group) {
+            if let Some(rules) = rules.for_group.get(&edge.group) {
                 tally.count(rules.as_slice(), edge.until);
             }
         }
     } else {
-        for (group, rules) in &model.for_group {
+        for (group, rules) in &rules.for_group {
             tally.count(rules.as_slice(), reached_until(user, *group));
         }
     }
-    tally
 }
 
 /// The instant from which the user does not own the model.

@@ -9,7 +9,7 @@ use crate::{
     check::{Decision, Question},
     fact::{Action, Grant, Grantee},
     id::{GrantId, GroupId},
-    policy::{Edge, ModelEntry, Node, Policy, Rule, Rules, UserEntry},
+    policy::{Edge, Node, Policy, Rule, Rules, Ruleset, UserEntry},
     time::Time,
 };
 
@@ -20,7 +20,7 @@ pub struct Explanation {
     pub decision: Decision,
     /// The groups by which the user owns the model, innermost first; empty when it is the user's own.
     pub owned_by: Option<Vec<GroupId>>,
-    /// Every grant on the model that speaks to the question, in the order of ids.
+    /// Every grant on the model or a set it is in that speaks to the question, in the order of ids.
     pub causes: Vec<Cause>,
 }
 
@@ -73,7 +73,10 @@ impl Policy {
             Some(Node::Group(owner)) => self.path(&ways.open, owner),
             None => None,
         };
-        let mut causes: Vec<Cause> = about(model, index, question.action)
+        let sets = model.within.iter().filter_map(|set| self.sets.at(*set)).map(|set| &set.rules);
+        let rulesets = std::iter::once(&model.rules).chain(sets);
+        let mut causes: Vec<Cause> = rulesets
+            .flat_map(|rules| about(rules, index, question.action))
             .filter_map(|rule| self.cause(self.grants.get(&rule.grant)?, rule, &ways, now))
             .collect();
         causes.sort_unstable_by_key(|cause| cause.grant);
@@ -129,9 +132,9 @@ impl Policy {
 }
 
 /// The rules that can matter to the question; those of groups the user has nothing to do with fall out later.
-fn about(model: &ModelEntry, user: u32, action: Action) -> impl Iterator<Item = &Rule> {
-    let groups = model.for_group.values().flat_map(Rules::as_slice);
-    let direct = model.for_user.get(&user).map_or(&[][..], Rules::as_slice);
-    let all = groups.chain(direct).chain(&model.for_everyone);
+fn about(rules: &Ruleset, user: u32, action: Action) -> impl Iterator<Item = &Rule> {
+    let groups = rules.for_group.values().flat_map(Rules::as_slice);
+    let direct = rules.for_user.get(&user).map_or(&[][..], Rules::as_slice);
+    let all = groups.chain(direct).chain(&rules.for_everyone);
     all.filter(move |rule| rule.action == action || rule.action == Action::Manage)
 }

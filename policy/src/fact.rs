@@ -1,110 +1,20 @@
-//! What the engine is told: the facts about users, groups, models, grants and keys, and the changes to them.
+//! What the engine is told: the facts about users, groups, models, sets, grants and keys, and the changes to them.
 //!
 //! A [`Change`] is the payload of a stored event, so the names here are as stable as a table's columns: add, never
 //! rename. A put replaces the whole fact of that id.
 
-use std::{fmt, str::FromStr};
+mod key;
+mod word;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::{GrantId, GroupId, KeyHash, KeyId, ModelId, UserId},
+    id::{GrantId, GroupId, KeyId, ModelId, ModelSetId, SessionId, UserId},
     time::Time,
 };
 
-/// A text that is none of the words a field allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be one of {}", .allowed.join(", "))]
-pub struct UnknownWord {
-    /// The words the field allows.
-    pub allowed: &'static [&'static str],
-}
-
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        pub enum $name { $($(#[$variant_doc])* #[serde(rename = $word)] $variant,)+ }
-
-        impl $name {
-            /// Every value, in declaration order.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-
-            /// The stored word for this value.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = UnknownWord;
-
-            fn from_str(text: &str) -> Result<Self, UnknownWord> {
-                match text {
-                    $($word => Ok(Self::$variant),)+
-                    _ => Err(UnknownWord { allowed: &[$($word),+] }),
-                }
-            }
-        }
-    };
-}
-
-words! {
-    /// What a user may administer; no role lets anyone use a model.
-    Role {
-        /// Holds the installation; there is always at least one.
-        Owner = "owner",
-        /// Administers users, groups, models and grants.
-        Admin = "admin",
-        /// Runs engines, limits and scaling.
-        Operator = "operator",
-        /// Reads everything, changes nothing.
-        Auditor = "auditor",
-        /// Holds keys and calls models it was granted.
-        Developer = "developer",
-        /// Calls models it was granted.
-        Member = "member",
-    }
-}
-
-words! {
-    /// Whether a model takes requests.
-    ModelState {
-        /// In service.
-        Active = "active",
-        /// In service, and announced to go.
-        Deprecated = "deprecated",
-        /// Out of service: every check on it is denied.
-        Disabled = "disabled",
-    }
-}
-
-words! {
-    /// What is asked of a model.
-    Action {
-        /// Send it requests.
-        Use = "use",
-        /// Change it and its grants; implies use.
-        Manage = "manage",
-    }
-}
-
-words! {
-    /// Which way a grant decides.
-    Effect {
-        /// The action is allowed, unless a deny says otherwise.
-        Allow = "allow",
-        /// The action is denied, whatever else allows it.
-        Deny = "deny",
-    }
-}
+pub use key::{Key, OldSecret, Scopes, SigningKey};
+pub use word::{Action, Effect, ModelState, Role, Scope, UnknownWord};
 
 /// A person or a service account. Names and e-mail addresses live apart, so that they can be erased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,15 +82,80 @@ pub enum Grantee {
     Everyone,
 }
 
-/// One allow or deny of one action on one model, in force in `[starts_at, expires_at)`.
+/// A set of models and further sets. Its name lives apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelSet {
+    /// The set's id.
+    pub id: ModelSetId,
+    /// A disabled set counts for nothing, neither itself nor as a way to further models.
+    pub disabled: bool,
+}
+
+/// What a grant can be on, and what can be in a set: written as the plain id of a model, or as `{"set": id}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "Written", into = "Written")]
+pub enum Target {
+    /// One model.
+    Model(ModelId),
+    /// Every model in a set, at any depth.
+    Set(ModelSetId),
+}
+
+impl Target {
+    /// The model, when it is one.
+    #[must_use]
+    pub const fn model(self) -> Option<ModelId> {
+        match self {
+            Self::Model(id) => Some(id),
+            Self::Set(_) => None,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Model(ModelId),
+    Set { set: ModelSetId },
+}
+
+impl From<Written> for Target {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Model(id) => Self::Model(id),
+            Written::Set { set } => Self::Set(set),
+        }
+    }
+}
+
+impl From<Target> for Written {
+    fn from(target: Target) -> Self {
+        match target {
+            Target::Model(id) => Self::Model(id),
+            Target::Set(set) => Self::Set { set },
+        }
+    }
+}
+
+/// A further name of a model, from the same name space as the models' own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alias {
+    /// The name; unique, case-sensitive.
+    pub name: String,
+    /// The model it stands for.
+    pub model: ModelId,
+}
+
+/// One allow or deny of one action on one model or set, in force in `[starts_at, expires_at)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// The grant's id.
     pub id: GrantId,
     /// Whom it is for.
     pub grantee: Grantee,
-    /// The model it is on.
-    pub model: ModelId,
+    /// What it is on; a set stands for every model in it.
+    #[serde(rename = "model")]
+    pub target: Target,
     /// What it is about.
     pub action: Action,
     /// Which way it decides.
@@ -189,24 +164,6 @@ pub struct Grant {
     pub starts_at: Option<Time>,
     /// The instant from which it is no longer in force; none means never.
     pub expires_at: Option<Time>,
-}
-
-/// An API key: it acts as its owner, on no more models than it names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Key {
-    /// The key's id.
-    pub id: KeyId,
-    /// The digest of its secret.
-    pub hash: KeyHash,
-    /// The user it acts as.
-    pub owner: UserId,
-    /// The only models it may be used for; none means whatever its owner may use. Ids of models that are gone may
-    /// stay in the list: dropping them could empty it, and an empty list must keep meaning "no model".
-    pub models: Option<Vec<ModelId>>,
-    /// The instant from which it is refused.
-    pub expires_at: Option<Time>,
-    /// A disabled key is refused.
-    pub disabled: bool,
 }
 
 /// One step from one state of the facts to the next.
@@ -232,7 +189,7 @@ pub enum Change {
     },
     /// A model is new or different.
     PutModel(Model),
-    /// A model is gone, with its grants.
+    /// A model is gone, with its grants and aliases, and from the sets it was in.
     RemoveModel(ModelId),
     /// A grant is new or different.
     PutGrant(Grant),
@@ -242,4 +199,39 @@ pub enum Change {
     PutKey(Key),
     /// A key is gone.
     RemoveKey(KeyId),
+    /// A set of models is new or different.
+    PutModelSet(ModelSet),
+    /// A set is gone, with its grants, and from the sets it was in; what was in it stays.
+    RemoveModelSet(ModelSetId),
+    /// A model or a set is in a set.
+    PutSetItem {
+        /// The set that has the item.
+        set: ModelSetId,
+        /// The item.
+        item: Target,
+    },
+    /// A model or a set is no longer in a set.
+    RemoveSetItem {
+        /// The set that had the item.
+        set: ModelSetId,
+        /// The item.
+        item: Target,
+    },
+    /// A model has a further name, or the name stands for another model.
+    PutAlias(Alias),
+    /// A further name of a model is gone.
+    RemoveAlias(String),
+    /// A key that signs tokens is new or different.
+    PutSigningKey(SigningKey),
+    /// The signing key of this `kid` is gone.
+    RemoveSigningKey(String),
+    /// The tokens of a session are void.
+    EndSession {
+        /// The session.
+        session: SessionId,
+        /// When it was ended. Whatever may be forgotten by then, is.
+        at: Time,
+        /// The instant from which none of its tokens would be good anyway, so that its end may be forgotten.
+        until: Time,
+    },
 }

@@ -5,7 +5,7 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// A text that should have been an id and is not.
@@ -56,8 +56,10 @@ macro_rules! id {
 id!(UserId, "user");
 id!(GroupId, "group");
 id!(ModelId, "model");
+id!(ModelSetId, "model set");
 id!(GrantId, "grant");
 id!(KeyId, "key");
+id!(SessionId, "session");
 id!(Epoch, "epoch");
 
 /// The number of one committed transaction; consecutive within an [`Epoch`], starting after zero.
@@ -86,8 +88,9 @@ impl fmt::Display for Revision {
 }
 
 /// The SHA-256 of a key's secret; written as hex in events, shown in logs only by its first four digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyHash([u8; 32]);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyHash(#[serde(with = "crate::hex")] [u8; 32]);
 
 impl KeyHash {
     /// Wraps a digest computed elsewhere.
@@ -107,26 +110,4 @@ impl fmt::Debug for KeyHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KeyHash({:02x}{:02x}…)", self.0[0], self.0[1])
     }
-}
-
-impl Serialize for KeyHash {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let digit = |nibble: u8| char::from_digit(nibble.into(), 16);
-        let text: String = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(digit).collect();
-        serializer.serialize_str(&text)
-    }
-}
-
-impl<'de> Deserialize<'de> for KeyHash {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        digest(&text).map(Self).ok_or_else(|| D::Error::custom("a key hash must be 64 hex digits"))
-    }
-}
-
-fn digest(text: &str) -> Option<[u8; 32]> {
-    let digits: Vec<u8> =
-        text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect::<Option<_>>()?;
-    let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
-    if digits.len() == 64 { bytes.try_into().ok() } else { None }
 }

@@ -1,4 +1,4 @@
-//! The decision engine: users, groups, models and grants go in as facts, and come out as "allowed or not, and why".
+//! The decision engine: users, groups, models, sets and grants go in as facts, and come out as "allowed or not, and why".
 //!
 //! It does no I/O and owns no clock: facts arrive as [`Change`]s, time arrives as an argument. The permissions
 //! service decides with it and the inference gateway follows it as a [`Replica`], so both give the same answer.
@@ -6,6 +6,7 @@
 pub mod check;
 pub mod explain;
 pub mod fact;
+mod hex;
 pub mod id;
 pub mod lookup;
 pub mod policy;
@@ -15,10 +16,12 @@ pub mod time;
 pub use check::{Decision, Question, Reason};
 pub use explain::{Cause, Explanation, Standing};
 pub use fact::{
-    Action, Change, Effect, Grant, Grantee, Group, Key, Member, Membership, Model, ModelState, Role,
-    UnknownWord, User,
+    Action, Alias, Change, Effect, Grant, Grantee, Group, Key, Member, Membership, Model, ModelSet,
+    ModelState, OldSecret, Role, Scope, Scopes, SigningKey, Target, UnknownWord, User,
 };
-pub use id::{Epoch, GrantId, GroupId, InvalidId, KeyHash, KeyId, ModelId, Revision, UserId};
+pub use id::{
+    Epoch, GrantId, GroupId, InvalidId, KeyHash, KeyId, ModelId, ModelSetId, Revision, SessionId, UserId,
+};
 pub use lookup::{Access, KeyRefusal};
 pub use policy::{ApplyError, Canonical, Policy};
 pub use replica::{Bounds, Delta, Freshness, Heartbeat, Loaded, Message, Outcome, Replica, Snapshot};

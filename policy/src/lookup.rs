@@ -1,9 +1,11 @@
 //! From what a request carries to a decision: key and model name in, and the lists that answer "which" instead of
 //! "whether". Every list asks the check itself, so it cannot disagree with it.
 
+use std::net::IpAddr;
+
 use crate::{
     check::{Decision, Reason},
-    fact::{Action, Key, Model},
+    fact::{Action, Key, Model, Scope},
     id::{KeyHash, KeyId, ModelId, UserId},
     policy::{KeyEntry, Policy},
     time::Time,
@@ -24,6 +26,9 @@ pub enum KeyRefusal {
     /// The user it acts as is disabled.
     #[error("the owner of the API key is disabled; ask an administrator")]
     OwnerDisabled,
+    /// The key is bound to networks, and the caller is in none of them.
+    #[error("the API key may not be used from this address; use it from a network it is for, or widen them")]
+    Network,
 }
 
 impl KeyRefusal {
@@ -35,6 +40,7 @@ impl KeyRefusal {
             Self::Disabled => "KEY_DISABLED",
             Self::Expired => "KEY_EXPIRED",
             Self::OwnerDisabled => "KEY_OWNER_DISABLED",
+            Self::Network => "KEY_NETWORK",
         }
     }
 }
@@ -56,36 +62,44 @@ impl Policy {
     /// Key, owner, model and decision in one go, without allocating: what every inference request asks.
     ///
     /// # Errors
-    /// When the key is no credential. A good key that may not use the model is an answer, not an error.
-    pub fn authorize(&self, key: &KeyHash, model: &str, now: Time) -> Result<Access, KeyRefusal> {
-        let entry = self.live_key(key, now)?;
-        let index = self.names.get(model).copied();
+    /// When the key is no credential for a caller at `peer`. A good key that may not use the model is an answer.
+    pub fn authorize(
+        &self,
+        key: &KeyHash,
+        model: &str,
+        peer: Option<IpAddr>,
+        now: Time,
+    ) -> Result<Access, KeyRefusal> {
+        let entry = self.live_key(key, peer, now)?;
+        let index = self.names.get(model).map(|name| name.model);
         let model = index.and_then(|index| self.models.at(index)).map(|entry| entry.fact.id);
         let narrowed =
             entry.fact.models.as_ref().zip(model).is_some_and(|(only, model)| !only.contains(&model));
-        let mut decision = if narrowed {
+        let mut decision = if !entry.fact.scopes.contains(Scope::Inference) {
+            Decision::refused(Reason::KeyScope)
+        } else if narrowed {
             Decision::refused(Reason::KeyNarrowed)
         } else {
             self.decide(Some(entry.owner), index, Action::Use, now)
         };
         if decision.allowed {
-            decision.valid_until = earlier(decision.valid_until, entry.fact.expires_at);
+            decision.valid_until = earlier(decision.valid_until, Time::known(entry.fact.until(key)));
         }
         Ok(Access { key: entry.fact.id, user: entry.fact.owner, model, decision })
     }
 
-    /// The key with this secret, if it is a credential at `now`.
+    /// The key with this secret, if it is a credential for a caller at `peer` at `now`.
     ///
     /// # Errors
-    /// When there is none, or it or its owner is out of service.
-    pub fn key_by_hash(&self, hash: &KeyHash, now: Time) -> Result<&Key, KeyRefusal> {
-        self.live_key(hash, now).map(|entry| &entry.fact)
+    /// When there is none, when it or its owner is out of service, or when it may not be used from there.
+    pub fn key_by_hash(&self, hash: &KeyHash, peer: Option<IpAddr>, now: Time) -> Result<&Key, KeyRefusal> {
+        self.live_key(hash, peer, now).map(|entry| &entry.fact)
     }
 
-    /// The model of exactly this name.
+    /// The model of exactly this name, be it its own or an alias.
     #[must_use]
     pub fn model_by_name(&self, name: &str) -> Option<&Model> {
-        self.names.get(name).and_then(|index| self.models.at(*index)).map(|entry| &entry.fact)
+        self.names.get(name).and_then(|name| self.models.at(name.model)).map(|entry| &entry.fact)
     }
 
     /// The models on which `user` may do `action` at `now`, in the order of ids.
@@ -109,18 +123,19 @@ impl Policy {
 
     /// A plain map lookup is safe here, although its time depends on the hash: whoever guesses secrets cannot steer
     /// their digests, so learning how far a digest matched tells nothing about the next guess.
-    fn live_key(&self, hash: &KeyHash, now: Time) -> Result<&KeyEntry, KeyRefusal> {
-        let entry = self.keys.get(hash).ok_or(KeyRefusal::Unknown)?;
+    fn live_key(&self, hash: &KeyHash, peer: Option<IpAddr>, now: Time) -> Result<&KeyEntry, KeyRefusal> {
+        let entry =
+            self.hashes.get(hash).and_then(|index| self.keys.at(*index)).ok_or(KeyRefusal::Unknown)?;
         if entry.fact.disabled {
             return Err(KeyRefusal::Disabled);
         }
-        if entry.fact.expires_at.is_some_and(|end| now >= end) {
+        if now.0 >= entry.fact.until(hash) {
             return Err(KeyRefusal::Expired);
         }
-        match self.users.at(entry.owner) {
-            Some(owner) if !owner.fact.disabled => Ok(entry),
-            _ => Err(KeyRefusal::OwnerDisabled),
+        if self.users.at(entry.owner).is_none_or(|owner| owner.fact.disabled) {
+            return Err(KeyRefusal::OwnerDisabled);
         }
+        if entry.fact.admits(peer) { Ok(entry) } else { Err(KeyRefusal::Network) }
     }
 }
 

@@ -1,26 +1,30 @@
 //! The whole state in memory: every fact, and what the check needs worked out from them.
 //!
 //! Ids are interned to `u32` inside. Each user carries the groups it reaches with the instant until which it reaches
-//! them; each model carries its rules by grantee. [`Policy::apply`] keeps both right, one change at a time.
+//! them; each model carries the sets it is in; models and sets carry their rules by grantee. [`Policy::apply`] keeps
+//! all of it right, one change at a time.
 
 mod apply;
 mod canonical;
+mod entry;
 mod reach;
 mod rules;
 mod table;
 
 use ahash::AHashMap;
-use ahash::AHashSet;
 
 use crate::{
-    fact::{Change, Grant, Group, Key, Model, User},
-    id::{GrantId, GroupId, KeyHash, KeyId, ModelId, UserId},
+    fact::{Change, Grant, Group, Key, Model, ModelSet, SigningKey, User},
+    id::{GrantId, GroupId, KeyHash, KeyId, ModelId, ModelSetId, SessionId, UserId},
     time::Time,
 };
 
 pub use apply::ApplyError;
 pub use canonical::Canonical;
-pub(crate) use rules::{Rule, Rules};
+pub(crate) use entry::{
+    Edge, Ended, GroupEntry, KeyEntry, Links, ModelEntry, Name, Node, Place, SetEntry, UserEntry,
+};
+pub(crate) use rules::{Rule, Rules, Ruleset};
 use table::Table;
 
 /// The facts at one revision, ready to be asked.
@@ -29,67 +33,13 @@ pub struct Policy {
     pub(crate) users: Table<UserId, UserEntry>,
     pub(crate) groups: Table<GroupId, GroupEntry>,
     pub(crate) models: Table<ModelId, ModelEntry>,
-    pub(crate) keys: AHashMap<KeyHash, KeyEntry>,
+    pub(crate) sets: Table<ModelSetId, SetEntry>,
+    pub(crate) keys: Table<KeyId, KeyEntry>,
     pub(crate) grants: AHashMap<GrantId, Grant>,
-    pub(crate) names: AHashMap<Box<str>, u32>,
-    pub(crate) hashes: AHashMap<KeyId, KeyHash>,
-}
-
-/// A way into a group that holds before `until`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Edge {
-    pub(crate) group: u32,
-    pub(crate) until: i64,
-}
-
-/// An interned [`crate::Member`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Node {
-    User(u32),
-    Group(u32),
-}
-
-/// What a check reads, kept within one cache line; the rest is behind a box.
-#[derive(Debug, Clone)]
-pub(crate) struct UserEntry {
-    pub(crate) fact: User,
-    /// Every group the user is in, at any depth, sorted by group.
-    pub(crate) reach: Box<[Edge]>,
-    pub(crate) links: Box<Links>,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct GroupEntry {
-    pub(crate) fact: Group,
-    pub(crate) links: Links,
-    users: AHashSet<u32>,
-    groups: AHashSet<u32>,
-}
-
-/// The facts that refer to a user or a group, and go when it goes.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Links {
-    /// The groups it is a member of.
-    pub(crate) up: Vec<Edge>,
-    granted: Vec<GrantId>,
-    owned: Vec<ModelId>,
-    /// A group has none.
-    keys: Vec<KeyId>,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct ModelEntry {
-    pub(crate) fact: Model,
-    pub(crate) owner: Option<Node>,
-    pub(crate) for_user: AHashMap<u32, Rules>,
-    pub(crate) for_group: AHashMap<u32, Rules>,
-    pub(crate) for_everyone: Vec<Rule>,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct KeyEntry {
-    pub(crate) fact: Key,
-    pub(crate) owner: u32,
+    pub(crate) names: AHashMap<Box<str>, Name>,
+    pub(crate) hashes: AHashMap<KeyHash, u32>,
+    signing: AHashMap<Box<str>, SigningKey>,
+    sessions: AHashMap<SessionId, Ended>,
 }
 
 impl Policy {
@@ -127,6 +77,12 @@ impl Policy {
         self.models.get(&id).map(|entry| &entry.fact)
     }
 
+    /// The model set of this id.
+    #[must_use]
+    pub fn model_set(&self, id: ModelSetId) -> Option<&ModelSet> {
+        self.sets.get(&id).map(|entry| &entry.fact)
+    }
+
     /// The grant of this id.
     #[must_use]
     pub fn grant(&self, id: GrantId) -> Option<&Grant> {
@@ -136,7 +92,7 @@ impl Policy {
     /// The key of this id, whatever its condition.
     #[must_use]
     pub fn key(&self, id: KeyId) -> Option<&Key> {
-        self.hashes.get(&id).and_then(|hash| self.keys.get(hash)).map(|entry| &entry.fact)
+        self.keys.get(&id).map(|entry| &entry.fact)
     }
 
     /// Every user, in no particular order.
@@ -147,6 +103,34 @@ impl Policy {
     /// Every model, in no particular order.
     pub fn models(&self) -> impl Iterator<Item = &Model> {
         self.models.iter().map(|entry| &entry.fact)
+    }
+
+    /// Every set of models, in no particular order.
+    pub fn model_sets(&self) -> impl Iterator<Item = &ModelSet> {
+        self.sets.iter().map(|entry| &entry.fact)
+    }
+
+    /// The further names of a model, in no particular order.
+    pub fn aliases_of(&self, model: ModelId) -> impl Iterator<Item = &str> {
+        self.models.get(&model).into_iter().flat_map(|entry| &entry.aliases).map(|name| &**name)
+    }
+
+    /// The key with this `kid`, unless its signatures count for nothing at `now`.
+    #[must_use]
+    pub fn signing_key(&self, kid: &str, now: Time) -> Option<&SigningKey> {
+        self.signing.get(kid).filter(|key| key.until.is_none_or(|until| now < until))
+    }
+
+    /// Whether the tokens of a session are void at `now`; not told of tokens that have run out by themselves.
+    #[must_use]
+    pub fn session_ended(&self, session: SessionId, now: Time) -> bool {
+        self.sessions.get(&session).is_some_and(|ended| now < ended.until)
+    }
+
+    /// The sets that count for a model, at any depth, in no particular order.
+    pub fn sets_of(&self, model: ModelId) -> impl Iterator<Item = ModelSetId> {
+        let within = self.models.get(&model).map_or(&[][..], |entry| &entry.within);
+        within.iter().filter_map(|set| self.sets.at(*set)).map(|set| set.fact.id)
     }
 
     /// The groups that count for a user at `now`, at any depth, in no particular order.

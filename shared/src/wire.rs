@@ -3,14 +3,22 @@
 //! Reading is strict. A fact that is not understood whole is refused, because half of one (a deny without its
 //! grantee, a key without its models) would open what the whole closes.
 
-use crate::{auth, time};
-use policy::{
-    Action, Change, Effect, Grant, Grantee, Group, Key, KeyHash, Member, Membership, Model, ModelId,
-    ModelState, Time, User,
+mod credential;
+mod fact;
+
+use crate::time;
+use credential::{
+    ended_from_proto, ended_to_proto, key_from_proto, key_to_proto, signing_key_from_proto,
+    signing_key_to_proto,
 };
+use fact::{
+    alias_from_proto, grant_from_proto, grant_to_proto, item_from_proto, item_to_proto,
+    membership_from_proto, membership_to_proto, model_from_proto, model_to_proto, user_from_proto,
+    user_to_proto,
+};
+use policy::{Action, Change, Effect, Group, Member, Membership, ModelSet, ModelState, Time};
 use proto::permissions::v1 as pb;
 use std::str::FromStr;
-use uuid::Uuid;
 
 /// A message that says no fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -88,6 +96,19 @@ pub fn change_to_proto(change: &Change) -> pb::PolicyChange {
         Change::RemoveGrant(id) => Wire::RemoveGrant(id.to_string()),
         Change::PutKey(key) => Wire::PutKey(key_to_proto(key)),
         Change::RemoveKey(id) => Wire::RemoveKey(id.to_string()),
+        Change::PutModelSet(set) => {
+            Wire::PutModelSet(pb::PolicyModelSet { model_set_id: set.id.to_string(), disabled: set.disabled })
+        }
+        Change::RemoveModelSet(id) => Wire::RemoveModelSet(id.to_string()),
+        Change::PutSetItem { set, item } => Wire::PutSetItem(item_to_proto(*set, *item)),
+        Change::RemoveSetItem { set, item } => Wire::RemoveSetItem(item_to_proto(*set, *item)),
+        Change::PutAlias(alias) => {
+            Wire::PutAlias(pb::PolicyAlias { name: alias.name.clone(), model_id: alias.model.to_string() })
+        }
+        Change::RemoveAlias(name) => Wire::RemoveAlias(name.clone()),
+        Change::PutSigningKey(key) => Wire::PutSigningKey(signing_key_to_proto(key)),
+        Change::RemoveSigningKey(kid) => Wire::RemoveSigningKey(kid.clone()),
+        Change::EndSession { session, at, until } => Wire::EndSession(ended_to_proto(*session, *at, *until)),
     };
     pb::PolicyChange { change: Some(change) }
 }
@@ -116,67 +137,23 @@ pub fn change_from_proto(change: &pb::PolicyChange) -> Result<Change, Malformed>
         Wire::RemoveGrant(text) => Change::RemoveGrant(id(text, "grant")?),
         Wire::PutKey(key) => Change::PutKey(key_from_proto(key)?),
         Wire::RemoveKey(text) => Change::RemoveKey(id(text, "key")?),
-    })
-}
-
-fn user_to_proto(user: &User) -> pb::PolicyUser {
-    pb::PolicyUser {
-        user_id: user.id.to_string(),
-        role: auth::role_number(user.role),
-        disabled: user.disabled,
-    }
-}
-
-fn user_from_proto(user: &pb::PolicyUser) -> Result<User, Malformed> {
-    let role = auth::role_from_number(user.role).ok_or(Malformed("role"))?;
-    Ok(User { id: id(&user.user_id, "user")?, role, disabled: user.disabled })
-}
-
-fn membership_to_proto(membership: &Membership) -> pb::PolicyMembership {
-    use pb::policy_membership::Member as Wire;
-    pb::PolicyMembership {
-        group_id: membership.group.to_string(),
-        member: Some(match membership.member {
-            Member::User(user) => Wire::UserId(user.to_string()),
-            Member::Group(group) => Wire::MemberGroupId(group.to_string()),
-        }),
-        expire_time: membership.expires_at.map(time::to_proto),
-    }
-}
-
-fn membership_from_proto(membership: &pb::PolicyMembership) -> Result<Membership, Malformed> {
-    use pb::policy_membership::Member as Wire;
-    Ok(Membership {
-        group: id(&membership.group_id, "group")?,
-        member: match membership.member.as_ref().ok_or(Malformed("member"))? {
-            Wire::UserId(text) => Member::User(id(text, "member")?),
-            Wire::MemberGroupId(text) => Member::Group(id(text, "member")?),
-        },
-        expires_at: instant(membership.expire_time.as_ref())?,
-    })
-}
-
-fn model_to_proto(model: &Model) -> pb::PolicyModel {
-    pb::PolicyModel {
-        model_id: model.id.to_string(),
-        name: model.name.clone(),
-        owner: model.owner.map(owner_to_proto),
-        state: state_to_proto(model.state).into(),
-    }
-}
-
-fn model_from_proto(model: &pb::PolicyModel) -> Result<Model, Malformed> {
-    use pb::model_owner::Owner as Wire;
-    let owner = match model.owner.as_ref().and_then(|owner| owner.owner.as_ref()) {
-        Some(Wire::UserId(text)) => Some(Member::User(id(text, "owner")?)),
-        Some(Wire::GroupId(text)) => Some(Member::Group(id(text, "owner")?)),
-        None => None,
-    };
-    Ok(Model {
-        id: id(&model.model_id, "model")?,
-        name: model.name.clone(),
-        owner,
-        state: state_from_proto(model.state).ok_or(Malformed("state"))?,
+        Wire::PutModelSet(set) => {
+            Change::PutModelSet(ModelSet { id: id(&set.model_set_id, "model set")?, disabled: set.disabled })
+        }
+        Wire::RemoveModelSet(text) => Change::RemoveModelSet(id(text, "model set")?),
+        Wire::PutSetItem(item) => {
+            let (set, item) = item_from_proto(item)?;
+            Change::PutSetItem { set, item }
+        }
+        Wire::RemoveSetItem(item) => {
+            let (set, item) = item_from_proto(item)?;
+            Change::RemoveSetItem { set, item }
+        }
+        Wire::PutAlias(alias) => Change::PutAlias(alias_from_proto(alias)?),
+        Wire::RemoveAlias(name) => Change::RemoveAlias(name.clone()),
+        Wire::PutSigningKey(key) => Change::PutSigningKey(signing_key_from_proto(key)?),
+        Wire::RemoveSigningKey(kid) => Change::RemoveSigningKey(kid.clone()),
+        Wire::EndSession(ended) => ended_from_proto(ended)?,
     })
 }
 
@@ -189,73 +166,6 @@ pub fn owner_to_proto(owner: Member) -> pb::ModelOwner {
         Member::Group(group) => Wire::GroupId(group.to_string()),
     };
     pb::ModelOwner { owner: Some(owner) }
-}
-
-fn grant_to_proto(grant: &Grant) -> pb::PolicyGrant {
-    use pb::policy_grant::Grantee as Wire;
-    pb::PolicyGrant {
-        grant_id: grant.id.to_string(),
-        model_id: grant.model.to_string(),
-        grantee: Some(match grant.grantee {
-            Grantee::User(user) => Wire::UserId(user.to_string()),
-            Grantee::Group(group) => Wire::GroupId(group.to_string()),
-            Grantee::Everyone => Wire::Everyone(true),
-        }),
-        action: action_to_proto(grant.action).into(),
-        effect: effect_to_proto(grant.effect).into(),
-        start_time: grant.starts_at.map(time::to_proto),
-        expire_time: grant.expires_at.map(time::to_proto),
-    }
-}
-
-fn grant_from_proto(grant: &pb::PolicyGrant) -> Result<Grant, Malformed> {
-    use pb::policy_grant::Grantee as Wire;
-    Ok(Grant {
-        id: id(&grant.grant_id, "grant")?,
-        grantee: match grant.grantee.as_ref() {
-            Some(Wire::UserId(text)) => Grantee::User(id(text, "grantee")?),
-            Some(Wire::GroupId(text)) => Grantee::Group(id(text, "grantee")?),
-            Some(Wire::Everyone(true)) => Grantee::Everyone,
-            Some(Wire::Everyone(false)) | None => return Err(Malformed("grantee")),
-        },
-        model: id(&grant.model_id, "model")?,
-        action: action_from_proto(grant.action).ok_or(Malformed("action"))?,
-        effect: effect_from_proto(grant.effect).ok_or(Malformed("effect"))?,
-        starts_at: instant(grant.start_time.as_ref())?,
-        expires_at: instant(grant.expire_time.as_ref())?,
-    })
-}
-
-fn key_to_proto(key: &Key) -> pb::PolicyKey {
-    // An empty list means "every model" on the wire and "no model" in memory: the nil id is no model's.
-    let nobody = || vec![Uuid::nil().to_string()];
-    let model_ids = match &key.models {
-        None => Vec::new(),
-        Some(models) if models.is_empty() => nobody(),
-        Some(models) => models.iter().map(ModelId::to_string).collect(),
-    };
-    pb::PolicyKey {
-        key_id: key.id.to_string(),
-        key_hash: key.hash.as_bytes().to_vec().into(),
-        user_id: key.owner.to_string(),
-        model_ids,
-        expire_time: key.expires_at.map(time::to_proto),
-        disabled: key.disabled,
-    }
-}
-
-fn key_from_proto(key: &pb::PolicyKey) -> Result<Key, Malformed> {
-    let models: Result<Vec<ModelId>, Malformed> =
-        key.model_ids.iter().map(|text| id(text, "model")).collect();
-    let digest: [u8; 32] = key.key_hash.as_ref().try_into().map_err(|_| Malformed("key hash"))?;
-    Ok(Key {
-        id: id(&key.key_id, "key")?,
-        hash: KeyHash::new(digest),
-        owner: id(&key.user_id, "user")?,
-        models: Some(models?).filter(|models| !models.is_empty()),
-        expires_at: instant(key.expire_time.as_ref())?,
-        disabled: key.disabled,
-    })
 }
 
 fn id<T: FromStr>(text: &str, what: &'static str) -> Result<T, Malformed> {

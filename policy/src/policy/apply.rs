@@ -4,13 +4,16 @@
 //! owner. A put must find what it refers to: dropping, say, a deny for a group that has not arrived yet would open a
 //! door, so such a put is refused and changes nothing.
 
+mod grant;
+mod key;
 mod model;
 mod people;
+mod set;
 
-use super::{Links, Node, Policy, reach::Touched};
+use super::{Links, Node, Place, Policy, Ruleset, reach::Touched};
 use crate::{
-    fact::{Change, Member},
-    id::{GroupId, KeyId, ModelId, UserId},
+    fact::{Change, Member, Target},
+    id::{GroupId, KeyId, ModelId, ModelSetId, UserId},
 };
 
 /// A change that does not fit the facts it is applied to.
@@ -25,8 +28,11 @@ pub enum ApplyError {
     /// The change refers to a model that is not there.
     #[error("model {0} is not known; put the model before what refers to it")]
     UnknownModel(ModelId),
-    /// Another model has the name.
-    #[error("the model name `{name}` is taken by model {by}; rename or remove that model first")]
+    /// The change refers to a set that is not there.
+    #[error("model set {0} is not known; put the set before what refers to it")]
+    UnknownSet(ModelSetId),
+    /// Another model has the name, or the name is a further name of a model.
+    #[error("the model name `{name}` is taken by model {by}; rename that model, or remove the alias, first")]
     NameTaken {
         /// The name in question.
         name: String,
@@ -71,12 +77,21 @@ impl Policy {
             Change::PutModel(model) => return self.put_model(model),
             Change::PutGrant(grant) => return self.put_grant(grant),
             Change::PutKey(key) => return self.put_key(key),
+            Change::PutSetItem { set, item } => return self.put_set_item(*set, *item, touched),
+            Change::PutAlias(alias) => return self.put_alias(alias),
+            Change::PutModelSet(set) => self.put_set(set, touched),
+            Change::PutSigningKey(key) => self.put_signing_key(key),
             Change::RemoveUser(id) => self.remove_user(*id),
             Change::RemoveGroup(id) => self.remove_group(*id, touched),
             Change::RemoveMembership { group, member } => self.remove_membership(*group, *member, touched),
             Change::RemoveModel(id) => self.remove_model(*id),
             Change::RemoveGrant(id) => self.remove_grant(*id),
             Change::RemoveKey(id) => self.remove_key(*id),
+            Change::RemoveModelSet(id) => self.remove_set(*id, touched),
+            Change::RemoveSetItem { set, item } => self.remove_set_item(*set, *item, touched),
+            Change::RemoveAlias(name) => self.remove_alias(name),
+            Change::RemoveSigningKey(kid) => self.remove_signing_key(kid),
+            Change::EndSession { session, at, until } => self.end_session(*session, *at, *until),
         }
         Ok(())
     }
@@ -97,6 +112,20 @@ impl Policy {
         match member {
             Member::User(id) => self.user_index(id).map(Node::User),
             Member::Group(id) => self.group_index(id).map(Node::Group),
+        }
+    }
+
+    fn place(&self, target: Target) -> Result<Place, ApplyError> {
+        match target {
+            Target::Model(id) => self.model_index(id).map(Place::Model),
+            Target::Set(id) => self.sets.find(&id).map(Place::Set).ok_or(ApplyError::UnknownSet(id)),
+        }
+    }
+
+    fn rules_mut(&mut self, place: Place) -> Option<&mut Ruleset> {
+        match place {
+            Place::Model(index) => self.models.at_mut(index).map(|entry| &mut entry.rules),
+            Place::Set(index) => self.sets.at_mut(index).map(|entry| &mut entry.rules),
         }
     }
 

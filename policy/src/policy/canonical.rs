@@ -1,10 +1,10 @@
 //! The state written out by id and in order: as facts, to store or send it, and with everything worked out from the
 //! facts, to compare two states that were reached in different ways.
 
-use super::{Edge, GroupEntry, Links, Node, Policy, Rule, Rules};
+use super::{Edge, GroupEntry, Links, Node, Place, Policy, Rule, Rules, Ruleset};
 use crate::{
-    fact::{Change, Member, Membership},
-    id::{GrantId, GroupId, KeyHash, KeyId, ModelId, UserId},
+    fact::{Alias, Change, Member, Membership, Target},
+    id::{GrantId, GroupId, KeyHash, KeyId, ModelId, ModelSetId, UserId},
     time::Time,
 };
 
@@ -16,12 +16,15 @@ pub struct Canonical {
     facts: Vec<Change>,
     reach: Vec<(UserId, Reached)>,
     members: Vec<(GroupId, Vec<Member>)>,
-    rules: Vec<(ModelId, Option<Member>, Vec<GrantId>)>,
+    within: Vec<(ModelId, Vec<ModelSetId>)>,
+    items: Vec<(ModelSetId, Vec<Target>)>,
+    rules: Vec<(Target, Option<Member>, Vec<GrantId>)>,
     granted: Vec<(Member, Vec<GrantId>)>,
     owners: Vec<(ModelId, Member)>,
     owned: Vec<(Member, Vec<ModelId>)>,
     keys: Vec<(UserId, Vec<KeyId>)>,
-    names: Vec<(String, ModelId)>,
+    names: Vec<(String, bool, ModelId)>,
+    aliases: Vec<(ModelId, Vec<String>)>,
     hashes: Vec<(KeyHash, KeyId)>,
 }
 
@@ -38,14 +41,21 @@ impl Policy {
         let groups = sorted(self.groups.iter().map(|entry| &entry.fact), |group| group.id);
         let models = sorted(self.models.iter().map(|entry| &entry.fact), |model| model.id);
         let grants = sorted(self.grants.values(), |grant| grant.id);
-        let keys = sorted(self.keys.values().map(|entry| &entry.fact), |key| key.id);
+        let keys = sorted(self.keys.iter().map(|entry| &entry.fact), |key| key.id);
+        let sets = sorted(self.sets.iter().map(|entry| &entry.fact), |set| set.id);
+        let signing = sorted(self.signing.values(), |key| key.id.clone());
         let users = users.into_iter().cloned().map(Change::PutUser);
         users
             .chain(groups.into_iter().cloned().map(Change::PutGroup))
             .chain(self.memberships().into_iter().map(Change::PutMembership))
             .chain(models.into_iter().cloned().map(Change::PutModel))
+            .chain(self.further_names().into_iter().map(Change::PutAlias))
+            .chain(sets.into_iter().copied().map(Change::PutModelSet))
+            .chain(self.items().into_iter().map(|(set, item)| Change::PutSetItem { set, item }))
             .chain(grants.into_iter().copied().map(Change::PutGrant))
             .chain(keys.into_iter().cloned().map(Change::PutKey))
+            .chain(signing.into_iter().cloned().map(Change::PutSigningKey))
+            .chain(self.ended())
     }
 
     /// The state in its normal form.
@@ -57,11 +67,16 @@ impl Policy {
         let granted = links.iter().map(|(member, links)| (*member, in_order(links.granted.iter().copied())));
         let owned = links.iter().map(|(member, links)| (*member, in_order(links.owned.iter().copied())));
         let keys = self.users.iter().map(|entry| (entry.fact.id, in_order(entry.links.keys.iter().copied())));
-        let model = |index: &u32| self.models.at(*index).map(|entry| entry.fact.id);
+        let model = |index: u32| self.models.at(index).map(|entry| entry.fact.id);
+        let set = |index: &u32| self.sets.at(*index).map(|entry| entry.fact.id);
+        let within =
+            self.models.iter().map(|entry| (entry.fact.id, in_order(entry.within.iter().filter_map(set))));
         Canonical {
             facts: self.facts().collect(),
             reach: in_order(self.users.iter().map(|entry| (entry.fact.id, self.reached(&entry.reach)))),
             members: in_order(self.groups.iter().map(|entry| (entry.fact.id, self.members(entry)))),
+            within: in_order(within),
+            items: self.items_by_set(),
             rules: self.rules(),
             granted: in_order(granted),
             owners: in_order(
@@ -70,9 +85,18 @@ impl Policy {
             owned: in_order(owned),
             keys: in_order(keys),
             names: in_order(
-                self.names.iter().filter_map(|(name, index)| Some((name.to_string(), model(index)?))),
+                self.names
+                    .iter()
+                    .filter_map(|(name, known)| Some((name.to_string(), known.alias, model(known.model)?))),
             ),
-            hashes: in_order(self.hashes.iter().map(|(key, hash)| (*hash, *key))),
+            aliases: in_order(
+                self.models
+                    .iter()
+                    .map(|entry| (entry.fact.id, in_order(entry.aliases.iter().map(ToString::to_string)))),
+            ),
+            hashes: in_order(
+                self.hashes.iter().filter_map(|(hash, key)| Some((*hash, self.keys.at(*key)?.fact.id))),
+            ),
         }
     }
 
@@ -106,18 +130,60 @@ impl Policy {
         }
     }
 
-    fn rules(&self) -> Vec<(ModelId, Option<Member>, Vec<GrantId>)> {
+    fn rules(&self) -> Vec<(Target, Option<Member>, Vec<GrantId>)> {
+        let models = self.models.iter().map(|entry| (Target::Model(entry.fact.id), &entry.rules));
+        let sets = self.sets.iter().map(|entry| (Target::Set(entry.fact.id), &entry.rules));
+        in_order(models.chain(sets).flat_map(|(target, rules)| self.rules_on(target, rules)))
+    }
+
+    fn rules_on(&self, target: Target, rules: &Ruleset) -> Vec<(Target, Option<Member>, Vec<GrantId>)> {
         let ids = |rules: &[Rule]| in_order(rules.iter().map(|rule| rule.grant));
-        let mut all = Vec::new();
-        for entry in self.models.iter() {
-            let model = entry.fact.id;
-            let users = entry.for_user.iter().map(|(index, rules)| (Node::User(*index), rules));
-            let groups = entry.for_group.iter().map(|(index, rules)| (Node::Group(*index), rules));
-            let named = |(node, rules): (Node, &Rules)| (model, self.member(node), ids(rules.as_slice()));
-            all.extend(users.chain(groups).map(named));
-            all.push((model, None, ids(&entry.for_everyone)));
+        let users = rules.for_user.iter().map(|(index, rules)| (Node::User(*index), rules));
+        let groups = rules.for_group.iter().map(|(index, rules)| (Node::Group(*index), rules));
+        let named = |(node, rules): (Node, &Rules)| (target, self.member(node), ids(rules.as_slice()));
+        let mut all: Vec<_> = users.chain(groups).map(named).collect();
+        all.push((target, None, ids(&rules.for_everyone)));
+        all
+    }
+
+    fn further_names(&self) -> Vec<Alias> {
+        let of = |index: u32| self.models.at(index).map(|entry| entry.fact.id);
+        let aliases = self.names.iter().filter(|(_, known)| known.alias);
+        let named = aliases
+            .filter_map(|(name, known)| Some(Alias { name: name.to_string(), model: of(known.model)? }));
+        sorted(named, |alias| alias.name.clone())
+    }
+
+    /// Sets in sets first, as [`Self::memberships`]. Read from the items' side, which names them on their own.
+    fn items(&self) -> Vec<(ModelSetId, Target)> {
+        let nested = self.sets.iter().map(|entry| (Target::Set(entry.fact.id), &entry.up));
+        let direct = self.models.iter().map(|entry| (Target::Model(entry.fact.id), &entry.up));
+        let all = nested.chain(direct).flat_map(|(item, up)| up.iter().map(move |set| (set, item)));
+        let known = all.filter_map(|(set, item)| Some((self.sets.at(*set)?.fact.id, item)));
+        sorted(known, |(set, item)| (matches!(item, Target::Model(_)), *set, *item))
+    }
+
+    /// The items read from the sets' side.
+    fn items_by_set(&self) -> Vec<(ModelSetId, Vec<Target>)> {
+        in_order(self.sets.iter().map(|entry| {
+            let models = entry.models.iter().copied().map(Place::Model);
+            let places = models.chain(entry.sets.iter().copied().map(Place::Set));
+            (entry.fact.id, in_order(places.filter_map(|place| self.target(place))))
+        }))
+    }
+
+    fn target(&self, place: Place) -> Option<Target> {
+        match place {
+            Place::Model(index) => self.models.at(index).map(|entry| Target::Model(entry.fact.id)),
+            Place::Set(index) => self.sets.at(index).map(|entry| Target::Set(entry.fact.id)),
         }
-        in_order(all)
+    }
+
+    fn ended(&self) -> Vec<Change> {
+        let ends = sorted(&self.sessions, |(session, _)| **session);
+        ends.into_iter()
+            .map(|(session, end)| Change::EndSession { session: *session, at: end.at, until: end.until })
+            .collect()
     }
 }
 

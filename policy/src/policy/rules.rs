@@ -1,5 +1,8 @@
-//! A grant as the check reads it: no grantee and no model (both are the way it was found), bounds without options.
+//! A grant as the check reads it: no grantee and no target (both are the way it was found), bounds without options.
 
+use ahash::AHashMap;
+
+use super::Node;
 use crate::{
     fact::{Action, Effect, Grant},
     id::GrantId,
@@ -62,5 +65,41 @@ impl Rules {
             1 => Some(Self::One(rules[0])),
             _ => Some(Self::Many(rules)),
         }
+    }
+}
+
+/// The rules on one model or set, by grantee.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ruleset {
+    pub(crate) for_user: AHashMap<u32, Rules>,
+    pub(crate) for_group: AHashMap<u32, Rules>,
+    pub(crate) for_everyone: Vec<Rule>,
+}
+
+impl Ruleset {
+    pub(crate) fn insert(&mut self, grantee: Option<Node>, rule: Rule) {
+        let (rules, index) = match grantee {
+            Some(Node::User(user)) => (&mut self.for_user, user),
+            Some(Node::Group(group)) => (&mut self.for_group, group),
+            None => return self.for_everyone.push(rule),
+        };
+        rules.entry(index).and_modify(|rules| rules.push(rule)).or_insert(Rules::One(rule));
+    }
+
+    pub(crate) fn remove(&mut self, grantee: Option<Node>, grant: GrantId) {
+        let (rules, index) = match grantee {
+            Some(Node::User(user)) => (&mut self.for_user, user),
+            Some(Node::Group(group)) => (&mut self.for_group, group),
+            None => return self.for_everyone.retain(|rule| rule.grant != grant),
+        };
+        if let Some(left) = rules.remove(&index).and_then(|rules| rules.without(grant)) {
+            rules.insert(index, left);
+        }
+    }
+
+    /// Every grant on it.
+    pub(crate) fn grants(&self) -> Vec<GrantId> {
+        let rules = self.for_user.values().chain(self.for_group.values()).flat_map(Rules::as_slice);
+        rules.chain(&self.for_everyone).map(|rule| rule.grant).collect()
     }
 }

@@ -25,7 +25,7 @@ fn named_cause_holds(book: &Book, question: &Question, decision: &Decision, now:
     let in_force = |effect| {
         grant.is_some_and(|one| {
             let about = one.action == action || one.action == Action::Manage;
-            one.model == model && one.effect == effect && about && book.in_force(one, user, now)
+            book.covers(one.target, model) && one.effect == effect && about && book.in_force(one, user, now)
         })
     };
     match decision.reason {

@@ -15,7 +15,7 @@ fn in_force(book: &Book, question: &Question, now: Time) -> Vec<Grant> {
     let known = book.users.iter().any(|user| user.id == question.user);
     let speaks = |one: &&Grant| {
         let about = one.action == question.action || one.action == Action::Manage;
-        known && one.model == question.model && about && book.in_force(one, question.user, now)
+        known && book.covers(one.target, question.model) && about && book.in_force(one, question.user, now)
     };
     let mut grants: Vec<Grant> = book.grants.iter().filter(speaks).copied().collect();
     grants.sort_by_key(|grant| grant.id);
@@ -72,7 +72,7 @@ fn what_is_missing_is_named() {
     let grant = |n, group, starts_at: Option<i64>, expires_at: Option<i64>| Grant {
         id: grant_id(n),
         grantee: policy::Grantee::Group(group_id(group)),
-        model: model_id(0),
+        target: policy::Target::Model(model_id(0)),
         action: Action::Use,
         effect: policy::Effect::Allow,
         starts_at: starts_at.map(Time),

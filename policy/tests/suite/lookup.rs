@@ -3,7 +3,7 @@
 use policy::{Action, ModelState, Time};
 use proptest::prelude::*;
 
-use crate::world::{MODELS, USERS, history, model_id, times, user_id, worlds};
+use crate::world::{MODELS, USERS, history, model_id, names, times, user_id, worlds};
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 128, ..ProptestConfig::default() })]
@@ -27,9 +27,8 @@ proptest! {
     #[test]
     fn a_name_finds_the_model_that_has_it_now(history in history(60)) {
         let (policy, book) = worlds(&history);
-        for name in (0..=MODELS).map(|n| format!("model-{n}")) {
-            let expected = book.models.iter().find(|model| model.name == name);
-            prop_assert_eq!(policy.model_by_name(&name), expected);
+        for name in names() {
+            prop_assert_eq!(policy.model_by_name(&name), book.named_model(&name));
             prop_assert_eq!(policy.model_by_name(&name.to_uppercase()), None);
         }
     }
@@ -44,7 +43,7 @@ fn lists_are_in_the_order_of_ids_whatever_came_first() {
     let everyone = policy::Change::PutGrant(policy::Grant {
         id: crate::world::grant_id(1),
         grantee: policy::Grantee::Everyone,
-        model: model_id(2),
+        target: policy::Target::Model(model_id(2)),
         action: Action::Use,
         effect: policy::Effect::Allow,
         starts_at: None,

@@ -16,7 +16,7 @@ fn grant(n: u8, grantee: Grantee, action: Action, effect: Effect, (from, to): Sp
     Change::PutGrant(Grant {
         id: grant_id(n),
         grantee,
-        model: model_id(0),
+        target: policy::Target::Model(model_id(0)),
         action,
         effect,
         starts_at,

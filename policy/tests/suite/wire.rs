@@ -1,9 +1,10 @@
 //! Facts and changes are stored as event payloads: they survive JSON, and their names are frozen here.
 
-use policy::{Action, Change, Effect, KeyHash, Role, UserId};
+use policy::{Action, Alias, Change, Effect, KeyHash, Role, Scope, Scopes, SigningKey, Target, Time, UserId};
 use proptest::prelude::*;
+use serde_json::json;
 
-use crate::world::{change, grant_id, group_id, key, model_id, user, user_id};
+use crate::world::{change, grant_id, group_id, key, model_id, session_id, set, set_id, user, user_id};
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
@@ -28,7 +29,7 @@ fn the_names_in_stored_events_stay_what_they_are() {
     let grant = policy::Grant {
         id: grant_id(1),
         grantee: policy::Grantee::Group(group_id(2)),
-        model: model_id(3),
+        target: policy::Target::Model(model_id(3)),
         action: Action::Use,
         effect: Effect::Deny,
         starts_at: None,
@@ -48,7 +49,7 @@ fn the_names_in_stored_events_stay_what_they_are() {
 
     let expected = serde_json::json!({"put_key": {
         "id": id(0x507), "hash": "07".repeat(32), "owner": id(0x101), "models": null, "expires_at": null,
-        "disabled": false,
+        "disabled": false, "scopes": ["inference", "read", "write"], "networks": [], "previous": [],
     }});
     assert_eq!(serde_json::to_value(Change::PutKey(key(7, 1))).unwrap(), expected);
 
@@ -58,6 +59,67 @@ fn the_names_in_stored_events_stay_what_they_are() {
     assert_eq!(serde_json::to_value(removal).unwrap(), expected);
     let expected = serde_json::json!({"remove_user": id(0x101)});
     assert_eq!(serde_json::to_value(Change::RemoveUser(user_id(1))).unwrap(), expected);
+}
+
+#[test]
+fn the_names_of_what_came_later_stay_too() {
+    let id = |n: u32| format!("00000000-0000-0000-0000-{n:012x}");
+    let cases = [
+        (Change::PutModelSet(set(1)), json!({"put_model_set": {"id": id(0x601), "disabled": false}})),
+        (Change::RemoveModelSet(set_id(1)), json!({"remove_model_set": id(0x601)})),
+        (
+            Change::PutSetItem { set: set_id(1), item: Target::Set(set_id(2)) },
+            json!({"put_set_item": {"set": id(0x601), "item": {"set": id(0x602)}}}),
+        ),
+        (
+            Change::RemoveSetItem { set: set_id(1), item: Target::Model(model_id(2)) },
+            json!({"remove_set_item": {"set": id(0x601), "item": id(0x302)}}),
+        ),
+        (
+            Change::PutAlias(Alias { name: "fast".to_owned(), model: model_id(1) }),
+            json!({"put_alias": {"name": "fast", "model": id(0x301)}}),
+        ),
+        (Change::RemoveAlias("fast".to_owned()), json!({"remove_alias": "fast"})),
+        (
+            Change::PutSigningKey(SigningKey { id: "k".to_owned(), public: [1; 32], until: None }),
+            json!({"put_signing_key": {"id": "k", "public": "01".repeat(32), "until": null}}),
+        ),
+        (Change::RemoveSigningKey("k".to_owned()), json!({"remove_signing_key": "k"})),
+        (
+            Change::EndSession { session: session_id(1), at: Time(5), until: Time(9) },
+            json!({"end_session": {"session": id(0x701), "at": 5, "until": 9}}),
+        ),
+    ];
+    for (change, expected) in cases {
+        assert_eq!(serde_json::to_value(&change).unwrap(), expected);
+        assert_eq!(serde_json::from_value::<Change>(expected).unwrap(), change);
+    }
+}
+
+#[test]
+fn events_from_before_there_were_sets_and_scopes_are_still_read() {
+    let id = |n: u32| format!("00000000-0000-0000-0000-{n:012x}");
+    let old = json!({"put_grant": {
+        "id": id(0x401), "grantee": "everyone", "model": id(0x303), "action": "use", "effect": "allow",
+        "starts_at": null, "expires_at": null,
+    }});
+    let Change::PutGrant(grant) = serde_json::from_value(old).unwrap() else {
+        panic!("a grant stays a grant")
+    };
+    assert_eq!(grant.target, Target::Model(model_id(3)));
+    let written = serde_json::to_value(policy::Grant { target: Target::Set(set_id(1)), ..grant }).unwrap();
+    assert_eq!(written["model"], json!({"set": id(0x601)}));
+
+    let old = json!({"put_key": {
+        "id": id(0x507), "hash": "07".repeat(32), "owner": id(0x101), "models": null, "expires_at": null,
+        "disabled": false,
+    }});
+    assert_eq!(serde_json::from_value::<Change>(old).unwrap(), Change::PutKey(key(7, 1)));
+    assert_eq!(serde_json::from_value::<Scopes>(json!([])).unwrap(), Scopes::ALL);
+    let read = serde_json::from_value::<Scopes>(json!(["read"])).unwrap();
+    assert!(read.contains(Scope::Read) && !read.contains(Scope::Write) && !read.contains(Scope::Inference));
+    assert!(read.within(Scopes::ALL) && !Scopes::ALL.within(read));
+    assert!(serde_json::from_value::<Scopes>(json!(["all"])).is_err());
 }
 
 #[test]

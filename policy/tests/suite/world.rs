@@ -1,8 +1,11 @@
 //! Random changes over a handful of ids, so that they meet: nesting with cycles, denies, expiry, disabled things.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use policy::{
-    Action, Change, Effect, Grant, GrantId, Grantee, Group, GroupId, Key, KeyHash, KeyId, Member, Membership,
-    Model, ModelId, ModelState, Policy, Role, Time, User, UserId,
+    Action, Alias, Change, Effect, Grant, GrantId, Grantee, Group, GroupId, Key, KeyHash, KeyId, Member,
+    Membership, Model, ModelId, ModelSet, ModelSetId, ModelState, OldSecret, Policy, Role, Scope, Scopes,
+    SessionId, SigningKey, Target, Time, User, UserId,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use uuid::Uuid;
@@ -11,6 +14,8 @@ use crate::oracle::Book;
 
 pub(crate) const USERS: u8 = 4;
 pub(crate) const MODELS: u8 = 3;
+pub(crate) const SETS: u8 = 4;
+pub(crate) const SESSIONS: u8 = 4;
 const GROUPS: u8 = 5;
 /// Instants are multiples of ten, so that the ones just before and after lie between two of them.
 const INSTANTS: i64 = 8;
@@ -35,6 +40,14 @@ pub(crate) fn key_id(n: u8) -> KeyId {
     KeyId(Uuid::from_u128(0x500 + u128::from(n)))
 }
 
+pub(crate) fn set_id(n: u8) -> ModelSetId {
+    ModelSetId(Uuid::from_u128(0x600 + u128::from(n)))
+}
+
+pub(crate) fn session_id(n: u8) -> SessionId {
+    SessionId(Uuid::from_u128(0x700 + u128::from(n)))
+}
+
 pub(crate) fn user(n: u8) -> User {
     User { id: user_id(n), role: Role::Member, disabled: false }
 }
@@ -47,9 +60,21 @@ pub(crate) fn model(n: u8) -> Model {
     Model { id: model_id(n), name: format!("model-{n}"), owner: None, state: ModelState::Active }
 }
 
+pub(crate) fn set(n: u8) -> ModelSet {
+    ModelSet { id: set_id(n), disabled: false }
+}
+
 pub(crate) fn key(n: u8, owner: u8) -> Key {
     let (id, hash, owner) = (key_id(n), KeyHash::new([n; 32]), user_id(owner));
-    Key { id, hash, owner, models: None, expires_at: None, disabled: false }
+    let (models, expires_at, disabled) = (None, None, false);
+    let (scopes, networks, previous) = (Scopes::ALL, Vec::new(), Vec::new());
+    Key { id, hash, owner, models, expires_at, disabled, scopes, networks, previous }
+}
+
+/// From nowhere known, and from inside and outside of the networks that keys are bound to.
+pub(crate) fn peers() -> [Option<IpAddr>; 3] {
+    let address = |a| Some(IpAddr::V4(Ipv4Addr::new(a, 0, 0, 1)));
+    [None, address(10), address(192)]
 }
 
 /// A world in which everything has been put once, and then up to `changes` things happened.
@@ -57,7 +82,8 @@ pub(crate) fn history(changes: usize) -> impl Strategy<Value = Vec<Change>> {
     let users = (0..USERS).map(|n| Change::PutUser(user(n)));
     let groups = (0..GROUPS).map(|n| Change::PutGroup(group(n)));
     let models = (0..MODELS).map(|n| Change::PutModel(model(n)));
-    let everything: Vec<Change> = users.chain(groups).chain(models).collect();
+    let sets = (0..SETS).map(|n| Change::PutModelSet(set(n)));
+    let everything: Vec<Change> = users.chain(groups).chain(models).chain(sets).collect();
     vec(change(), 0..changes).prop_map(move |changes| [everything.clone(), changes].concat())
 }
 
@@ -68,6 +94,11 @@ pub(crate) fn worlds(history: &[Change]) -> (Policy, Book) {
         assert_eq!(policy.apply(change).is_ok(), book.apply(change), "{change:?}");
     }
     (policy, book)
+}
+
+/// Every name that a model may have, and one that none has.
+pub(crate) fn names() -> impl Iterator<Item = String> {
+    (0..=MODELS).map(|n| format!("model-{n}")).chain((0..3).map(|n| format!("alias-{n}")))
 }
 
 /// The instants at which something can change, and those just before and after.
@@ -87,7 +118,48 @@ pub(crate) fn change() -> impl Strategy<Value = Change> {
             Change::RemoveMembership { group: known.group, member: known.member }
         }),
         3 => (0_u8..12).prop_map(|n| Change::RemoveGrant(grant_id(n))),
+        8 => set_item().prop_map(|(set, item)| Change::PutSetItem { set, item }),
+        3 => set_item().prop_map(|(set, item)| Change::RemoveSetItem { set, item }),
+        2 => (0..SETS, any::<bool>()).prop_map(|(n, disabled)| {
+            Change::PutModelSet(ModelSet { disabled, ..set(n) })
+        }),
+        2 => (alias(), (0..MODELS).prop_map(model_id)).prop_map(|(name, model)| {
+            Change::PutAlias(Alias { name, model })
+        }),
+        1 => any_credential(),
         1 => removal(),
+    ]
+}
+
+fn any_credential() -> impl Strategy<Value = Change> {
+    let kid = || (0_u8..3).prop_map(|n| format!("kid-{n}"));
+    let signing = (kid(), any::<[u8; 32]>(), instant());
+    let ended = ((0..SESSIONS).prop_map(session_id), 0..=INSTANTS, 0..=INSTANTS);
+    prop_oneof![
+        signing.prop_map(|(id, public, until)| Change::PutSigningKey(SigningKey { id, public, until })),
+        kid().prop_map(Change::RemoveSigningKey),
+        ended.prop_map(|(session, at, wait)| {
+            Change::EndSession { session, at: Time(at * 10), until: Time((at + wait) * 10) }
+        }),
+    ]
+}
+
+fn set_item() -> impl Strategy<Value = (ModelSetId, Target)> {
+    ((0..SETS).prop_map(set_id), target())
+}
+
+fn target() -> impl Strategy<Value = Target> {
+    prop_oneof![
+        (0..MODELS).prop_map(|n| Target::Model(model_id(n))),
+        (0..SETS).prop_map(|n| Target::Set(set_id(n))),
+    ]
+}
+
+/// Some of them collide with the names of models.
+fn alias() -> impl Strategy<Value = String> {
+    prop_oneof![
+        3 => (0_u8..3).prop_map(|n| format!("alias-{n}")),
+        1 => (0..=MODELS).prop_map(|n| format!("model-{n}")),
     ]
 }
 
@@ -97,6 +169,8 @@ fn removal() -> impl Strategy<Value = Change> {
         (0..GROUPS).prop_map(|n| Change::RemoveGroup(group_id(n))),
         (0..MODELS).prop_map(|n| Change::RemoveModel(model_id(n))),
         (0_u8..4).prop_map(|n| Change::RemoveKey(key_id(n))),
+        (0..SETS).prop_map(|n| Change::RemoveModelSet(set_id(n))),
+        alias().prop_map(Change::RemoveAlias),
     ]
 }
 
@@ -120,11 +194,11 @@ fn any_grant() -> impl Strategy<Value = Grant> {
     let id = (0_u8..12).prop_map(grant_id);
     let effect = prop_oneof![3 => Just(Effect::Allow), 1 => Just(Effect::Deny)];
     let action = select(vec![Action::Use, Action::Manage]);
-    let parts = (id, grantee, (0..MODELS).prop_map(model_id), action, effect, instant(), instant());
-    parts.prop_map(|(id, grantee, model, action, effect, starts_at, expires_at)| Grant {
+    let parts = (id, grantee, target(), action, effect, instant(), instant());
+    parts.prop_map(|(id, grantee, target, action, effect, starts_at, expires_at)| Grant {
         id,
         grantee,
-        model,
+        target,
         action,
         effect,
         starts_at,
@@ -139,20 +213,32 @@ fn any_model() -> impl Strategy<Value = Model> {
         1 => Just(ModelState::Disabled),
     ];
     // One more name than ids: names move between models, and sometimes are taken.
-    let name = (0..=MODELS).prop_map(|n| format!("model-{n}"));
+    let name = prop_oneof![
+        8 => (0..=MODELS).prop_map(|n| format!("model-{n}")),
+        1 => (0_u8..3).prop_map(|n| format!("alias-{n}")),
+    ];
     let parts = ((0..MODELS).prop_map(model_id), name, option::of(member()), state);
     parts.prop_map(|(id, name, owner, state)| Model { id, name, owner, state })
 }
 
 fn any_key() -> impl Strategy<Value = Key> {
     let models = option::of(vec((0..MODELS).prop_map(model_id), 0..3));
-    let parts = (0_u8..4, 0_u8..5, 0..USERS, models, instant(), rarely());
-    parts.prop_map(|(n, hash, owner, models, expires_at, disabled)| Key {
-        hash: KeyHash::new([hash; 32]),
-        models,
-        expires_at,
-        disabled,
-        ..key(n, owner)
+    let who = (0_u8..4, 0_u8..5, 0..USERS, models, instant(), rarely());
+    let networks = select(vec!["", "", "10.0.0.0/8", "::ffff:10.0.0.0/104", "2001:db8::/32"]);
+    let old = (0_u8..5, 0..=INSTANTS)
+        .prop_map(|(hash, n)| OldSecret { hash: KeyHash::new([hash; 32]), until: Time(n * 10) });
+    let limits = (vec(select(Scope::ALL), 0..3), networks, vec(old, 0..3));
+    (who, limits).prop_map(|((n, hash, owner, models, expires_at, disabled), (scopes, network, previous))| {
+        Key {
+            hash: KeyHash::new([hash; 32]),
+            models,
+            expires_at,
+            disabled,
+            scopes: scopes.into_iter().collect(),
+            networks: network.parse().into_iter().collect(),
+            previous,
+            ..key(n, owner)
+        }
     })
 }
 

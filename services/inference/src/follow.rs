@@ -80,8 +80,8 @@ impl Verify for PolicyView {
     async fn verify(&self, hash: KeyHash) -> Result<Person, Refusal> {
         let now = shared::time::now();
         let found = self.read(now, |policy| {
-            let key = policy.key_by_hash(&hash, now).map_err(|refusal| match refusal {
-                KeyRefusal::Unknown => Refusal::Unknown,
+            let key = policy.key_by_hash(&hash, None, now).map_err(|refusal| match refusal {
+                KeyRefusal::Unknown | KeyRefusal::Network => Refusal::Unknown,
                 KeyRefusal::Disabled => Refusal::Revoked,
                 KeyRefusal::Expired => Refusal::Expired,
                 KeyRefusal::OwnerDisabled => Refusal::OwnerDisabled,

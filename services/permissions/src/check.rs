@@ -141,8 +141,8 @@ fn models_of(
 pub(crate) fn identify(tail: &Tail, hash: &KeyHash, now: Time) -> Result<Person, Refusal> {
     let (replica, _) = serving(tail, now).map_err(|_| Refusal::Unavailable)?;
     let policy = replica.policy();
-    let key = policy.key_by_hash(hash, now).map_err(|refusal| match refusal {
-        KeyRefusal::Unknown => Refusal::Unknown,
+    let key = policy.key_by_hash(hash, None, now).map_err(|refusal| match refusal {
+        KeyRefusal::Unknown | KeyRefusal::Network => Refusal::Unknown,
         KeyRefusal::Disabled => Refusal::Revoked,
         KeyRefusal::Expired => Refusal::Expired,
         KeyRefusal::OwnerDisabled => Refusal::OwnerDisabled,

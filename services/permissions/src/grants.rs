@@ -8,7 +8,7 @@ use crate::{
     store,
     write::{Origin, Record, Thing, Write},
 };
-use policy::{Action, Change, Effect, GrantId, Grantee, GroupId, Member, ModelId, Time, UserId};
+use policy::{Action, Change, Effect, GrantId, Grantee, GroupId, Member, ModelId, Target, Time, UserId};
 use serde_json::{Value, json};
 use shared::db::Db;
 use uuid::Uuid;
@@ -75,7 +75,8 @@ pub(crate) async fn create(write: &mut Write, new: NewGrant) -> Result<Grant, Er
 pub(crate) async fn revoke(write: &mut Write, id: GrantId) -> Result<(), Error> {
     let found = store::grants::find(&mut write.tx, id).await?;
     let grant = found.ok_or_else(|| Error::not_found("grant", id))?;
-    check::may_manage(write, grant.fact.model)?;
+    let Target::Model(model) = grant.fact.target else { return Err(Error::not_found("grant", id)) };
+    check::may_manage(write, model)?;
     store::grants::delete(&mut write.tx, id).await?;
     let record = Record::deleted(Thing::grant(id), grant.image()).called("revoked");
     write.record(record.with(Change::RemoveGrant(id)));
@@ -92,7 +93,7 @@ impl NewGrant {
         let fact = policy::Grant {
             id: GrantId(Uuid::now_v7()),
             grantee: self.grantee,
-            model: self.model,
+            target: Target::Model(self.model),
             action: self.action,
             effect: self.effect,
             starts_at: self.starts_at,

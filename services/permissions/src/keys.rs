@@ -85,6 +85,9 @@ impl Key {
             models: self.models.clone(),
             expires_at: self.expires_at,
             disabled: self.revoked_at.is_some(),
+            scopes: policy::Scopes::ALL,
+            networks: Vec::new(),
+            previous: Vec::new(),
         }
     }
 }

@@ -41,6 +41,7 @@ impl Adopter {
                 description: "served by a configured engine".into(),
                 owner,
                 reason: "found on an engine at start".into(),
+                ..Default::default()
             };
             match self.models.register_model(request).await {
                 Ok(_) => tracing::info!(model = name, "model registered"),

@@ -1,29 +1,54 @@
 //! Every fact survives the wire, and what is not whole is refused.
 
 use super::*;
-use policy::{GrantId, GroupId, KeyId, Role, UserId};
+use policy::{
+    Alias, Grant, GrantId, Grantee, GroupId, Key, KeyHash, KeyId, Model, ModelId, ModelSetId, OldSecret,
+    Role, Scope, SessionId, SigningKey, Target, User, UserId,
+};
+use uuid::Uuid;
 
 fn uuid(n: u128) -> Uuid {
     Uuid::from_u128(n)
 }
 
+fn plain_key() -> Key {
+    Key {
+        id: KeyId(uuid(5)),
+        hash: KeyHash::new([7; 32]),
+        owner: UserId(uuid(1)),
+        models: None,
+        expires_at: None,
+        disabled: false,
+        scopes: policy::Scopes::ALL,
+        networks: Vec::new(),
+        previous: Vec::new(),
+    }
+}
+
 fn every_change() -> Vec<Change> {
     let (user, group, model) = (UserId(uuid(1)), GroupId(uuid(2)), ModelId(uuid(3)));
-    let grant = |grantee, action, effect| {
+    let (set, session) = (ModelSetId(uuid(6)), SessionId(uuid(7)));
+    let on = |target, grantee, action, effect| {
         let (starts_at, expires_at) = (Some(Time(-1)), Some(Time(1_700_000_000_123_456)));
         Change::PutGrant(Grant {
             id: GrantId(uuid(4)),
             grantee,
-            model,
+            target,
             action,
             effect,
             starts_at,
             expires_at,
         })
     };
-    let key = |models| {
-        let (id, hash) = (KeyId(uuid(5)), KeyHash::new([7; 32]));
-        Change::PutKey(Key { id, hash, owner: user, models, expires_at: Some(Time(9)), disabled: true })
+    let grant = |grantee, action, effect| on(Target::Model(model), grantee, action, effect);
+    let key = |models| Key {
+        models,
+        expires_at: Some(Time(9)),
+        disabled: true,
+        scopes: [Scope::Read, Scope::Inference].into_iter().collect(),
+        networks: ["10.0.0.0/8", "2001:db8::/32"].map(|net| net.parse().unwrap()).to_vec(),
+        previous: vec![OldSecret { hash: KeyHash::new([8; 32]), until: Time(11) }],
+        ..plain_key()
     };
     let mut changes = vec![
         Change::RemoveUser(user),
@@ -37,8 +62,21 @@ fn every_change() -> Vec<Change> {
         grant(Grantee::Group(group), Action::Manage, Effect::Deny),
         grant(Grantee::Everyone, Action::Use, Effect::Deny),
         Change::RemoveGrant(GrantId(uuid(4))),
-        key(None),
-        key(Some(vec![model])),
+        on(Target::Set(set), Grantee::Everyone, Action::Use, Effect::Deny),
+        Change::PutKey(plain_key()),
+        Change::PutKey(key(None)),
+        Change::PutKey(key(Some(vec![model]))),
+        Change::PutModelSet(ModelSet { id: set, disabled: true }),
+        Change::RemoveModelSet(set),
+        Change::PutSetItem { set, item: Target::Model(model) },
+        Change::PutSetItem { set, item: Target::Set(set) },
+        Change::RemoveSetItem { set, item: Target::Model(model) },
+        Change::PutAlias(Alias { name: "fast".to_owned(), model }),
+        Change::RemoveAlias("fast".to_owned()),
+        Change::PutSigningKey(SigningKey { id: "k1".to_owned(), public: [3; 32], until: None }),
+        Change::PutSigningKey(SigningKey { id: "k2".to_owned(), public: [4; 32], until: Some(Time(7)) }),
+        Change::RemoveSigningKey("k1".to_owned()),
+        Change::EndSession { session, at: Time(1), until: Time(2) },
         Change::RemoveKey(KeyId(uuid(5))),
     ];
     changes
@@ -59,14 +97,7 @@ fn every_change_survives_the_wire() {
 
 #[test]
 fn a_key_for_no_model_does_not_become_one_for_every_model() {
-    let key = Key {
-        id: KeyId(uuid(5)),
-        hash: KeyHash::new([7; 32]),
-        owner: UserId(uuid(1)),
-        models: Some(Vec::new()),
-        expires_at: None,
-        disabled: false,
-    };
+    let key = Key { models: Some(Vec::new()), ..plain_key() };
     let Ok(Change::PutKey(read)) = change_from_proto(&change_to_proto(&Change::PutKey(key))) else {
         panic!("a key stays a key")
     };
@@ -81,13 +112,31 @@ fn half_a_fact_is_refused() {
         pb::PolicyGrant { grant_id: id(), model_id: id(), action: 1, effect: 2, ..Default::default() };
     let key =
         pb::PolicyKey { key_id: id(), user_id: id(), key_hash: vec![1; 31].into(), ..Default::default() };
+    let hashed = || pb::PolicyKey { key_hash: vec![1; 32].into(), ..key.clone() };
+    let old = pb::PolicyOldSecret { key_hash: vec![1; 32].into(), until_time: None };
+    let twofold = pb::PolicyGrant {
+        model_set_id: id(),
+        grantee: Some(pb::policy_grant::Grantee::Everyone(true)),
+        ..grant.clone()
+    };
+    let short =
+        pb::PolicySigningKey { kid: "k".to_owned(), public_key: vec![1; 31].into(), until_time: None };
+    let ended = pb::PolicyEndedSession { session_id: id(), ..Default::default() };
     let cases = [
+        (Wire::PutKey(pb::PolicyKey { scopes: vec!["all".to_owned()], ..hashed() }), "scope"),
+        (Wire::PutKey(pb::PolicyKey { networks: vec!["10.0.0.0/99".to_owned()], ..hashed() }), "network"),
+        (Wire::PutKey(pb::PolicyKey { previous: vec![old], ..hashed() }), "time"),
+        (Wire::PutGrant(twofold), "target"),
+        (Wire::PutSetItem(pb::PolicySetItem { model_set_id: id(), item: None }), "item"),
+        (Wire::PutAlias(pb::PolicyAlias { name: String::new(), model_id: id() }), "name"),
+        (Wire::PutSigningKey(short), "public key"),
+        (Wire::EndSession(ended), "time"),
         (Wire::RemoveUser("x".to_owned()), "user"),
         (Wire::PutUser(pb::PolicyUser { user_id: id(), role: 99, disabled: false }), "role"),
         (Wire::PutMembership(pb::PolicyMembership { group_id: id(), ..Default::default() }), "member"),
         (Wire::PutModel(pb::PolicyModel { model_id: id(), ..Default::default() }), "state"),
         (Wire::PutGrant(grant), "grantee"),
-        (Wire::PutKey(key), "key hash"),
+        (Wire::PutKey(key.clone()), "key hash"),
     ];
     for (change, part) in cases {
         let refused = change_from_proto(&pb::PolicyChange { change: Some(change) });

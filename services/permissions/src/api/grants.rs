@@ -97,7 +97,7 @@ impl From<Grant> for pb::Grant {
         let Grant { fact, granted_by, created_at } = grant;
         Self {
             grant_id: fact.id.to_string(),
-            model_id: fact.model.to_string(),
+            model_id: fact.target.model().map(|model| model.to_string()).unwrap_or_default(),
             grantee: Some(match fact.grantee {
                 Grantee::User(id) => Wire::UserId(id.to_string()),
                 Grantee::Group(id) => Wire::GroupId(id.to_string()),

@@ -2,8 +2,8 @@
 
 use super::{StoreError, events, grants, groups::MembershipRow, keys, models};
 use policy::{
-    Change, Grant, GrantId, Group, GroupId, Key, KeyId, Membership, Model, ModelId, Snapshot, Time, User,
-    UserId,
+    Change, Grant, GrantId, Group, GroupId, Key, KeyId, Membership, Model, ModelId, Scopes, Snapshot, Target,
+    Time, User, UserId,
 };
 use shared::{
     db::{self, Db, Tx},
@@ -113,7 +113,7 @@ fn grant(row: &GrantRow) -> Result<Grant, StoreError> {
     Ok(Grant {
         id: GrantId(row.id),
         grantee: grants::grantee(&row.grantee_kind, row.grantee_id)?,
-        model: ModelId(row.model_id),
+        target: Target::Model(ModelId(row.model_id)),
         action: row.action.parse()?,
         effect: row.effect.parse()?,
         starts_at: row.starts_at.map(Time::from),
@@ -129,5 +129,8 @@ fn key(row: KeyRow) -> Result<Key, StoreError> {
         models: row.models.map(|models| models.0),
         expires_at: row.expires_at.map(Time::from),
         disabled: row.revoked,
+        scopes: Scopes::ALL,
+        networks: Vec::new(),
+        previous: Vec::new(),
     })
 }

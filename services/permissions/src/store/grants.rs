@@ -2,7 +2,7 @@
 
 use super::{StoreError, columns, member};
 use crate::grants::{Filter, Grant};
-use policy::{Action, Effect, GrantId, Grantee, Member, ModelId, UserId};
+use policy::{Action, Effect, GrantId, Grantee, Member, ModelId, Target, UserId};
 use shared::{
     db::{Db, Time, Tx},
     on, on_tx,
@@ -31,7 +31,7 @@ impl TryFrom<GrantRow> for Grant {
         let fact = policy::Grant {
             id: GrantId(row.id),
             grantee: grantee(&row.grantee_kind, row.grantee_id)?,
-            model: ModelId(row.model_id),
+            target: Target::Model(ModelId(row.model_id)),
             action: row.action.parse::<Action>()?,
             effect: row.effect.parse::<Effect>()?,
             starts_at: row.starts_at.map(policy::Time::from),
@@ -101,7 +101,7 @@ pub(crate) async fn insert(tx: &mut Tx, grant: &Grant) -> Result<(), StoreError>
     let (kind, id) = grantee_columns(grant.fact.grantee);
     on_tx!(tx, |on| sqlx::query(INSERT)
         .bind(grant.fact.id.uuid())
-        .bind(grant.fact.model.uuid())
+        .bind(grant.fact.target.model().map(ModelId::uuid))
         .bind(kind)
         .bind(id)
         .bind(grant.fact.action.as_str())
