@@ -3,7 +3,9 @@
 //! One file per service. Fields are read in the `TryFrom`-like functions beside the handlers and checked in
 //! [`crate::field`]; what only the store can know is decided behind them.
 
+mod audit;
 mod authorization;
+mod changes;
 mod grants;
 mod groups;
 mod keys;
@@ -12,15 +14,18 @@ mod policy;
 mod users;
 
 use crate::{
+    changes::Hub,
     error::Error,
     field,
+    history::History,
     tail::Tail,
     write::{Actor, Origin, Repeat, Write, Writer},
 };
 use ::policy::{Member, Role, Time};
 use proto::Mutation;
 use proto::permissions::v1::{
-    self as pb, authorization_service_server::AuthorizationServiceServer,
+    self as pb, audit_service_server::AuditServiceServer,
+    authorization_service_server::AuthorizationServiceServer, change_service_server::ChangeServiceServer,
     grant_service_server::GrantServiceServer, group_service_server::GroupServiceServer,
     key_service_server::KeyServiceServer, model_service_server::ModelServiceServer,
     policy_service_server::PolicyServiceServer, user_service_server::UserServiceServer,
@@ -38,8 +43,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, service::Routes};
 
 /// The services, as health checks name them.
-pub(crate) const SERVICES: [&str; 7] = [
+pub(crate) const SERVICES: [&str; 9] = [
+    "tollgate.permissions.v1.AuditService",
     "tollgate.permissions.v1.AuthorizationService",
+    "tollgate.permissions.v1.ChangeService",
     "tollgate.permissions.v1.GrantService",
     "tollgate.permissions.v1.GroupService",
     "tollgate.permissions.v1.KeyService",
@@ -56,6 +63,8 @@ pub(crate) struct Api {
     tail: Tail,
     key_lifetime: Duration,
     stop: CancellationToken,
+    history: History,
+    hub: Hub,
 }
 
 impl Api {
@@ -65,8 +74,11 @@ impl Api {
         sealer: Sealer,
         key_lifetime: Duration,
         stop: CancellationToken,
+        history: History,
+        hub: Hub,
     ) -> Self {
-        Self { writer: Writer::new(db.clone(), tail.clone(), sealer), db, tail, key_lifetime, stop }
+        let writer = Writer::new(db.clone(), tail.clone(), sealer);
+        Self { writer, db, tail, key_lifetime, stop, history, hub }
     }
 
     /// Makes the change that a request asks for, as [`Writer::perform`] says.
@@ -82,6 +94,8 @@ impl Api {
     /// All services, without layers.
     pub(crate) fn routes(&self) -> axum::Router {
         Routes::new(AuthorizationServiceServer::new(self.clone()))
+            .add_service(AuditServiceServer::new(self.clone()))
+            .add_service(ChangeServiceServer::new(self.clone()))
             .add_service(GrantServiceServer::new(self.clone()))
             .add_service(GroupServiceServer::new(self.clone()))
             .add_service(KeyServiceServer::new(self.clone()))

@@ -27,6 +27,53 @@ pub struct Config {
     /// How long a key works when its creator names no end.
     #[serde(with = "humantime_serde")]
     pub key_lifetime: Duration,
+    /// The log of events.
+    pub events: Events,
+}
+
+/// Settings under `permissions.events`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Events {
+    /// How long events are kept; zero: for ever. They go only once a checkpoint stands in for them.
+    #[serde(with = "humantime_serde")]
+    pub keep_for: Duration,
+    /// A checkpoint is written after this many events.
+    pub checkpoint_after: u32,
+    /// A checkpoint is written after this time, when anything has changed.
+    #[serde(with = "humantime_serde")]
+    pub checkpoint_every: Duration,
+    /// How often it is looked whether either is due.
+    #[serde(with = "humantime_serde")]
+    pub look_every: Duration,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self {
+            keep_for: Duration::from_secs(400 * 24 * 60 * 60),
+            checkpoint_after: 10_000,
+            checkpoint_every: Duration::from_secs(24 * 60 * 60),
+            look_every: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Events {
+    fn validate(&self, faults: &mut Vec<String>) {
+        if !self.keep_for.is_zero() && self.keep_for < Duration::from_secs(60 * 60) {
+            faults.push("permissions.events.keep_for: must be 0 or at least 1h".to_owned());
+        }
+        if self.checkpoint_after == 0 {
+            faults.push("permissions.events.checkpoint_after: must be at least 1".to_owned());
+        }
+        if self.checkpoint_every < Duration::from_secs(60) {
+            faults.push("permissions.events.checkpoint_every: must be at least 1m".to_owned());
+        }
+        if self.look_every < Duration::from_secs(1) {
+            faults.push("permissions.events.look_every: must be at least 1s".to_owned());
+        }
+    }
 }
 
 impl Default for Config {
@@ -38,6 +85,7 @@ impl Default for Config {
             poll_interval: Duration::from_millis(100),
             encryption_keys: Vec::new(),
             key_lifetime: Duration::from_secs(90 * 24 * 60 * 60),
+            events: Events::default(),
         }
     }
 }
@@ -66,6 +114,7 @@ impl Validate for Config {
         if self.key_lifetime < Duration::from_secs(1) || self.key_lifetime > MAX_LIFETIME {
             faults.push("permissions.key_lifetime: must be between 1s and 100 years".to_owned());
         }
+        self.events.validate(faults);
     }
 }
 
@@ -83,10 +132,25 @@ mod tests {
             poll_interval: Duration::ZERO,
             fresh_within: Duration::ZERO,
             key_lifetime: Duration::ZERO,
+            events: Events {
+                keep_for: Duration::from_secs(1),
+                checkpoint_after: 0,
+                checkpoint_every: Duration::ZERO,
+                look_every: Duration::ZERO,
+            },
             ..Config::default()
         };
         broken.validate(&mut faults);
         let keys: Vec<_> = faults.iter().filter_map(|fault| fault.split(':').next()).collect();
-        assert_eq!(keys, ["permissions.database", "permissions.poll_interval", "permissions.key_lifetime"]);
+        let expected = [
+            "permissions.database",
+            "permissions.poll_interval",
+            "permissions.key_lifetime",
+            "permissions.events.keep_for",
+            "permissions.events.checkpoint_after",
+            "permissions.events.checkpoint_every",
+            "permissions.events.look_every",
+        ];
+        assert_eq!(keys, expected);
     }
 }

@@ -5,7 +5,9 @@
 //! answers and `watch` streams. Who is asking, `shared::auth` settled before.
 
 mod api;
+mod audit;
 mod bootstrap;
+mod changes;
 mod check;
 mod config;
 mod encryption;
@@ -13,10 +15,12 @@ mod error;
 mod field;
 mod grants;
 mod groups;
+mod history;
 mod keys;
 mod list;
 mod models;
 mod ping;
+mod retention;
 mod store;
 mod sweep;
 mod tail;
@@ -27,10 +31,12 @@ mod write;
 
 pub use bootstrap::{FirstRun, bootstrap};
 pub use check::Verifier;
-pub use config::Config;
+pub use config::{Config, Events};
 pub use error::{Error, Forbidden};
 pub use store::StoreError;
 
+use changes::Hub;
+use history::History;
 use policy::Bounds;
 use shared::{
     auth::{Access, AuthLayer, ServiceToken},
@@ -75,7 +81,10 @@ impl Permissions {
         let tail = Tail::start(db.clone(), bounds, config.poll_interval, tasks, reporter).await?;
         api::SERVICES.iter().for_each(|service| health.serves(service));
         let verifier = Verifier(tail.clone());
-        let api = api::Api::new(db, tail, sealer, config.key_lifetime, tasks.stopping());
+        let history = History::new(db.clone());
+        retention::start(&history, &config.events, tasks);
+        let hub = Hub::start(history.clone(), tail.clone(), tasks);
+        let api = api::Api::new(db, tail, sealer, config.key_lifetime, tasks.stopping(), history, hub);
         Ok(Self { api, verifier })
     }
 

@@ -4,6 +4,7 @@
 //! a write and run while the head is locked, so what they read stays true until the commit.
 
 pub(crate) mod answers;
+pub(crate) mod checkpoints;
 pub(crate) mod events;
 pub(crate) mod facts;
 pub(crate) mod grants;

@@ -143,6 +143,9 @@ impl Watch {
         let after = self.sent.revision;
         let until = Revision(place.revision.get().min(after.get().saturating_add(STRIDE)));
         let deltas = events::between(&self.db, place.epoch, after, until).await?;
+        if deltas.first().is_none_or(|delta| !self.follows(delta)) && self.is_forgotten(after.next()).await? {
+            return self.start_anew();
+        }
         for delta in deltas {
             if !self.follows(&delta) {
                 return Err(StoreError::Corrupt("events").into());
@@ -150,6 +153,11 @@ impl Watch {
             self.send(delta);
         }
         if self.sent.revision < until { Err(StoreError::Corrupt("events").into()) } else { Ok(()) }
+    }
+
+    /// Whether the events of a revision are not kept any more.
+    async fn is_forgotten(&self, revision: Revision) -> Result<bool, Error> {
+        Ok(events::oldest(&self.db).await?.is_none_or(|oldest| oldest > revision))
     }
 
     fn start_anew(&mut self) -> Result<(), Error> {
