@@ -9,6 +9,9 @@ mod schedule;
 mod timeline;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use hub::Hub;
 pub(crate) use schedule::{Expiry, Timed};
 pub(crate) use timeline::{Item, ResumeToken};
