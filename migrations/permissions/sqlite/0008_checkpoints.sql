@@ -23,3 +23,9 @@ CREATE TABLE checkpoint_parts (
 
 -- What was done in one request.
 CREATE INDEX events_by_request ON events (request_id, revision, ordinal);
+
+-- What the first version recorded of members goes with the other events of the group.
+UPDATE events SET
+    kind = 'group',
+    action = CASE action WHEN 'deleted' THEN 'member_removed' ELSE 'member_added' END
+    WHERE kind = 'membership' AND link IS NULL;

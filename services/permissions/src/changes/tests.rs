@@ -115,7 +115,8 @@ fn of(grant: &Grant) -> Timed {
 
 #[test]
 fn each_beginning_and_end_is_told_at_its_instant() {
-    let (limited, membership, key) = (grant(0, Some(100), Some(200)), membership(0, Some(150)), key(0, 200, false));
+    let (limited, membership, key) =
+        (grant(0, Some(100), Some(200)), membership(0, Some(150)), key(0, 200, false));
     let mut facts = ground();
     facts.extend([
         Change::PutGrant(limited),

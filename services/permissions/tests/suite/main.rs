@@ -7,14 +7,18 @@
 )]
 
 mod access;
+mod audit;
+mod changes;
 mod check;
 mod first_run;
 mod grants;
 mod groups;
 mod keys;
+mod migrations;
 mod models;
 mod repeat;
 mod replica;
+mod time_travel;
 mod users;
 mod watch;
 mod world;
