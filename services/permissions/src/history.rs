@@ -10,7 +10,7 @@ mod walk;
 
 pub(crate) use access::{Cause, Cursor, Interval, access};
 pub(crate) use diff::{Difference, SPAN, Scope, diff};
-pub(crate) use state::{Facts, State, counts, facts};
+pub(crate) use state::{Facts, State, facts};
 pub(crate) use walk::Walk;
 
 use crate::{
@@ -155,6 +155,11 @@ impl History {
     pub(crate) async fn not_kept(&self, head: &Head) -> Result<Error, Error> {
         Ok(Error::NotKept { earliest: self.earliest().await?, latest: head.revision })
     }
+}
+
+/// Calculates something long beside the requests.
+pub(crate) async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Stopping)
 }
 
 /// An event that the policy does not take.

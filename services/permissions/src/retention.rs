@@ -6,7 +6,7 @@
 use crate::{
     config::Events,
     error::Error,
-    history::{History, State},
+    history::{self, History, State},
     store::{
         StoreError,
         checkpoints::{self, Checkpoint},
@@ -70,8 +70,7 @@ async fn write(history: &History, head: &Head, last: Option<&Checkpoint>, now: T
     let recorded = events::last_of(history.db(), head.revision).await?;
     let link = recorded.and_then(|(_, link)| link).unwrap_or(Link::FIRST);
     let at = state.at;
-    let parts = tokio::task::spawn_blocking(move || parts(&state)).await;
-    let parts = parts.map_err(|_| Error::Stopping)??;
+    let parts = history::beside(move || parts(&state)).await??;
     let checkpoint = Checkpoint {
         revision: head.revision,
         follows: last.map_or(Revision(0), |last| last.revision),

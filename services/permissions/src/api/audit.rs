@@ -89,7 +89,7 @@ impl AuditService for Api {
         let which = Facts { kind: text("kind", request.kind)?, id: text("id", request.id)? };
         let described = format!("state {} {which:?}", moment.revision);
         let page = Page::long(described, request.page_size, &request.page_token)?;
-        Ok(Response::new(past::state(&self.history, moment, &which, &page).await?))
+        Ok(Response::new(past::state(&self.history, moment, which, &page).await?))
     }
 
     async fn check_at(

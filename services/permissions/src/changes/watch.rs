@@ -6,7 +6,7 @@ use super::{
     timeline::{Item, Position, ResumeToken, Timeline, Told},
 };
 use crate::{error::Error, token::Token};
-use futures_util::Stream;
+use futures_util::{FutureExt, Stream};
 use policy::{Epoch, Time};
 use shared::time;
 use std::{
@@ -90,8 +90,8 @@ impl Watch {
         }
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let sent = from.map_or(joined.position, |token| token.position);
-        let (epoch, pieces) = (joined.epoch, joined.pieces.resubscribe());
+        let Subscription { epoch, position, pieces, missed } = joined;
+        let sent = from.map_or(position, |token| token.position);
         let mut watch = Self {
             hub: hub.clone(),
             stop,
@@ -105,23 +105,28 @@ impl Watch {
             reach: sent,
             sent,
         };
-        watch.join(joined).await?;
+        watch.begin(position, missed).await?;
         Ok(watch)
     }
 
-    /// Goes on with the others: at once when only time has passed since what was sent, else after a replay.
-    async fn join(&mut self, joined: Subscription) -> Result<(), Error> {
-        let Subscription { epoch, position, pieces, missed } = joined;
-        if epoch != self.epoch {
-            return Err(Error::StoreReplaced);
-        }
-        (self.pieces, self.is_live) = (pieces, false);
+    /// Goes on from what was sent: at once when only time has passed since, else with a replay.
+    async fn begin(&mut self, position: Position, missed: Option<Vec<Told>>) -> Result<(), Error> {
         match missed {
             Some(missed) => (self.queue, self.reach) = (missed.into(), position),
             None if self.sent == position => {}
             None => self.replay = Some((replay(&self.hub, self.sent).await?, position)),
         }
         Ok(())
+    }
+
+    /// Who was replaying for so long that it missed what was told to the others replays that too.
+    async fn rejoin(&mut self) -> Result<(), Error> {
+        let Subscription { epoch, position, pieces, missed } = self.hub.subscribe(Some(self.sent)).await?;
+        if epoch != self.epoch {
+            return Err(Error::StoreReplaced);
+        }
+        self.pieces = pieces;
+        self.begin(position, missed).await
     }
 
     const fn token(&self) -> ResumeToken {
@@ -138,6 +143,13 @@ impl Watch {
                 continue;
             }
             self.sent = self.sent.max(self.reach);
+            if self.stop.is_cancelled() {
+                return Err(Error::Stopping);
+            }
+            // Before what comes next, so that who filters much out hears of it all the same.
+            if self.beat.tick().now_or_never().is_some() {
+                return self.heartbeat();
+            }
             if self.replay.is_some() {
                 self.go_on().await?;
                 continue;
@@ -148,11 +160,7 @@ impl Watch {
                 () = stop.cancelled() => return Err(Error::Stopping),
                 piece = self.pieces.recv() => match piece {
                     Ok(piece) => self.take(&piece)?,
-                    // It was replaying, and may take its time for that.
-                    Err(RecvError::Lagged(_)) if !self.is_live => {
-                        let joined = self.hub.subscribe(Some(self.sent)).await?;
-                        self.join(joined).await?;
-                    }
+                    Err(RecvError::Lagged(_)) if !self.is_live => self.rejoin().await?,
                     Err(RecvError::Lagged(_)) => {
                         return Err(Error::TooSlow { resume_token: self.token().encode() });
                     }

@@ -39,17 +39,17 @@ impl State {
     }
 }
 
-/// How many facts of each kind there are.
-pub(crate) fn counts(policy: &Policy) -> BTreeMap<&'static str, u64> {
-    let mut counts = BTreeMap::new();
-    policy.facts().for_each(|fact| *counts.entry(kind(&fact)).or_default() += 1);
-    counts
-}
-
-/// The facts of one kind, in the order of their ids.
-pub(crate) fn facts(policy: &Policy, which: &Facts) -> Vec<Change> {
-    let wanted = |fact: &Change| kind(fact) == which.kind && (which.id.is_empty() || id(fact) == which.id);
-    policy.facts().filter(wanted).collect()
+/// How many facts of each kind there are, and those of one kind in the order of their ids.
+pub(crate) fn facts(policy: &Policy, which: &Facts) -> (BTreeMap<&'static str, u64>, Vec<Change>) {
+    let (mut counts, mut found) = (BTreeMap::new(), Vec::new());
+    for fact in policy.facts() {
+        let kind = kind(&fact);
+        *counts.entry(kind).or_default() += 1;
+        if kind == which.kind && (which.id.is_empty() || id(&fact) == which.id) {
+            found.push(fact);
+        }
+    }
+    (counts, found)
 }
 
 /// The kind of thing that a change is about.

@@ -12,7 +12,8 @@ use permissions::{Config, Events};
 use policy::{Action, Change, Policy, Time};
 use proto::permissions::v1 as pb;
 use rand::{SeedableRng, rngs::StdRng};
-use shared::{on, time, wire};
+use shared::{db::Db, on, time, wire};
+use sqlx::types::Json;
 use std::{collections::BTreeMap, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -374,6 +375,31 @@ on_both_engines! {
         rebuilt.end().await;
     }
 
+    async fn a_log_with_a_gap_is_not_folded(world: World) {
+        live(world, 3, 5).await;
+        world.sql("DELETE FROM events WHERE revision = 9").await;
+        assert!(facts(world, 8, "user").await.is_ok());
+        for revision in [9, 12] {
+            let refused = facts(world, revision, "user").await.map(tonic::Response::new);
+            assert_refused(refused, Code::Internal, "STORE_CORRUPT");
+        }
+    }
+
+    async fn what_is_half_deleted_is_known_from_the_next_checkpoint_on(world: World) {
+        let other = world.another_with(&often()).await;
+        let (_, past) = live(world, 61, 30).await;
+        until(async || checkpoints(world).await > 2).await;
+        other.end().await;
+        // As if the process had ended between two statements.
+        world.sql("DELETE FROM events WHERE revision <= (SELECT min(revision) FROM checkpoints) + 1").await;
+        let second = number(world, "SELECT min(revision) FROM checkpoints \
+            WHERE revision > (SELECT min(revision) FROM checkpoints)").await;
+        assert_eq!(out_of_range(facts(world, second - 1, "user").await).0, second.to_string());
+        same(world, second, &past[&second]).await;
+        let found = verify(world, 0, 0).await;
+        assert_eq!((found.fault, found.revision), (None, head(world).await));
+    }
+
     async fn of_several_processes_one_writes_each_checkpoint(world: World) {
         let (one, two) = (world.another_with(&often()).await, world.another_with(&often()).await);
         for n in 0..40 {
@@ -387,6 +413,39 @@ on_both_engines! {
         one.end().await;
         two.end().await;
     }
+}
+
+#[tokio::test]
+async fn a_long_history_comes_in_pages() {
+    let world = World::sqlite().await;
+    let (model, user) = (world.model("m").await, world.user(proto::common::v1::Role::Member).await);
+    let (granted, _) = world.allow(&user.id, &model).await;
+    let begin = head(&world).await;
+    // More than one page walks over, and most of what is compared for one page.
+    let Db::Sqlite(pool) = &world.db else { panic!("memory is SQLite") };
+    let mut tx = pool.begin().await.unwrap();
+    for n in 1..=5_100_i64 {
+        let statement = "INSERT INTO events (revision, ordinal, kind, id, action, change, actor, request_id, reason, occurred_at) \
+            SELECT h.revision + $1, 0, 'group', '', 'created', $2, 'test', '', '', max(e.occurred_at) FROM head h, events e \
+            WHERE e.revision = h.revision";
+        let group = policy::Group { id: uuid::Uuid::now_v7().into(), disabled: false };
+        sqlx::query(statement).bind(n).bind(Json(Change::PutGroup(group))).execute(&mut *tx).await.unwrap();
+    }
+    sqlx::query("UPDATE head SET revision = revision + 5100").execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    let request = pb::RevokeGrantRequest { grant_id: granted, ..Default::default() };
+    world.owner.grants().revoke_grant(request).await.unwrap();
+    let request = pb::GetAccessHistoryRequest { user_id: user.id, model_id: model, ..Default::default() };
+    let first = audit(&world.owner).get_access_history(request.clone()).await.unwrap().into_inner();
+    assert!(first.intervals.is_empty() && !first.next_page_token.is_empty());
+    let request = pb::GetAccessHistoryRequest { page_token: first.next_page_token, ..request };
+    let second = audit(&world.owner).get_access_history(request.clone()).await.unwrap().into_inner();
+    let span =
+        |interval: &pb::AccessInterval| (interval.begin.unwrap().revision, interval.end.unwrap().revision);
+    assert_eq!(second.intervals.iter().map(span).collect::<Vec<_>>(), [(begin, begin + 5_101)]);
+    assert_eq!(second.next_page_token, "");
+    let request = pb::GetAccessHistoryRequest { user_id: world.owner.id.clone(), ..request };
+    assert_invalid(audit(&world.owner).get_access_history(request).await, "page_token");
 }
 
 /// An instant so many milliseconds from now.

@@ -50,7 +50,7 @@ pub(super) fn to_point(to: Option<pb::diff_permissions_request::To>) -> Result<O
 pub(super) async fn state(
     history: &History,
     moment: Moment,
-    which: &Facts,
+    which: Facts,
     page: &Page,
 ) -> Result<pb::GetStateAtResponse, Error> {
     let state = history.state(moment.revision).await?;
@@ -58,8 +58,7 @@ pub(super) async fn state(
         "" => 0,
         after => after.parse().map_err(|_| Error::page(PageError::Token))?,
     };
-    let counts = history::counts(&state.policy);
-    let found = if which.kind.is_empty() { Vec::new() } else { history::facts(&state.policy, which) };
+    let (counts, found) = history::beside(move || history::facts(&state.policy, &which)).await?;
     let size = usize::try_from(page.limit() - 1).unwrap_or(usize::MAX);
     let end = first.saturating_add(size).min(found.len());
     let next = (end < found.len()).then(|| page.token(&end.to_string()));
