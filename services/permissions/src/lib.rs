@@ -20,6 +20,7 @@ mod keys;
 mod list;
 mod models;
 mod ping;
+mod pump;
 mod retention;
 mod store;
 mod sweep;

@@ -6,6 +6,7 @@
 
 use crate::{
     error::Error,
+    pump::apart,
     store::{StoreError, events},
     tail::Tail,
     token::Token,
@@ -142,7 +143,9 @@ impl Watch {
         }
         let after = self.sent.revision;
         let until = Revision(place.revision.get().min(after.get().saturating_add(STRIDE)));
-        let deltas = events::between(&self.db, place.epoch, after, until).await?;
+        let db = self.db.clone();
+        let deltas = async move { Ok(events::between(&db, place.epoch, after, until).await?) };
+        let deltas = apart(deltas).await?;
         if deltas.first().is_none_or(|delta| !self.follows(delta)) && self.is_forgotten(after.next()).await? {
             return self.start_anew();
         }
@@ -157,7 +160,9 @@ impl Watch {
 
     /// Whether the events of a revision are not kept any more.
     async fn is_forgotten(&self, revision: Revision) -> Result<bool, Error> {
-        Ok(events::oldest(&self.db).await?.is_none_or(|oldest| oldest > revision))
+        let db = self.db.clone();
+        let oldest = apart(async move { Ok(events::oldest(&db).await?) }).await?;
+        Ok(oldest.is_none_or(|oldest| oldest > revision))
     }
 
     fn start_anew(&mut self) -> Result<(), Error> {

@@ -12,6 +12,7 @@ use crate::{
     field,
     history::{self, Cursor, Facts, Moment, Point},
     list::Page,
+    pump::pump,
     store::events::{self, Filter, Place},
 };
 use futures_util::{Stream, StreamExt};
@@ -67,7 +68,7 @@ impl AuditService for Api {
         let after = Place { revision, ordinal: request.after_ordinal.unwrap_or(u32::MAX) };
         let events = audit::export(self.db.clone(), filter(request.filter)?, after).await?;
         let answer = |stored| pb::ExportEventsResponse { event: Some(event(&stored)) };
-        Ok(Response::new(Box::pin(events.map(move |item| item.map(answer).map_err(Status::from)))))
+        Ok(Response::new(Box::pin(pump(events.map(move |item| item.map(answer).map_err(Status::from))))))
     }
 
     async fn verify_chain(
@@ -77,7 +78,7 @@ impl AuditService for Api {
         let pb::VerifyChainRequest { from_revision, to_revision } = request.into_inner();
         let (from, to) = (Revision(from_revision), Revision(to_revision));
         let progress = audit::verify(self.db.clone(), from, to).await?;
-        Ok(Response::new(Box::pin(progress.map(|item| item.map(Into::into).map_err(Status::from)))))
+        Ok(Response::new(Box::pin(pump(progress.map(|item| item.map(Into::into).map_err(Status::from))))))
     }
 
     async fn get_state_at(

@@ -5,7 +5,7 @@ use super::{
     schedule::Schedule,
     timeline::{Item, Position, ResumeToken, Timeline, Told},
 };
-use crate::{error::Error, token::Token};
+use crate::{error::Error, pump::apart, token::Token};
 use futures_util::{FutureExt, Stream};
 use policy::{Epoch, Time};
 use shared::time;
@@ -114,14 +114,20 @@ impl Watch {
         match missed {
             Some(missed) => (self.queue, self.reach) = (missed.into(), position),
             None if self.sent == position => {}
-            None => self.replay = Some((replay(&self.hub, self.sent).await?, position)),
+            None => {
+                let (hub, sent) = (self.hub.clone(), self.sent);
+                let line = apart(async move { replay(&hub, sent).await }).await?;
+                self.replay = Some((line, position));
+            }
         }
         Ok(())
     }
 
     /// Who was replaying for so long that it missed what was told to the others replays that too.
     async fn rejoin(&mut self) -> Result<(), Error> {
-        let Subscription { epoch, position, pieces, missed } = self.hub.subscribe(Some(self.sent)).await?;
+        let (hub, sent) = (self.hub.clone(), self.sent);
+        let joined = apart(async move { hub.subscribe(Some(sent)).await }).await?;
+        let Subscription { epoch, position, pieces, missed } = joined;
         if epoch != self.epoch {
             return Err(Error::StoreReplaced);
         }
@@ -200,7 +206,9 @@ impl Watch {
         timeline.finish_instant(&mut told);
         let (after, until) = (timeline.position().revision, *until);
         if after < until.revision {
-            for transaction in hub::transactions(self.hub.history(), after, until.revision).await? {
+            let history = self.hub.history().clone();
+            let next = async move { hub::transactions(&history, after, until.revision).await };
+            for transaction in apart(next).await? {
                 timeline.step(&transaction, &mut told);
             }
         } else {
