@@ -1,7 +1,7 @@
 //! Every change as it happens: nothing lost, nothing twice, and what begins or ends by time at its instant (P8).
 
 use crate::{
-    audit::all,
+    audit::{all, audit},
     time_travel::soon,
     world::{Caller, World, assert_invalid, assert_refused, grant, on_both_engines, uuid},
 };
@@ -268,6 +268,27 @@ async fn who_reads_too_slowly_is_cut_and_goes_on_without_a_gap() {
     slow.until_events(7_001).await;
     let revisions: Vec<u64> = slow.events.iter().map(|event| event.revision).collect();
     assert_eq!(revisions, (first..=first + 7_000).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn who_stops_reading_keeps_no_connection_from_the_others() {
+    // There is one connection only.
+    let world = World::sqlite().await;
+    let token = Watcher::new(&world.owner, "", &[]).await.token;
+    let mut held = Vec::new();
+    for n in 0..20 {
+        world.group(&format!("group-{n}")).await;
+        let mut watch = watch(&world.owner, &token, &[]).await.unwrap();
+        watch.message().await.unwrap().unwrap();
+        let mut export =
+            audit(&world.owner).export_events(pb::ExportEventsRequest::default()).await.unwrap().into_inner();
+        export.message().await.unwrap().unwrap();
+        let mut verify =
+            audit(&world.owner).verify_chain(pb::VerifyChainRequest::default()).await.unwrap().into_inner();
+        verify.message().await.unwrap().unwrap();
+        held.push((watch, export, verify));
+    }
+    assert_eq!(all(&world.owner, pb::ListEventsRequest::default()).await.len(), 22);
 }
 
 #[tokio::test]
