@@ -1,5 +1,10 @@
 //! Settings of the permissions service, with their defaults.
 
+use crate::sessions::LONGEST_ACCESS;
+mod events;
+
+pub use events::Events;
+
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use shared::{config::Validate, seal::Sealer};
@@ -27,53 +32,20 @@ pub struct Config {
     /// How long a key works when its creator names no end.
     #[serde(with = "humantime_serde")]
     pub key_lifetime: Duration,
+    /// How long an access token works.
+    #[serde(with = "humantime_serde")]
+    pub access_token_lifetime: Duration,
+    /// How long a session goes on at the longest.
+    #[serde(with = "humantime_serde")]
+    pub session_lifetime: Duration,
+    /// How long a key signs access tokens before the next one takes over.
+    #[serde(with = "humantime_serde")]
+    pub signing_key_lifetime: Duration,
+    /// How long a key is published before it signs: by then every service knows it.
+    #[serde(with = "humantime_serde")]
+    pub signing_key_lead: Duration,
     /// The log of events.
     pub events: Events,
-}
-
-/// Settings under `permissions.events`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Events {
-    /// How long events are kept; zero: for ever. They go only once a checkpoint stands in for them.
-    #[serde(with = "humantime_serde")]
-    pub keep_for: Duration,
-    /// A checkpoint is written after this many events.
-    pub checkpoint_after: u32,
-    /// A checkpoint is written after this time, when anything has changed.
-    #[serde(with = "humantime_serde")]
-    pub checkpoint_every: Duration,
-    /// How often it is looked whether either is due.
-    #[serde(with = "humantime_serde")]
-    pub look_every: Duration,
-}
-
-impl Default for Events {
-    fn default() -> Self {
-        Self {
-            keep_for: Duration::from_secs(400 * 24 * 60 * 60),
-            checkpoint_after: 10_000,
-            checkpoint_every: Duration::from_secs(24 * 60 * 60),
-            look_every: Duration::from_secs(60),
-        }
-    }
-}
-
-impl Events {
-    fn validate(&self, faults: &mut Vec<String>) {
-        if !self.keep_for.is_zero() && self.keep_for < Duration::from_secs(60 * 60) {
-            faults.push("permissions.events.keep_for: must be 0 or at least 1h".to_owned());
-        }
-        if self.checkpoint_after == 0 {
-            faults.push("permissions.events.checkpoint_after: must be at least 1".to_owned());
-        }
-        if self.checkpoint_every < Duration::from_secs(60) {
-            faults.push("permissions.events.checkpoint_every: must be at least 1m".to_owned());
-        }
-        if self.look_every < Duration::from_secs(1) {
-            faults.push("permissions.events.look_every: must be at least 1s".to_owned());
-        }
-    }
 }
 
 impl Default for Config {
@@ -84,12 +56,18 @@ impl Default for Config {
             serve_stale_for: Duration::from_secs(15 * 60),
             poll_interval: Duration::from_millis(100),
             encryption_keys: Vec::new(),
-            key_lifetime: Duration::from_secs(90 * 24 * 60 * 60),
+            key_lifetime: Duration::from_secs(90 * DAY),
+            access_token_lifetime: Duration::from_secs(15 * 60),
+            session_lifetime: Duration::from_secs(DAY),
+            signing_key_lifetime: Duration::from_secs(30 * DAY),
+            signing_key_lead: Duration::from_secs(5 * 60),
             events: Events::default(),
         }
     }
 }
 
+/// Seconds.
+const DAY: u64 = 24 * 60 * 60;
 /// Longest lifetime of a key: a hundred years.
 const MAX_LIFETIME: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
@@ -113,6 +91,22 @@ impl Validate for Config {
         }
         if self.key_lifetime < Duration::from_secs(1) || self.key_lifetime > MAX_LIFETIME {
             faults.push("permissions.key_lifetime: must be between 1s and 100 years".to_owned());
+        }
+        let second = Duration::from_secs(1);
+        if !(second..=LONGEST_ACCESS).contains(&self.access_token_lifetime) {
+            faults.push("permissions.access_token_lifetime: must be between 1s and 1h".to_owned());
+        }
+        if self.session_lifetime < self.access_token_lifetime || self.session_lifetime > MAX_LIFETIME {
+            faults.push(
+                "permissions.session_lifetime: must not be shorter than access_token_lifetime".to_owned(),
+            );
+        }
+        if self.signing_key_lead < second {
+            faults.push("permissions.signing_key_lead: must be at least 1s".to_owned());
+        }
+        if self.signing_key_lifetime < self.signing_key_lead.saturating_mul(2) {
+            faults
+                .push("permissions.signing_key_lifetime: must be at least twice signing_key_lead".to_owned());
         }
         self.events.validate(faults);
     }

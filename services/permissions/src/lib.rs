@@ -4,24 +4,35 @@
 //! change goes through `write`; `tail` follows the log of changes and holds the policy in memory, from which `check`
 //! answers and `watch` streams. Who is asking, `shared::auth` settled before.
 
+mod access_requests;
 mod api;
+mod approval;
+mod approval_policies;
+mod attempts;
 mod audit;
+mod batches;
 mod bootstrap;
 mod changes;
 mod check;
 mod config;
 mod encryption;
 mod error;
+mod export;
 mod field;
 mod grants;
 mod groups;
 mod history;
 mod keys;
 mod list;
+mod me;
 mod models;
+mod notifications;
+mod passwords;
 mod ping;
 mod pump;
 mod retention;
+mod sessions;
+mod signing;
 mod store;
 mod sweep;
 mod tail;
@@ -34,11 +45,13 @@ pub use bootstrap::{FirstRun, bootstrap};
 pub use check::Verifier;
 pub use config::{Config, Events};
 pub use error::{Error, Forbidden};
+pub use sessions::RefreshError;
 pub use store::StoreError;
 
 use changes::Hub;
 use history::History;
 use policy::Bounds;
+use sessions::Sessions;
 use shared::{
     auth::{Access, AuthLayer, ServiceToken},
     db::{Db, Migrations},
@@ -46,8 +59,10 @@ use shared::{
     seal::Sealer,
     server::{self, Guard, Tasks},
 };
+use signing::Signing;
 use std::time::Duration;
 use tail::Tail;
+use write::Writer;
 
 /// The tables of this service.
 pub const MIGRATIONS: Migrations = Migrations {
@@ -81,11 +96,16 @@ impl Permissions {
         let reporter = health.component("policy", true);
         let tail = Tail::start(db.clone(), bounds, config.poll_interval, tasks, reporter).await?;
         api::SERVICES.iter().for_each(|service| health.serves(service));
-        let verifier = Verifier(tail.clone());
+        let verifier = Verifier::new(tail.clone());
         let history = History::new(db.clone());
         retention::start(&history, &config.events, tasks);
-        let hub = Hub::start(history.clone(), tail.clone(), tasks);
-        let api = api::Api::new(db, tail, sealer, config.key_lifetime, tasks.stopping(), history, hub);
+        let hub = Hub::start(history, tail.clone(), tasks);
+        let writer = Writer::new(db, tail, sealer);
+        access_requests::start(&writer, tasks);
+        let signing = Signing::new(writer.clone(), config);
+        signing.start(tasks).await?;
+        let sessions = Sessions::new(writer.clone(), signing.clone(), config);
+        let api = api::Api::new(writer, verifier.clone(), sessions, signing, hub, config, tasks.stopping());
         Ok(Self { api, verifier })
     }
 

@@ -89,7 +89,8 @@ impl Hub {
         hub
     }
 
-    pub(super) fn history(&self) -> &History {
+    /// What it reads the past from.
+    pub(crate) fn history(&self) -> &History {
         &self.0.history
     }
 
