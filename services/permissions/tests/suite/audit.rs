@@ -205,7 +205,7 @@ on_both_engines! {
             ("UPDATE events SET before = '{\"x\": 1}' WHERE revision = 9 AND ordinal = 0", (9, 0, ChainProblem::Changed)),
             ("UPDATE events SET after = '{\"x\": 1}' WHERE revision = 9 AND ordinal = 0", (9, 0, ChainProblem::Changed)),
             ("UPDATE events SET change = NULL WHERE revision = 9 AND ordinal = 0", (9, 0, ChainProblem::Changed)),
-            ("UPDATE events SET key_id = (SELECT id FROM keys LIMIT 1) WHERE revision = 9 AND ordinal = 0", (9, 0, ChainProblem::Changed)),
+            ("UPDATE events SET key_id = (SELECT id FROM users LIMIT 1) WHERE revision = 9 AND ordinal = 0", (9, 0, ChainProblem::Changed)),
             ("UPDATE events SET occurred_at = (SELECT occurred_at FROM events WHERE revision = 8 AND ordinal = 0) \
                 WHERE revision = 9 AND ordinal = 0", (9, 0, ChainProblem::Changed)),
             ("UPDATE events SET link = (SELECT link FROM events WHERE revision = 2 AND ordinal = 0) \
