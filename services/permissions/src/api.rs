@@ -4,8 +4,10 @@
 //! [`crate::field`]; what only the store can know is decided behind them.
 
 mod access_requests;
+mod audit;
 mod authorization;
 mod batches;
+mod changes;
 mod grants;
 mod groups;
 mod keys;
@@ -18,10 +20,12 @@ mod signing;
 mod users;
 
 use crate::{
+    changes::Hub,
     check::Verifier,
     config::Config,
     error::Error,
     field,
+    history::History,
     provider::Providers,
     sessions::Sessions,
     signing::Signing,
@@ -32,7 +36,8 @@ use ::policy::{Member, Role, Time};
 use proto::Mutation;
 use proto::permissions::v1::{
     self as pb, access_request_service_server::AccessRequestServiceServer,
-    authorization_service_server::AuthorizationServiceServer, batch_service_server::BatchServiceServer,
+    audit_service_server::AuditServiceServer, authorization_service_server::AuthorizationServiceServer,
+    batch_service_server::BatchServiceServer, change_service_server::ChangeServiceServer,
     grant_service_server::GrantServiceServer, group_service_server::GroupServiceServer,
     key_service_server::KeyServiceServer, me_service_server::MeServiceServer,
     model_service_server::ModelServiceServer, policy_service_server::PolicyServiceServer,
@@ -53,8 +58,10 @@ use tonic::{Request, Response, Status, service::Routes};
 /// The services, as health checks name them.
 pub(crate) const SERVICES: &[&str] = &[
     "tollgate.permissions.v1.AccessRequestService",
+    "tollgate.permissions.v1.AuditService",
     "tollgate.permissions.v1.AuthorizationService",
     "tollgate.permissions.v1.BatchService",
+    "tollgate.permissions.v1.ChangeService",
     "tollgate.permissions.v1.GrantService",
     "tollgate.permissions.v1.GroupService",
     "tollgate.permissions.v1.KeyService",
@@ -70,31 +77,20 @@ pub(crate) const SERVICES: &[&str] = &[
 /// What the handlers call.
 #[derive(Debug, Clone)]
 pub(crate) struct Api {
-    db: Db,
-    writer: Writer,
-    tail: Tail,
-    verifier: Verifier,
-    sessions: Sessions,
-    signing: Signing,
-    key_lifetime: Duration,
-    providers: Providers,
-    stop: CancellationToken,
+    pub(crate) db: Db,
+    pub(crate) writer: Writer,
+    pub(crate) tail: Tail,
+    pub(crate) verifier: Verifier,
+    pub(crate) sessions: Sessions,
+    pub(crate) signing: Signing,
+    pub(crate) key_lifetime: Duration,
+    pub(crate) providers: Providers,
+    pub(crate) stop: CancellationToken,
+    pub(crate) history: History,
+    pub(crate) hub: Hub,
 }
 
 impl Api {
-    pub(crate) fn new(
-        writer: Writer,
-        verifier: Verifier,
-        sessions: Sessions,
-        signing: Signing,
-        providers: Providers,
-        config: &Config,
-        stop: CancellationToken,
-    ) -> Self {
-        let (db, tail, key_lifetime) = (writer.db().clone(), writer.tail().clone(), config.key_lifetime);
-        Self { db, tail, writer, verifier, sessions, signing, key_lifetime, providers, stop }
-    }
-
     /// Makes the change that a request asks for, as [`Writer::perform`] says.
     async fn change<Q: Mutation>(
         &self,
@@ -109,7 +105,9 @@ impl Api {
     pub(crate) fn routes(&self) -> axum::Router {
         Routes::new(AuthorizationServiceServer::new(self.clone()))
             .add_service(AccessRequestServiceServer::new(self.clone()))
+            .add_service(AuditServiceServer::new(self.clone()))
             .add_service(BatchServiceServer::new(self.clone()))
+            .add_service(ChangeServiceServer::new(self.clone()))
             .add_service(GrantServiceServer::new(self.clone()))
             .add_service(GroupServiceServer::new(self.clone()))
             .add_service(KeyServiceServer::new(self.clone()))

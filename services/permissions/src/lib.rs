@@ -9,8 +9,10 @@ mod api;
 mod approval;
 mod approval_policies;
 mod attempts;
+mod audit;
 mod batches;
 mod bootstrap;
+mod changes;
 mod check;
 mod config;
 mod encryption;
@@ -20,6 +22,7 @@ mod external;
 mod field;
 mod grants;
 mod groups;
+mod history;
 mod keys;
 mod list;
 mod me;
@@ -28,6 +31,8 @@ mod notifications;
 mod passwords;
 mod ping;
 mod provider;
+mod pump;
+mod retention;
 mod sessions;
 mod signing;
 mod store;
@@ -40,12 +45,14 @@ mod write;
 
 pub use bootstrap::{FirstRun, bootstrap};
 pub use check::Verifier;
-pub use config::Config;
+pub use config::{Config, Events};
 pub use error::{Error, Forbidden, SignInError};
 pub use provider::{IdentityProvider, Kind as ProviderKind};
 pub use sessions::RefreshError;
 pub use store::StoreError;
 
+use changes::Hub;
+use history::History;
 use policy::Bounds;
 use provider::Providers;
 use sessions::Sessions;
@@ -95,13 +102,27 @@ impl Permissions {
         let providers = Providers::new(&config.identity_providers).map_err(Error::Config)?;
         api::SERVICES.iter().for_each(|service| health.serves(service));
         let verifier = Verifier::new(tail.clone());
+        let history = History::new(db.clone());
+        retention::start(&history, &config.events, tasks);
+        let hub = Hub::start(history, tail.clone(), tasks);
         let writer = Writer::new(db, tail, sealer);
         access_requests::start(&writer, tasks);
         let signing = Signing::new(writer.clone(), config);
         signing.start(tasks).await?;
         let sessions = Sessions::new(writer.clone(), signing.clone(), config);
-        let api =
-            api::Api::new(writer, verifier.clone(), sessions, signing, providers, config, tasks.stopping());
+        let api = api::Api {
+            db: writer.db().clone(),
+            tail: writer.tail().clone(),
+            writer,
+            verifier: verifier.clone(),
+            sessions,
+            signing,
+            key_lifetime: config.key_lifetime,
+            providers,
+            stop: tasks.stopping(),
+            history: hub.history().clone(),
+            hub,
+        };
         Ok(Self { api, verifier })
     }
 

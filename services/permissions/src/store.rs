@@ -6,6 +6,7 @@
 pub(crate) mod access_requests;
 pub(crate) mod answers;
 pub(crate) mod approval_policies;
+pub(crate) mod checkpoints;
 pub(crate) mod events;
 pub(crate) mod facts;
 pub(crate) mod grants;

@@ -8,18 +8,22 @@
 
 mod access;
 mod access_requests;
+mod audit;
 mod batches;
+mod changes;
 mod check;
 mod first_run;
 mod grants;
 mod groups;
 mod keys;
 mod me;
+mod migrations;
 mod models;
 mod repeat;
 mod replica;
 mod sessions;
 mod signing;
+mod time_travel;
 mod users;
 mod watch;
 mod world;
