@@ -3,6 +3,7 @@
 //! A request crosses the layers of [`server`] in this order, outermost first: request id → span and
 //! metrics → deadline → load shed → authentication → service. No module here knows a business word.
 
+pub mod api_key;
 pub mod auth;
 pub mod channel;
 pub mod config;
@@ -13,6 +14,7 @@ pub mod health;
 pub mod page;
 pub mod request_id;
 pub mod seal;
+pub mod security;
 pub mod server;
 pub mod status;
 pub mod telemetry;
