@@ -32,10 +32,16 @@ const KEYS: usize = 65_536;
 const LAST: Duration = Duration::from_secs(2);
 
 static SEEN: LazyLock<Counter<u64>> = LazyLock::new(|| {
-    telemetry::meter().u64_counter("tollgate_security_incidents").with_description("Refusals and suspicious input, by kind").build()
+    telemetry::meter()
+        .u64_counter("tollgate_security_incidents")
+        .with_description("Refusals and suspicious input, by kind")
+        .build()
 });
 static DROPPED: LazyLock<Counter<u64>> = LazyLock::new(|| {
-    telemetry::meter().u64_counter("tollgate_security_incidents_dropped").with_description("Incidents and key uses that were too many to be kept").build()
+    telemetry::meter()
+        .u64_counter("tollgate_security_incidents_dropped")
+        .with_description("Incidents and key uses that were too many to be kept")
+        .build()
 });
 
 /// What kind of incident.

@@ -23,10 +23,12 @@ CREATE TABLE key_uses (
 );
 
 -- E-mail addresses and display names are encrypted: base64 of what the key named by `seal` made of them. Rows without
--- `seal` are of before and are converted when the service starts. Addresses are found by a keyed digest.
-ALTER TABLE users RENAME COLUMN email_lower TO email_index;
+-- `seal` are of before and are converted when the service starts. Addresses are found by email_lower, a keyed digest of
+-- the address in lower case.
 ALTER TABLE users ADD COLUMN seal      text;
 ALTER TABLE users ADD COLUMN erased_at integer;
+-- "Which are clear?"
+CREATE INDEX users_clear ON users (id) WHERE seal IS NULL AND erased_at IS NULL;
 
 -- What was refused or looked like an attack; many of the same kind within a short time are one row.
 CREATE TABLE incidents (

@@ -4,16 +4,20 @@
 //! [`crate::field`]; what only the store can know is decided behind them.
 
 mod authorization;
+mod erasure;
 mod grants;
 mod groups;
+mod incidents;
 mod keys;
 mod models;
 mod policy;
 mod users;
 
 use crate::{
+    config::{Config, Retention},
     error::Error,
     field,
+    incidents::Keeper,
     tail::Tail,
     write::{Actor, Origin, Repeat, Write, Writer},
 };
@@ -22,8 +26,9 @@ use proto::Mutation;
 use proto::permissions::v1::{
     self as pb, authorization_service_server::AuthorizationServiceServer,
     grant_service_server::GrantServiceServer, group_service_server::GroupServiceServer,
-    key_service_server::KeyServiceServer, model_service_server::ModelServiceServer,
-    policy_service_server::PolicyServiceServer, user_service_server::UserServiceServer,
+    incident_service_server::IncidentServiceServer, key_service_server::KeyServiceServer,
+    model_service_server::ModelServiceServer, policy_service_server::PolicyServiceServer,
+    privacy_service_server::PrivacyServiceServer, user_service_server::UserServiceServer,
 };
 use shared::{
     auth::{self, Caller, Person, Refusal, RequestExt},
@@ -38,15 +43,24 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, service::Routes};
 
 /// The services, as health checks name them.
-pub(crate) const SERVICES: [&str; 7] = [
+pub(crate) const SERVICES: [&str; 9] = [
     "tollgate.permissions.v1.AuthorizationService",
     "tollgate.permissions.v1.GrantService",
     "tollgate.permissions.v1.GroupService",
+    "tollgate.permissions.v1.IncidentService",
     "tollgate.permissions.v1.KeyService",
     "tollgate.permissions.v1.ModelService",
     "tollgate.permissions.v1.PolicyService",
+    "tollgate.permissions.v1.PrivacyService",
     "tollgate.permissions.v1.UserService",
 ];
+
+/// What holds for keys when a request does not say.
+#[derive(Debug, Clone, Copy)]
+struct KeyRules {
+    lifetime: Duration,
+    grace: Duration,
+}
 
 /// What the handlers call.
 #[derive(Debug, Clone)]
@@ -54,7 +68,9 @@ pub(crate) struct Api {
     db: Db,
     writer: Writer,
     tail: Tail,
-    key_lifetime: Duration,
+    incidents: Keeper,
+    keys: KeyRules,
+    retention: Retention,
     stop: CancellationToken,
 }
 
@@ -63,10 +79,18 @@ impl Api {
         db: Db,
         tail: Tail,
         sealer: Sealer,
-        key_lifetime: Duration,
+        incidents: Keeper,
+        config: &Config,
         stop: CancellationToken,
     ) -> Self {
-        Self { writer: Writer::new(db.clone(), tail.clone(), sealer), db, tail, key_lifetime, stop }
+        let writer = Writer::new(db.clone(), tail.clone(), sealer);
+        let keys = KeyRules { lifetime: config.key_lifetime, grace: config.key_rotation_grace };
+        Self { writer, db, tail, incidents, keys, retention: config.retention, stop }
+    }
+
+    /// What makes the changes of this process.
+    pub(crate) const fn writer(&self) -> &Writer {
+        &self.writer
     }
 
     /// Makes the change that a request asks for, as [`Writer::perform`] says.
@@ -84,9 +108,11 @@ impl Api {
         Routes::new(AuthorizationServiceServer::new(self.clone()))
             .add_service(GrantServiceServer::new(self.clone()))
             .add_service(GroupServiceServer::new(self.clone()))
+            .add_service(IncidentServiceServer::new(self.clone()))
             .add_service(KeyServiceServer::new(self.clone()))
             .add_service(ModelServiceServer::new(self.clone()))
             .add_service(PolicyServiceServer::new(self.clone()))
+            .add_service(PrivacyServiceServer::new(self.clone()))
             .add_service(UserServiceServer::new(self.clone()))
             .into_axum_router()
     }

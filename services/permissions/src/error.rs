@@ -44,6 +44,12 @@ pub enum Error {
     /// A group would be in itself.
     #[error("the group would become a member of itself; take it out of the other group first")]
     GroupCycle,
+    /// The key was revoked or is past its end, and stays so.
+    #[error("the key was revoked or has ended; create another one")]
+    KeyEnded,
+    /// The thing was changed since the caller read it.
+    #[error("it was changed since you read it; read it again and repeat the change if it still makes sense")]
+    EtagMismatch,
     /// Nobody would be left who may do everything.
     #[error("this is the last enabled owner; make another user owner first")]
     LastOwner,
@@ -124,6 +130,7 @@ impl From<StoreError> for Error {
         match error {
             StoreError::Database(_) => Self::Store(error),
             StoreError::Corrupt(_) | StoreError::Unwritable(_) => Self::Corrupt(error),
+            StoreError::Sealed(error) => Self::Sealed(error),
         }
     }
 }
@@ -144,6 +151,8 @@ impl IntoStatus for Error {
             Self::Exists { .. } => Fault::new(Code::AlreadyExists, "ALREADY_EXISTS"),
             Self::Forbidden(forbidden) => Fault::new(Code::PermissionDenied, forbidden.reason()),
             Self::GroupCycle => Fault::new(Code::FailedPrecondition, "GROUP_CYCLE"),
+            Self::KeyEnded => Fault::new(Code::FailedPrecondition, "KEY_ENDED"),
+            Self::EtagMismatch => Fault::new(Code::Aborted, "ETAG_MISMATCH"),
             Self::LastOwner => Fault::new(Code::FailedPrecondition, "LAST_OWNER"),
             Self::Refused(refusal) => refusal.fault(),
             Self::NotYetApplied => Fault::retry(Code::Unavailable, "REVISION_NOT_YET_APPLIED", soon),
@@ -175,6 +184,9 @@ impl IntoStatus for Error {
             }
             Self::GroupCycle => {
                 details.add_precondition_failure_violation("GROUP_CYCLE", "membership", self.to_string());
+            }
+            Self::KeyEnded => {
+                details.add_precondition_failure_violation("KEY_ENDED", "key", self.to_string());
             }
             Self::LastOwner => {
                 details.add_precondition_failure_violation("LAST_OWNER", "user", self.to_string());

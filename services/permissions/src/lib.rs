@@ -9,10 +9,12 @@ mod bootstrap;
 mod check;
 mod config;
 mod encryption;
+mod erasure;
 mod error;
 mod field;
 mod grants;
 mod groups;
+mod incidents;
 mod keys;
 mod list;
 mod models;
@@ -27,16 +29,18 @@ mod write;
 
 pub use bootstrap::{FirstRun, bootstrap};
 pub use check::Verifier;
-pub use config::Config;
+pub use config::{Config, Retention};
 pub use error::{Error, Forbidden};
 pub use store::StoreError;
 
+use incidents::Keeper;
 use policy::Bounds;
 use shared::{
     auth::{Access, AuthLayer, ServiceToken},
     db::{Db, Migrations},
     health::Health,
     seal::Sealer,
+    security::Watch,
     server::{self, Guard, Tasks},
 };
 use std::time::Duration;
@@ -68,14 +72,17 @@ impl Permissions {
     pub async fn start(config: &Config, db: Db, tasks: &Tasks, health: &Health) -> Result<Self, Error> {
         let sealer = Sealer::new(&config.encryption_keys).map_err(Error::EncryptionKeys)?;
         encryption::prove(&db, &sealer).await?;
-        sweep::start(&db, tasks);
+        encryption::close(&db, &sealer).await?;
+        encryption::start(&db, &sealer, tasks);
+        let incidents = Keeper::start(db.clone(), sealer.clone(), Watch::default(), tasks);
         ping::start(&db, tasks, health.component("database", true));
         let bounds = Bounds { fresh_within: config.fresh_within, serve_stale_for: config.serve_stale_for };
         let reporter = health.component("policy", true);
         let tail = Tail::start(db.clone(), bounds, config.poll_interval, tasks, reporter).await?;
         api::SERVICES.iter().for_each(|service| health.serves(service));
         let verifier = Verifier(tail.clone());
-        let api = api::Api::new(db, tail, sealer, config.key_lifetime, tasks.stopping());
+        let api = api::Api::new(db, tail, sealer, incidents, config, tasks.stopping());
+        sweep::start(api.writer(), &config.retention, tasks);
         Ok(Self { api, verifier })
     }
 

@@ -4,10 +4,12 @@
 //! a write and run while the head is locked, so what they read stays true until the commit.
 
 pub(crate) mod answers;
+pub(crate) mod erasure;
 pub(crate) mod events;
 pub(crate) mod facts;
 pub(crate) mod grants;
 pub(crate) mod groups;
+pub(crate) mod incidents;
 pub(crate) mod keys;
 pub(crate) mod models;
 pub(crate) mod seals;
@@ -28,6 +30,9 @@ pub enum StoreError {
     /// What is to be stored has no stored form.
     #[error("a value cannot be written as JSON")]
     Unwritable(#[from] serde_json::Error),
+    /// An encrypted value cannot be read.
+    #[error(transparent)]
+    Sealed(#[from] shared::seal::SealError),
 }
 
 impl StoreError {

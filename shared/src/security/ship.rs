@@ -20,7 +20,8 @@ async fn send(channel: Channel, mut batch: Batch) -> Result<(), Batch> {
     let mut incidents = IncidentServiceClient::new(channel.clone());
     while !batch.incidents.is_empty() {
         let part = batch.incidents.iter().take(CALL).map(incident_to_proto).collect();
-        if let Err(status) = incidents.record_incidents(pb::RecordIncidentsRequest { incidents: part }).await {
+        if let Err(status) = incidents.record_incidents(pb::RecordIncidentsRequest { incidents: part }).await
+        {
             tracing::debug!(%status, "incidents could not be sent; they are tried again");
             return Err(batch);
         }

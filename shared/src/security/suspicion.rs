@@ -97,7 +97,8 @@ const PATH: &[&str] = &[
 ];
 
 static RULES: LazyLock<Vec<(Suspicion, RegexSet)>> = LazyLock::new(|| {
-    let compiled = |rules| RegexSetBuilder::new(rules).case_insensitive(true).dot_matches_new_line(true).build();
+    let compiled =
+        |rules| RegexSetBuilder::new(rules).case_insensitive(true).dot_matches_new_line(true).build();
     // A rule that does not compile fails the tests below; here it only leaves its kind out.
     Suspicion::ALL.into_iter().filter_map(|kind| Some((kind, compiled(kind.rules()).ok()?))).collect()
 });

@@ -2,14 +2,12 @@
 
 use super::{StoreError, events, grants, groups::MembershipRow, keys, models};
 use policy::{
-    Change, Grant, GrantId, Group, GroupId, Key, KeyId, Membership, Model, ModelId, Scopes, Snapshot, Target,
-    Time, User, UserId,
+    Change, Grant, GrantId, Group, GroupId, Membership, Model, ModelId, Snapshot, Target, Time, User, UserId,
 };
 use shared::{
     db::{self, Db, Tx},
     on_tx,
 };
-use sqlx::types::Json;
 use uuid::Uuid;
 
 #[derive(sqlx::FromRow)]
@@ -40,16 +38,6 @@ struct GrantRow {
     expires_at: Option<db::Time>,
 }
 
-#[derive(sqlx::FromRow)]
-struct KeyRow {
-    id: Uuid,
-    user_id: Uuid,
-    hash: Vec<u8>,
-    models: Option<Json<Vec<ModelId>>>,
-    expires_at: Option<db::Time>,
-    revoked: bool,
-}
-
 const USERS: &str = "SELECT id, role, disabled FROM users";
 const GROUPS: &str = "SELECT id FROM groups";
 /// Groups in groups first: the policy then works out what users reach only once.
@@ -58,9 +46,6 @@ const MEMBERSHIPS: &str = "SELECT group_id, member_kind, member_id, expires_at F
 const MODELS: &str = "SELECT id, name, owner_kind, owner_id, state FROM models";
 const GRANTS: &str = "SELECT id, model_id, grantee_kind, grantee_id, action, effect, starts_at, expires_at \
     FROM grants";
-const KEYS: &str =
-    "SELECT id, user_id, hash, models, expires_at, revoked_at IS NOT NULL AS revoked FROM keys";
-
 macro_rules! rows {
     ($tx:expr, $row:ty, $query:expr) => {
         on_tx!($tx, |on| sqlx::query_as::<_, $row>($query).fetch_all(on).await)?
@@ -94,9 +79,7 @@ async fn all(tx: &mut Tx) -> Result<Vec<Change>, StoreError> {
     for row in rows!(tx, GrantRow, GRANTS) {
         facts.push(Change::PutGrant(grant(&row)?));
     }
-    for row in rows!(tx, KeyRow, KEYS) {
-        facts.push(Change::PutKey(key(row)?));
-    }
+    facts.extend(keys::facts(tx).await?.into_iter().map(Change::PutKey));
     Ok(facts)
 }
 
@@ -118,19 +101,5 @@ fn grant(row: &GrantRow) -> Result<Grant, StoreError> {
         effect: row.effect.parse()?,
         starts_at: row.starts_at.map(Time::from),
         expires_at: row.expires_at.map(Time::from),
-    })
-}
-
-fn key(row: KeyRow) -> Result<Key, StoreError> {
-    Ok(Key {
-        id: KeyId(row.id),
-        hash: keys::hash(&row.hash)?,
-        owner: UserId(row.user_id),
-        models: row.models.map(|models| models.0),
-        expires_at: row.expires_at.map(Time::from),
-        disabled: row.revoked,
-        scopes: Scopes::ALL,
-        networks: Vec::new(),
-        previous: Vec::new(),
     })
 }

@@ -7,8 +7,9 @@ use proto::{
     permissions::v1::{
         self as pb, authorization_service_client::AuthorizationServiceClient,
         grant_service_client::GrantServiceClient, group_service_client::GroupServiceClient,
-        key_service_client::KeyServiceClient, model_service_client::ModelServiceClient,
-        policy_service_client::PolicyServiceClient, user_service_client::UserServiceClient,
+        incident_service_client::IncidentServiceClient, key_service_client::KeyServiceClient,
+        model_service_client::ModelServiceClient, policy_service_client::PolicyServiceClient,
+        privacy_service_client::PrivacyServiceClient, user_service_client::UserServiceClient,
     },
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -210,6 +211,14 @@ impl Caller {
 
     pub(crate) fn keys(&self) -> KeyServiceClient<Channel> {
         KeyServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn incidents(&self) -> IncidentServiceClient<Channel> {
+        IncidentServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn privacy(&self) -> PrivacyServiceClient<Channel> {
+        PrivacyServiceClient::new(self.channel())
     }
 
     pub(crate) fn authorization(&self) -> AuthorizationServiceClient<Channel> {
