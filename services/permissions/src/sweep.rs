@@ -80,3 +80,39 @@ pub(crate) async fn kept(db: &Db, retention: &Retention, now: Time) -> Result<Ve
         },
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shared::{
+        seal::Sealer,
+        security::{Incident, Kind, Seen},
+    };
+
+    #[tokio::test]
+    async fn what_is_due_is_what_the_sweep_deletes() {
+        let db = Db::memory(&crate::MIGRATIONS).await.unwrap();
+        let (sealer, retention) = (Sealer::new(&[Sealer::generate()]).unwrap(), Retention::default());
+        let now = Time(0).plus(retention.incidents * 2);
+        let seen = |at: Time| Seen {
+            incident: Incident {
+                kind: Kind::Other,
+                actor: String::new(),
+                key: None,
+                address: None,
+                method: String::new(),
+                detail: String::new(),
+            },
+            count: 1,
+            first: at,
+            last: at,
+        };
+        let edge = now.minus(retention.incidents);
+        let incidents = [seen(Time(edge.micros() - 1)), seen(edge), seen(Time(edge.micros() + 1))];
+        incidents::insert(&db, &sealer, &incidents).await.unwrap();
+        let due = async || kept(&db, &retention, now).await.unwrap().iter().map(|kept| kept.due).sum::<i64>();
+        assert_eq!(due().await, 2);
+        sweep(&db, &retention, now).await.unwrap();
+        assert_eq!((due().await, incidents::due(&db, now).await.unwrap()), (0, 1));
+    }
+}

@@ -104,7 +104,7 @@ impl KeyService for Api {
     ) -> Result<Response<pb::RevokeKeysResponse>, Status> {
         let person = person(&request)?;
         let asked = request.get_ref();
-        let user = field::optional_id("user_id", &asked.user_id)?.unwrap_or(person.user);
+        let user = field::id("user_id", &asked.user_id)?;
         let except = person.key.filter(|_| asked.except_this);
         let revoke = async |write: &mut Write| {
             let revoked = keys::revoke_all(write, user, except).await?;

@@ -1,5 +1,9 @@
 //! API keys: made once, shown once, limited to what they name, revoked for good (A4).
 
+mod limits;
+mod rotation;
+mod uses;
+
 use crate::world::{
     Caller, World, assert_invalid, assert_missing, assert_refused, grant, in_seconds, on_both_engines, uuid,
 };
@@ -7,24 +11,24 @@ use proto::{common::v1::Role, permissions::v1 as pb};
 use shared::{auth, db::Db};
 use tonic::Code;
 
-fn new() -> pb::CreateKeyRequest {
+pub(crate) fn new() -> pb::CreateKeyRequest {
     pb::CreateKeyRequest { name: "laptop".to_owned(), ..Default::default() }
 }
 
-fn revoke(key: &str) -> pb::RevokeKeyRequest {
+pub(crate) fn revoke(key: &str) -> pb::RevokeKeyRequest {
     pb::RevokeKeyRequest { key_id: key.to_owned(), ..Default::default() }
 }
 
-fn of(user: &str) -> pb::ListKeysRequest {
+pub(crate) fn of(user: &str) -> pb::ListKeysRequest {
     pb::ListKeysRequest { user_id: user.to_owned(), ..Default::default() }
 }
 
-async fn create(caller: &Caller, request: pb::CreateKeyRequest) -> (pb::Key, String) {
+pub(crate) async fn create(caller: &Caller, request: pb::CreateKeyRequest) -> (pb::Key, String) {
     let answer = caller.keys().create_key(request).await.unwrap().into_inner();
     (answer.key.unwrap(), answer.secret)
 }
 
-async fn identify(
+pub(crate) async fn identify(
     world: &World,
     secret: &str,
 ) -> Result<tonic::Response<pb::IdentifyKeyResponse>, tonic::Status> {

@@ -8,9 +8,12 @@
 
 mod access;
 mod check;
+mod encryption;
+mod erasure;
 mod first_run;
 mod grants;
 mod groups;
+mod incidents;
 mod keys;
 mod models;
 mod repeat;
