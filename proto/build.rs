@@ -94,7 +94,7 @@ fn access_table(pool: &DescriptorPool) -> Result<String> {
             roles(access),
             flag(access, "service"),
             flag(access, "public"),
-            scope(&pool, &method, access)?
+            scope(pool, &method, access)?
         )?;
     }
     rows.push_str("]\n");
