@@ -9,15 +9,21 @@ mod grants;
 mod groups;
 mod incidents;
 mod keys;
+mod me;
 mod models;
 mod policy;
+mod sessions;
+mod signing;
 mod users;
 
 use crate::{
+    check::Verifier,
     config::{Config, Retention},
     error::Error,
     field,
     incidents::Keeper,
+    sessions::Sessions,
+    signing::Signing,
     tail::Tail,
     write::{Actor, Origin, Repeat, Write, Writer},
 };
@@ -27,15 +33,17 @@ use proto::permissions::v1::{
     self as pb, authorization_service_server::AuthorizationServiceServer,
     grant_service_server::GrantServiceServer, group_service_server::GroupServiceServer,
     incident_service_server::IncidentServiceServer, key_service_server::KeyServiceServer,
-    model_service_server::ModelServiceServer, policy_service_server::PolicyServiceServer,
-    privacy_service_server::PrivacyServiceServer, user_service_server::UserServiceServer,
+    me_service_server::MeServiceServer, model_service_server::ModelServiceServer,
+    policy_service_server::PolicyServiceServer, privacy_service_server::PrivacyServiceServer,
+    session_service_server::SessionServiceServer, signing_service_server::SigningServiceServer,
+    user_service_server::UserServiceServer,
 };
 use shared::{
     auth::{self, Caller, Person, Refusal, RequestExt},
     db::Db,
     deadline::Deadline,
     request_id::RequestId,
-    seal::Sealer,
+    security::Watch,
     time,
 };
 use std::time::Duration;
@@ -43,15 +51,18 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, service::Routes};
 
 /// The services, as health checks name them.
-pub(crate) const SERVICES: [&str; 9] = [
+pub(crate) const SERVICES: [&str; 12] = [
     "tollgate.permissions.v1.AuthorizationService",
     "tollgate.permissions.v1.GrantService",
     "tollgate.permissions.v1.GroupService",
     "tollgate.permissions.v1.IncidentService",
     "tollgate.permissions.v1.KeyService",
+    "tollgate.permissions.v1.MeService",
     "tollgate.permissions.v1.ModelService",
     "tollgate.permissions.v1.PolicyService",
     "tollgate.permissions.v1.PrivacyService",
+    "tollgate.permissions.v1.SessionService",
+    "tollgate.permissions.v1.SigningService",
     "tollgate.permissions.v1.UserService",
 ];
 
@@ -68,6 +79,9 @@ pub(crate) struct Api {
     db: Db,
     writer: Writer,
     tail: Tail,
+    verifier: Verifier,
+    sessions: Sessions,
+    signing: Signing,
     incidents: Keeper,
     keys: KeyRules,
     retention: Retention,
@@ -76,21 +90,22 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn new(
-        db: Db,
-        tail: Tail,
-        sealer: Sealer,
+        writer: Writer,
+        verifier: Verifier,
+        sessions: Sessions,
+        signing: Signing,
         incidents: Keeper,
         config: &Config,
         stop: CancellationToken,
     ) -> Self {
-        let writer = Writer::new(db.clone(), tail.clone(), sealer);
+        let (db, tail, retention) = (writer.db().clone(), writer.tail().clone(), config.retention);
         let keys = KeyRules { lifetime: config.key_lifetime, grace: config.key_rotation_grace };
-        Self { writer, db, tail, incidents, keys, retention: config.retention, stop }
+        Self { db, tail, writer, verifier, sessions, signing, incidents, keys, retention, stop }
     }
 
-    /// What makes the changes of this process.
-    pub(crate) const fn writer(&self) -> &Writer {
-        &self.writer
+    /// What this process sees of attacks and of keys in use.
+    pub(crate) const fn watch(&self) -> &Watch {
+        self.incidents.watch()
     }
 
     /// Makes the change that a request asks for, as [`Writer::perform`] says.
@@ -110,17 +125,25 @@ impl Api {
             .add_service(GroupServiceServer::new(self.clone()))
             .add_service(IncidentServiceServer::new(self.clone()))
             .add_service(KeyServiceServer::new(self.clone()))
+            .add_service(MeServiceServer::new(self.clone()))
             .add_service(ModelServiceServer::new(self.clone()))
             .add_service(PolicyServiceServer::new(self.clone()))
             .add_service(PrivacyServiceServer::new(self.clone()))
+            .add_service(SessionServiceServer::new(self.clone()))
+            .add_service(SigningServiceServer::new(self.clone()))
             .add_service(UserServiceServer::new(self.clone()))
             .into_axum_router()
     }
 }
 
+/// The id of a request.
+fn request_id<T>(request: &Request<T>) -> &str {
+    request.extensions().get::<RequestId>().map_or("-", RequestId::as_str)
+}
+
 /// Who changes something, in which request and why.
 fn origin<Q: Mutation>(request: &Request<Q>) -> Result<Origin, Status> {
-    let id = request.extensions().get::<RequestId>().map_or("-", RequestId::as_str);
+    let id = request_id(request);
     let asked = request.get_ref();
     let repeat = field::optional_id("request_id", asked.request_id())?;
     Ok(Origin {

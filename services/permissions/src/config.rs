@@ -1,5 +1,6 @@
 //! Settings of the permissions service, with their defaults.
 
+use crate::sessions::LONGEST_ACCESS;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use shared::{config::Validate, seal::Sealer};
@@ -31,6 +32,18 @@ pub struct Config {
     /// How long the old secret of a rotated key works on when the request does not say.
     #[serde(with = "humantime_serde")]
     pub key_rotation_grace: Duration,
+    /// How long an access token works.
+    #[serde(with = "humantime_serde")]
+    pub access_token_lifetime: Duration,
+    /// How long a session goes on at the longest.
+    #[serde(with = "humantime_serde")]
+    pub session_lifetime: Duration,
+    /// How long a key signs access tokens before the next one takes over.
+    #[serde(with = "humantime_serde")]
+    pub signing_key_lifetime: Duration,
+    /// How long a key is published before it signs: by then every service knows it.
+    #[serde(with = "humantime_serde")]
+    pub signing_key_lead: Duration,
     /// How long what is kept.
     pub retention: Retention,
 }
@@ -53,8 +66,6 @@ pub struct Retention {
     pub deleted: Duration,
 }
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
 impl Default for Retention {
     fn default() -> Self {
         Self {
@@ -76,11 +87,16 @@ impl Default for Config {
             encryption_keys: Vec::new(),
             key_lifetime: DAY.saturating_mul(90),
             key_rotation_grace: DAY,
+            access_token_lifetime: Duration::from_secs(15 * 60),
+            session_lifetime: DAY,
+            signing_key_lifetime: DAY.saturating_mul(30),
+            signing_key_lead: Duration::from_secs(5 * 60),
             retention: Retention::default(),
         }
     }
 }
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest lifetime of a key: a hundred years.
 const MAX_LIFETIME: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
@@ -108,11 +124,33 @@ impl Validate for Config {
         if self.key_rotation_grace > DAY.saturating_mul(90) {
             faults.push("permissions.key_rotation_grace: must be at most 90 days".to_owned());
         }
+        if self.retention.ended_sessions < DAY {
+            faults.push(
+                "permissions.retention.ended_sessions: must be 24h or more, so that every service has heard of the end"
+                    .to_owned(),
+            );
+        }
         if self.retention.answers < crate::write::KEPT {
             faults.push(
                 "permissions.retention.answers: must be 24h or more, for so long a request can be repeated"
                     .to_owned(),
             );
+        }
+        let second = Duration::from_secs(1);
+        if !(second..=LONGEST_ACCESS).contains(&self.access_token_lifetime) {
+            faults.push("permissions.access_token_lifetime: must be between 1s and 1h".to_owned());
+        }
+        if self.session_lifetime < self.access_token_lifetime || self.session_lifetime > MAX_LIFETIME {
+            faults.push(
+                "permissions.session_lifetime: must not be shorter than access_token_lifetime".to_owned(),
+            );
+        }
+        if self.signing_key_lead < second {
+            faults.push("permissions.signing_key_lead: must be at least 1s".to_owned());
+        }
+        if self.signing_key_lifetime < self.signing_key_lead.saturating_mul(2) {
+            faults
+                .push("permissions.signing_key_lifetime: must be at least twice signing_key_lead".to_owned());
         }
     }
 }

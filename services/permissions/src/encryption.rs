@@ -6,8 +6,9 @@
 
 use crate::{
     error::Error,
+    signing,
     store::{
-        StoreError,
+        self, StoreError,
         seals::{self, Which},
     },
 };
@@ -25,9 +26,9 @@ const STEP: i64 = 200;
 const EVERY: Duration = Duration::from_secs(10 * 60);
 
 /// Columns of sealed bytes that are converted.
-const COLUMNS: &[seals::Column] = &[crate::store::incidents::ADDRESS];
-/// Tables of sealed bytes that are deleted sooner than they would be converted.
-const PASSING: &[(&str, &str)] = &[("answers", "answer")];
+const COLUMNS: &[seals::Column] =
+    &[store::incidents::ADDRESS, seals::Column { table: "sessions", column: "client", lookup: None }];
+const SIGNING_KEYS: &str = "signing_keys";
 
 static LEFT: LazyLock<Gauge<u64>> = LazyLock::new(|| {
     let meter = telemetry::meter();
@@ -82,6 +83,7 @@ async fn convert(db: &Db, sealer: &Sealer) -> Result<(), Error> {
             after = last;
         }
     }
+    convert_signing_keys(db, sealer).await?;
     let status = status(db, sealer).await?;
     let left: i64 = status.left.iter().map(|(_, rows)| rows).sum();
     LEFT.record(u64::try_from(left).unwrap_or_default(), &[]);
@@ -95,6 +97,18 @@ async fn convert_names(db: &Db, sealer: &Sealer, which: Which) -> Result<(), Sto
     let mut after = Uuid::nil();
     while let Some(last) = seals::convert_names(db, sealer, which, after, STEP).await? {
         after = last;
+    }
+    Ok(())
+}
+
+/// There are only ever a few of them.
+async fn convert_signing_keys(db: &Db, sealer: &Sealer) -> Result<(), Error> {
+    for key in store::signing::all(db).await? {
+        if !sealer.is_current(&key.sealed_seed) {
+            let place = signing::place(&key.kid);
+            let seed = sealer.open(&place, &key.sealed_seed)?;
+            seals::put_seed(db, &key.kid, &key.sealed_seed, &sealer.seal(&place, &seed)).await?;
+        }
     }
     Ok(())
 }
@@ -116,7 +130,8 @@ async fn renew(db: &Db, sealer: &Sealer) -> Result<(), Error> {
 pub(crate) async fn status(db: &Db, sealer: &Sealer) -> Result<Status, Error> {
     let mut left = vec![("users", seals::names_left(db, sealer).await?)];
     let columns = COLUMNS.iter().map(|column| (column.table, column.column));
-    for (table, column) in columns.chain(PASSING.iter().copied()) {
+    let others = [(SIGNING_KEYS, "seed"), ("answers", "answer")];
+    for (table, column) in columns.chain(others) {
         left.push((table, seals::left(db, sealer, table, column).await?));
     }
     let proof = seals::proof(db, &sealer.seal(PLACE, PROOF)).await?;

@@ -3,7 +3,7 @@
 
 use crate::{
     error::{Error, Forbidden},
-    keys, store,
+    keys, sessions, store,
     users::{User, only_owners_touch},
     write::{Record, Thing, Write},
 };
@@ -38,6 +38,7 @@ pub(crate) async fn erase(write: &mut Write, id: UserId, confirm: UserId) -> Res
         return Err(Error::LastOwner);
     }
     let revoked_keys = revoke_keys(write, id).await?;
+    sessions::end_all(write, id, None).await?;
     let now = write.now();
     store::erasure::erase(&mut write.tx, id, now).await?;
     record(write, &before);

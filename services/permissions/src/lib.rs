@@ -5,6 +5,7 @@
 //! answers and `watch` streams. Who is asking, `shared::auth` settled before.
 
 mod api;
+mod attempts;
 mod bootstrap;
 mod check;
 mod config;
@@ -17,8 +18,12 @@ mod groups;
 mod incidents;
 mod keys;
 mod list;
+mod me;
 mod models;
+mod passwords;
 mod ping;
+mod sessions;
+mod signing;
 mod store;
 mod sweep;
 mod tail;
@@ -31,10 +36,12 @@ pub use bootstrap::{FirstRun, bootstrap};
 pub use check::Verifier;
 pub use config::{Config, Retention};
 pub use error::{Error, Forbidden};
+pub use sessions::RefreshError;
 pub use store::StoreError;
 
 use incidents::Keeper;
 use policy::Bounds;
+use sessions::Sessions;
 use shared::{
     auth::{Access, AuthLayer, ServiceToken},
     db::{Db, Migrations},
@@ -43,8 +50,10 @@ use shared::{
     security::Watch,
     server::{self, Guard, Tasks},
 };
+use signing::Signing;
 use std::time::Duration;
 use tail::Tail;
+use write::Writer;
 
 /// The tables of this service.
 pub const MIGRATIONS: Migrations = Migrations {
@@ -80,9 +89,14 @@ impl Permissions {
         let reporter = health.component("policy", true);
         let tail = Tail::start(db.clone(), bounds, config.poll_interval, tasks, reporter).await?;
         api::SERVICES.iter().for_each(|service| health.serves(service));
-        let verifier = Verifier(tail.clone());
-        let api = api::Api::new(db, tail, sealer, incidents, config, tasks.stopping());
-        sweep::start(api.writer(), &config.retention, tasks);
+        let verifier = Verifier::new(tail.clone());
+        let writer = Writer::new(db, tail, sealer);
+        sweep::start(&writer, &config.retention, tasks);
+        let signing = Signing::new(writer.clone(), config);
+        signing.start(tasks).await?;
+        let sessions = Sessions::new(writer.clone(), signing.clone(), config);
+        let api =
+            api::Api::new(writer, verifier.clone(), sessions, signing, incidents, config, tasks.stopping());
         Ok(Self { api, verifier })
     }
 
@@ -96,6 +110,7 @@ impl Permissions {
     pub fn routes(&self, service_token: Option<ServiceToken>) -> axum::Router {
         let guard = Guard { in_flight: IN_FLIGHT, deadline: Some(DEADLINE), service: "permissions" };
         let auth = AuthLayer::new(self.verifier(), service_token, Access::Methods, server::grpc_refusal);
+        let auth = auth.watched(self.api.watch().clone());
         server::guarded(self.api.routes(), &guard, auth)
     }
 }

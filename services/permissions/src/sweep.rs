@@ -4,7 +4,7 @@ use crate::{
     config::Retention,
     error::Error,
     keys,
-    store::{answers, erasure, incidents},
+    store::{answers, erasure, incidents, sessions},
     write::Writer,
 };
 use policy::Time;
@@ -49,7 +49,7 @@ async fn sweep(db: &Db, retention: &Retention, now: Time) -> Result<(), Error> {
     answers::forget(db, now.minus(retention.answers)).await?;
     // In steps, so that no statement holds the table for long.
     while incidents::forget(db, now.minus(retention.incidents)).await? > 0 {}
-    erasure::forget_sessions(db, now.minus(retention.ended_sessions)).await?;
+    sessions::forget(db, now.minus(retention.ended_sessions)).await?;
     erasure::forget_uses(db).await?;
     Ok(())
 }

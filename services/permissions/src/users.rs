@@ -3,7 +3,7 @@
 use crate::{
     error::{Error, Forbidden},
     list::{Listed, Page},
-    store,
+    sessions, store,
     write::{Origin, Record, Thing, Write},
 };
 use policy::{Change, Role, Time, UserId};
@@ -90,6 +90,9 @@ pub(crate) async fn update(write: &mut Write, patch: UserPatch) -> Result<User, 
     let lost = before.is_active_owner() && !after.is_active_owner();
     if lost && !store::users::another_owner(&mut write.tx, after.id).await? {
         return Err(Error::LastOwner);
+    }
+    if after.disabled && !before.disabled {
+        sessions::end_all(write, after.id, None).await?;
     }
     if after.fact() != before.fact() || after.display_name != before.display_name {
         store::users::update(&mut write.tx, write.sealer.as_ref(), &after).await?;

@@ -2,26 +2,55 @@
 //! being told who asks. The authentication layer sets it; outside of a request nothing is reported.
 
 use super::{Incident, Kind, Watch, suspicion};
-use crate::{auth::Caller, time};
+use crate::{
+    auth::{Caller, Denied, Refusal},
+    time,
+};
 use policy::KeyId;
 use std::net::IpAddr;
 
 tokio::task_local! { static SCENE: Scene; }
 
+/// Longest path that is kept of what nobody serves, in bytes.
+const PATH: usize = 120;
+
 /// One request, as incidents tell of it.
 #[derive(Debug, Clone)]
 pub struct Scene {
-    /// Where incidents go.
-    pub watch: Watch,
-    /// Who calls, once that is known.
-    pub caller: Option<Caller>,
-    /// Where from.
-    pub address: Option<IpAddr>,
-    /// What is called.
-    pub method: String,
+    watch: Watch,
+    caller: Option<Caller>,
+    address: Option<IpAddr>,
+    method: String,
 }
 
 impl Scene {
+    /// A request for `path` from this address, by nobody knows whom yet.
+    #[must_use]
+    pub fn of(watch: Watch, address: Option<IpAddr>, path: &str) -> Self {
+        let method = path[..path.floor_char_boundary(PATH)].to_owned();
+        Self { watch, caller: None, address, method }
+    }
+
+    /// It is known who calls.
+    pub fn enter(&mut self, caller: Caller) {
+        if let Some(key) = caller.person().and_then(|person| person.key) {
+            self.watch.used(key, time::now());
+        }
+        self.caller = Some(caller);
+    }
+
+    /// The authentication layer turns the caller away.
+    pub fn turned_away(&self, denied: Denied) {
+        let kind = match denied {
+            // Neither says anything about the caller: a probe without a credential, a store that is away, a client
+            // whose access token ran out and who refreshes it now.
+            Denied::Refused(Refusal::Missing | Refusal::Unavailable | Refusal::TokenExpired) => return,
+            Denied::Refused(_) => Kind::CredentialRefused,
+            Denied::Role(_) | Denied::Scope(_) => Kind::CallRefused,
+        };
+        self.report(kind, denied.fault().reason);
+    }
+
     /// Runs a request in this scene.
     pub async fn around<F: Future>(self, request: F) -> F::Output {
         SCENE.scope(self, request).await

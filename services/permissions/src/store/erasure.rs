@@ -19,13 +19,13 @@ const BY_TEXT: &[(&str, &str)] = &[
 const BY_ID: &[(&str, &str)] = &[
     ("keys", "UPDATE keys SET name = 'erased', hint = '' WHERE user_id = $1"),
     ("identities", "DELETE FROM identities WHERE user_id = $1"),
-    ("sessions", "DELETE FROM sessions WHERE user_id = $1"),
 ];
 const FORGET_USES: &str =
     "DELETE FROM key_uses WHERE NOT EXISTS (SELECT 1 FROM keys WHERE keys.id = key_uses.key_id)";
 const ANSWERS_DUE: &str = "SELECT count(*) FROM answers WHERE created_at <= $1";
-const SESSIONS_DUE: &str = "SELECT count(*) FROM sessions WHERE ended_at <= $1 OR expires_at <= $1";
-const FORGET_SESSIONS: &str = "DELETE FROM sessions WHERE ended_at <= $1 OR expires_at <= $1";
+const SESSIONS_DUE: &str = "SELECT count(*) FROM sessions WHERE expires_at <= $1";
+/// Sessions have been ended; their rows go when every service has forgotten of it.
+const FORGET_CLIENTS: &str = "UPDATE sessions SET client = $2 WHERE user_id = $1";
 const DELETED_DUE: [&str; 4] = [
     "SELECT count(*) FROM users WHERE deleted_at <= $1",
     "SELECT count(*) FROM groups WHERE deleted_at <= $1",
@@ -58,6 +58,12 @@ pub(crate) async fn erase(tx: &mut Tx, id: UserId, at: policy::Time) -> Result<(
             on_tx!(tx, |on| sqlx::query(*query).bind(id.uuid()).execute(on).await.map(drop))?;
         }
     }
+    on_tx!(tx, |on| sqlx::query(FORGET_CLIENTS)
+        .bind(id.uuid())
+        .bind(&[][..] as &[u8])
+        .execute(on)
+        .await
+        .map(drop))?;
     Ok(())
 }
 
@@ -70,15 +76,6 @@ pub(crate) async fn forget_uses(db: &Db) -> Result<(), StoreError> {
 /// How many answers were kept until `until`.
 pub(crate) async fn answers_due(db: &Db, until: policy::Time) -> Result<i64, StoreError> {
     Ok(on!(db, |pool| sqlx::query_scalar(ANSWERS_DUE).bind(Time(until)).fetch_one(pool).await)?)
-}
-
-/// Deletes sessions that ended up to `until`, with their tokens.
-pub(crate) async fn forget_sessions(db: &Db, until: policy::Time) -> Result<(), StoreError> {
-    let mut tx = db.begin().await?;
-    if has_table(&mut tx, "sessions").await? {
-        on_tx!(&mut tx, |on| sqlx::query(FORGET_SESSIONS).bind(Time(until)).execute(on).await.map(drop))?;
-    }
-    Ok(tx.commit().await?)
 }
 
 /// How many sessions ended up to `until`.

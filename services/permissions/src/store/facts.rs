@@ -2,7 +2,8 @@
 
 use super::{StoreError, events, grants, groups::MembershipRow, keys, models};
 use policy::{
-    Change, Grant, GrantId, Group, GroupId, Membership, Model, ModelId, Snapshot, Target, Time, User, UserId,
+    Change, Grant, GrantId, Group, GroupId, Membership, Model, ModelId, SessionId, SigningKey, Snapshot,
+    Target, Time, User, UserId,
 };
 use shared::{
     db::{self, Db, Tx},
@@ -38,6 +39,13 @@ struct GrantRow {
     expires_at: Option<db::Time>,
 }
 
+#[derive(sqlx::FromRow)]
+struct SigningKeyRow {
+    kid: String,
+    public: Vec<u8>,
+    until: Option<db::Time>,
+}
+
 const USERS: &str = "SELECT id, role, disabled FROM users";
 const GROUPS: &str = "SELECT id FROM groups";
 /// Groups in groups first: the policy then works out what users reach only once.
@@ -46,6 +54,11 @@ const MEMBERSHIPS: &str = "SELECT group_id, member_kind, member_id, expires_at F
 const MODELS: &str = "SELECT id, name, owner_kind, owner_id, state FROM models";
 const GRANTS: &str = "SELECT id, model_id, grantee_kind, grantee_id, action, effect, starts_at, expires_at \
     FROM grants";
+const SIGNING_KEYS: &str = "SELECT kid, public, until FROM signing_keys";
+/// What may be forgotten by the last end is left out, as the policy does that follows the ends one by one.
+const ENDED: &str = "SELECT id, ended_at, tokens_until FROM sessions WHERE ended_at IS NOT NULL \
+    AND tokens_until > (SELECT max(ended_at) FROM sessions WHERE ended_at IS NOT NULL) ORDER BY ended_at";
+
 macro_rules! rows {
     ($tx:expr, $row:ty, $query:expr) => {
         on_tx!($tx, |on| sqlx::query_as::<_, $row>($query).fetch_all(on).await)?
@@ -80,6 +93,12 @@ async fn all(tx: &mut Tx) -> Result<Vec<Change>, StoreError> {
         facts.push(Change::PutGrant(grant(&row)?));
     }
     facts.extend(keys::facts(tx).await?.into_iter().map(Change::PutKey));
+    for row in rows!(tx, SigningKeyRow, SIGNING_KEYS) {
+        facts.push(Change::PutSigningKey(signing_key(row)?));
+    }
+    for (id, at, until) in rows!(tx, (Uuid, db::Time, db::Time), ENDED) {
+        facts.push(Change::EndSession { session: SessionId(id), at: at.0, until: until.0 });
+    }
     Ok(facts)
 }
 
@@ -102,4 +121,9 @@ fn grant(row: &GrantRow) -> Result<Grant, StoreError> {
         starts_at: row.starts_at.map(Time::from),
         expires_at: row.expires_at.map(Time::from),
     })
+}
+
+fn signing_key(row: SigningKeyRow) -> Result<SigningKey, StoreError> {
+    let public = row.public.try_into().map_err(|_| StoreError::Corrupt("signing_keys"))?;
+    Ok(SigningKey { id: row.kid, public, until: row.until.map(Time::from) })
 }

@@ -20,7 +20,8 @@ const CLEAR: &str = "SELECT id, email, display_name, seal FROM users WHERE id > 
 const OLD: &str = "SELECT id, email, display_name, seal FROM users WHERE id > $1 AND erased_at IS NULL \
     AND coalesce(seal, '') <> $3 ORDER BY id LIMIT $2";
 const NAMES_LEFT: &str = "SELECT count(*) FROM users WHERE erased_at IS NULL AND coalesce(seal, '') <> $1";
-const ADDRESSES: [&str; 2] = ["users.email", "users.display_name"];
+const PUT_SEED: &str = "UPDATE signing_keys SET seed = $3 WHERE kid = $1 AND seed = $2";
+const NAME_PLACES: [&str; 2] = ["users.email", "users.display_name"];
 
 /// The proof that is there, or this one from now on.
 pub(crate) async fn proof(db: &Db, new: &[u8]) -> Result<Vec<u8>, StoreError> {
@@ -47,7 +48,7 @@ impl Names {
             Some(sealer) => STANDARD.encode(sealer.seal(&format!("{place} {id}"), text.as_bytes())),
             None => text.to_owned(),
         };
-        let [email_place, name_place] = ADDRESSES;
+        let [email_place, name_place] = NAME_PLACES;
         Self {
             email: close(email_place, email),
             display_name: close(name_place, display_name),
@@ -56,24 +57,42 @@ impl Names {
     }
 
     pub(crate) fn open(self, sealer: Option<&Sealer>, id: UserId) -> Result<(String, String), StoreError> {
-        if self.seal.is_none() {
-            return Ok((self.email, self.display_name));
-        }
-        let sealer = sealer.ok_or(SealError::UnknownKey)?;
-        let open = |place: &str, text: &str| {
-            let sealed = STANDARD.decode(text).map_err(|_| SealError::Broken)?;
-            sealer.open_text(&format!("{place} {id}"), &sealed)
-        };
-        let [email_place, name_place] = ADDRESSES;
-        Ok((open(email_place, &self.email)?, open(name_place, &self.display_name)?))
+        let sealed = self.seal.is_some();
+        let [email_place, name_place] = NAME_PLACES;
+        let email = open(sealer, sealed, email_place, id, self.email)?;
+        Ok((email, open(sealer, sealed, name_place, id, self.display_name)?))
     }
+}
+
+/// A user's e-mail address alone.
+pub(crate) fn open_email(
+    sealer: &Sealer,
+    id: UserId,
+    email: String,
+    seal: Option<&str>,
+) -> Result<String, StoreError> {
+    open(Some(sealer), seal.is_some(), NAME_PLACES[0], id, email)
+}
+
+fn open(
+    sealer: Option<&Sealer>,
+    sealed: bool,
+    place: &str,
+    id: UserId,
+    text: String,
+) -> Result<String, StoreError> {
+    if !sealed {
+        return Ok(text);
+    }
+    let bytes = STANDARD.decode(text).map_err(|_| SealError::Broken)?;
+    Ok(sealer.ok_or(SealError::UnknownKey)?.open_text(&format!("{place} {id}"), &bytes)?)
 }
 
 /// What an e-mail address is found by: addresses are the same without regard to case.
 pub(crate) fn email_lookup(sealer: Option<&Sealer>, email: &str) -> String {
     let email = email.to_lowercase();
     match sealer {
-        Some(sealer) => hex::encode(sealer.index(ADDRESSES[0], &email)),
+        Some(sealer) => hex::encode(sealer.index(NAME_PLACES[0], &email)),
         None => email,
     }
 }
@@ -82,7 +101,7 @@ pub(crate) fn email_lookup(sealer: Option<&Sealer>, email: &str) -> String {
 pub(crate) fn email_lookups(sealer: Option<&Sealer>, email: &str) -> Vec<String> {
     let email = email.to_lowercase();
     match sealer {
-        Some(sealer) => sealer.indexes(ADDRESSES[0], &email).iter().map(hex::encode).collect(),
+        Some(sealer) => sealer.indexes(NAME_PLACES[0], &email).iter().map(hex::encode).collect(),
         None => vec![email],
     }
 }
@@ -182,7 +201,8 @@ pub(crate) async fn convert(
     let rows: Vec<(Uuid, Vec<u8>)> = on!(db, |pool| {
         let mut query = QueryBuilder::new("SELECT id, ");
         query.push(column.column).push(" FROM ").push(column.table).push(" WHERE id > ").push_bind(after);
-        query.push(" AND substr(").push(column.column).push(", 2, 4) <> ").push_bind(name(sealer));
+        query.push(" AND length(").push(column.column).push(") > 0 AND substr(").push(column.column);
+        query.push(", 2, 4) <> ").push_bind(name(sealer));
         query.push(" ORDER BY id LIMIT ").push_bind(limit);
         query.build_query_as().fetch_all(pool).await
     })?;
@@ -214,7 +234,8 @@ pub(crate) async fn left(
 ) -> Result<i64, StoreError> {
     Ok(on!(db, |pool| {
         let mut query = QueryBuilder::new("SELECT count(*) FROM ");
-        query.push(table).push(" WHERE substr(").push(column).push(", 2, 4) <> ").push_bind(name(sealer));
+        query.push(table).push(" WHERE length(").push(column).push(") > 0 AND substr(").push(column);
+        query.push(", 2, 4) <> ").push_bind(name(sealer));
         query.build_query_scalar().fetch_one(pool).await
     })?)
 }
@@ -222,6 +243,12 @@ pub(crate) async fn left(
 /// The name of the current key as sealed bytes carry it, after their version.
 fn name(sealer: &Sealer) -> Vec<u8> {
     hex::decode(sealer.current()).unwrap_or_default()
+}
+
+/// Replaces the sealed half of a signing key, unless it is another one by now.
+pub(crate) async fn put_seed(db: &Db, kid: &str, old: &[u8], new: &[u8]) -> Result<(), StoreError> {
+    on!(db, |pool| sqlx::query(PUT_SEED).bind(kid).bind(old).bind(new).execute(pool).await.map(drop))?;
+    Ok(())
 }
 
 /// Whether the store has a table. Tables of later versions are looked after as soon as they are there.
