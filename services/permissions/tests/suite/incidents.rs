@@ -1,5 +1,7 @@
 //! Security incidents: recorded, merged, listed by what they are, counted over time (A8).
 
+mod seen;
+
 use crate::world::{World, assert_invalid, assert_refused, in_seconds, on_both_engines, uuid};
 use proto::{common::v1::Role, permissions::v1 as pb};
 use tonic::Code;
@@ -22,7 +24,7 @@ async fn record(world: &World, incidents: Vec<pb::Incident>) {
     world.service().incidents().record_incidents(pb::RecordIncidentsRequest { incidents }).await.unwrap();
 }
 
-async fn list(world: &World, request: pb::ListIncidentsRequest) -> Vec<pb::Incident> {
+pub(crate) async fn list(world: &World, request: pb::ListIncidentsRequest) -> Vec<pb::Incident> {
     world.owner.incidents().list_incidents(request).await.unwrap().into_inner().incidents
 }
 
