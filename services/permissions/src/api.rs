@@ -3,7 +3,9 @@
 //! One file per service. Fields are read in the `TryFrom`-like functions beside the handlers and checked in
 //! [`crate::field`]; what only the store can know is decided behind them.
 
+mod access_requests;
 mod authorization;
+mod batches;
 mod erasure;
 mod grants;
 mod groups;
@@ -30,7 +32,8 @@ use crate::{
 use ::policy::{Member, Role, Time};
 use proto::Mutation;
 use proto::permissions::v1::{
-    self as pb, authorization_service_server::AuthorizationServiceServer,
+    self as pb, access_request_service_server::AccessRequestServiceServer,
+    authorization_service_server::AuthorizationServiceServer, batch_service_server::BatchServiceServer,
     grant_service_server::GrantServiceServer, group_service_server::GroupServiceServer,
     incident_service_server::IncidentServiceServer, key_service_server::KeyServiceServer,
     me_service_server::MeServiceServer, model_service_server::ModelServiceServer,
@@ -51,8 +54,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, service::Routes};
 
 /// The services, as health checks name them.
-pub(crate) const SERVICES: [&str; 12] = [
+pub(crate) const SERVICES: &[&str] = &[
+    "tollgate.permissions.v1.AccessRequestService",
     "tollgate.permissions.v1.AuthorizationService",
+    "tollgate.permissions.v1.BatchService",
     "tollgate.permissions.v1.GrantService",
     "tollgate.permissions.v1.GroupService",
     "tollgate.permissions.v1.IncidentService",
@@ -121,6 +126,8 @@ impl Api {
     /// All services, without layers.
     pub(crate) fn routes(&self) -> axum::Router {
         Routes::new(AuthorizationServiceServer::new(self.clone()))
+            .add_service(AccessRequestServiceServer::new(self.clone()))
+            .add_service(BatchServiceServer::new(self.clone()))
             .add_service(GrantServiceServer::new(self.clone()))
             .add_service(GroupServiceServer::new(self.clone()))
             .add_service(IncidentServiceServer::new(self.clone()))
@@ -145,7 +152,10 @@ fn request_id<T>(request: &Request<T>) -> &str {
 fn origin<Q: Mutation>(request: &Request<Q>) -> Result<Origin, Status> {
     let id = request_id(request);
     let asked = request.get_ref();
-    let repeat = field::optional_id("request_id", asked.request_id())?;
+    let repeat = match asked.request_id() {
+        "" => request.metadata().get("idempotency-key").map(|key| Repeat::named(key.as_encoded_bytes())),
+        id => Some(field::id("request_id", id)?),
+    };
     Ok(Origin {
         actor: Actor::Caller(request.caller()?),
         request_id: id.to_owned(),

@@ -4,14 +4,19 @@
 //! change goes through `write`; `tail` follows the log of changes and holds the policy in memory, from which `check`
 //! answers and `watch` streams. Who is asking, `shared::auth` settled before.
 
+mod access_requests;
 mod api;
+mod approval;
+mod approval_policies;
 mod attempts;
+mod batches;
 mod bootstrap;
 mod check;
 mod config;
 mod encryption;
 mod erasure;
 mod error;
+mod export;
 mod field;
 mod grants;
 mod groups;
@@ -20,6 +25,7 @@ mod keys;
 mod list;
 mod me;
 mod models;
+mod notifications;
 mod passwords;
 mod ping;
 mod sessions;
@@ -92,6 +98,7 @@ impl Permissions {
         let verifier = Verifier::new(tail.clone());
         let writer = Writer::new(db, tail, sealer);
         sweep::start(&writer, &config.retention, tasks);
+        access_requests::start(&writer, tasks);
         let signing = Signing::new(writer.clone(), config);
         signing.start(tasks).await?;
         let sessions = Sessions::new(writer.clone(), signing.clone(), config);

@@ -180,7 +180,7 @@ impl Sessions {
     async fn end_copied(&self, id: SessionId, now: Time) -> Result<(), Error> {
         let origin = Origin::own(Actor::System, "a refresh token was used twice", now);
         let end = async |write: &mut Write| end::at_once(write, id).await;
-        self.writer.perform_unasked(origin, end).await
+        self.writer.make(origin, end).await.map(drop)
     }
 
     /// A session and the tokens that carry it.

@@ -138,7 +138,7 @@ impl Signing {
             }
             Ok(())
         };
-        self.writer.perform_unasked(origin, tend).await
+        self.writer.make(origin, tend).await.map(drop)
     }
 
     /// Makes the next key. When the ones before are compromised it signs at once, and theirs count for nothing.

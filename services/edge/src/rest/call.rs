@@ -1,11 +1,13 @@
 //! One gRPC call: what the caller's headers become, and how long it may take.
 
-use super::{codec::DynamicCodec, route::Route};
+use super::route::Route;
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 use prost_reflect::DynamicMessage;
 use shared::{
     channel::Channel,
-    deadline, peer,
+    deadline,
+    dynamic::DynamicCodec,
+    peer,
     request_id::{self, RequestId},
     status::{self, Fault},
     telemetry,

@@ -59,7 +59,7 @@ pub(crate) async fn rotate(write: &mut Write, turn: Turn) -> Result<(Key, Secret
 pub(crate) async fn announce(writer: &Writer, now: Time) -> Result<(), Error> {
     while store::keys::any_unannounced(writer.db(), now).await? {
         let origin = Origin::own(Actor::System, "the key is due to be rotated", now);
-        writer.perform_unasked(origin, announce_some).await?;
+        writer.make(origin, announce_some).await?;
     }
     Ok(())
 }

@@ -95,7 +95,7 @@ pub(crate) async fn sign_out(
     let Some(session) = person.session else { return Err(Refusal::Missing.into()) };
     let actor = Actor::Caller(Caller::Person(person));
     let origin = Origin { request_id, ..Origin::own(actor, "signed out", now) };
-    writer.perform_unasked(origin, async |write: &mut Write| at_once(write, session).await).await
+    writer.make(origin, async |write: &mut Write| at_once(write, session).await).await.map(drop)
 }
 
 /// Who is in the session of a refresh token.
