@@ -83,7 +83,9 @@ pub(crate) async fn list(db: &Db, sealer: &Sealer, page: &Page) -> Result<Listed
 
 pub(crate) async fn update(write: &mut Write, patch: UserPatch) -> Result<User, Error> {
     let found = store::users::find(&mut write.tx, write.sealer.as_ref(), patch.id).await?;
-    let before = found.ok_or_else(|| Error::not_found("user", patch.id))?;
+    // Who was erased stays as that.
+    let before = found.filter(|user| !user.email.is_empty());
+    let before = before.ok_or_else(|| Error::not_found("user", patch.id))?;
     only_owners_touch(before.role, &write.origin)?;
     let after = before.clone().patched(patch);
     only_owners_touch(after.role, &write.origin)?;

@@ -1,7 +1,8 @@
 //! Erasing a person: what is known is gone, what happened stays whole (N2).
 
-use crate::world::{
-    Caller, World, assert_invalid, assert_missing, assert_refused, now, on_both_engines, uuid,
+use crate::{
+    sessions,
+    world::{Caller, World, assert_invalid, assert_missing, assert_refused, now, on_both_engines, uuid},
 };
 use proto::{common::v1::Role, permissions::v1 as pb};
 use shared::{
@@ -78,6 +79,10 @@ on_both_engines! {
     async fn an_erased_person_is_an_id_and_nothing_else(world: World) {
         let member = world.user(Role::Developer).await;
         let email = get(&world.owner, &member.id).await.email;
+        let request = pb::SetPasswordRequest { user_id: member.id.clone(), new_password: sessions::PASSWORD.to_owned(), ..Default::default() };
+        world.owner.sessions().set_password(request).await.unwrap();
+        let session = world.with_secret(&sessions::sign_in(world, &email, sessions::PASSWORD).await.access_token);
+        session.keys().list_keys(pb::ListKeysRequest::default()).await.unwrap();
         let key = pb::CreateKeyRequest { name: "Ana's laptop".to_owned(), request_id: uuid(), ..Default::default() };
         member.keys().create_key(key).await.unwrap();
         let seen = pb::Incident {
@@ -93,6 +98,8 @@ on_both_engines! {
         assert_eq!((after.email.as_str(), after.display_name.as_str(), after.disabled), ("", "", true));
         assert_eq!(after.role(), Role::Member);
         assert_refused(member.keys().list_keys(pb::ListKeysRequest::default()).await, Code::Unauthenticated, "KEY_REVOKED");
+        assert_refused(session.keys().list_keys(pb::ListKeysRequest::default()).await, Code::Unauthenticated, "SESSION_ENDED");
+        assert_eq!(count(&world.db, "SELECT count(*) FROM sessions WHERE length(client) > 0").await, 0);
         let of = pb::ListKeysRequest { user_id: member.id.clone(), ..Default::default() };
         let keys = world.owner.keys().list_keys(of).await.unwrap().into_inner().keys;
         assert!(keys.len() == 2 && keys.iter().all(|key| key.name == "erased" && key.hint.is_empty()));
@@ -107,6 +114,8 @@ on_both_engines! {
         let events = count(&world.db, "SELECT count(*) FROM events").await;
         let again = world.owner.privacy().erase_user(erase(&member.id)).await.unwrap().into_inner();
         assert_eq!((again.erased, count(&world.db, "SELECT count(*) FROM events").await), (false, events));
+        let back = pb::UpdateUserRequest { user_id: member.id.clone(), disabled: Some(false), ..Default::default() };
+        assert_missing(world.owner.users().update_user(back).await, "user", &member.id);
         let other = world.another().await;
         assert_eq!(get(&other.owner, &member.id).await.email, "");
         let new = pb::CreateUserRequest { email, display_name: "Somebody".to_owned(), ..Default::default() };
