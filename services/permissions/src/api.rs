@@ -4,8 +4,10 @@
 //! [`crate::field`]; what only the store can know is decided behind them.
 
 mod access_requests;
+mod audit;
 mod authorization;
 mod batches;
+mod changes;
 mod erasure;
 mod grants;
 mod groups;
@@ -14,16 +16,20 @@ mod keys;
 mod me;
 mod models;
 mod policy;
+mod providers;
 mod sessions;
 mod signing;
 mod users;
 
 use crate::{
+    changes::Hub,
     check::Verifier,
     config::{Config, Retention},
     error::Error,
     field,
+    history::History,
     incidents::Keeper,
+    provider::Providers,
     sessions::Sessions,
     signing::Signing,
     tail::Tail,
@@ -33,13 +39,14 @@ use ::policy::{Member, Role, Time};
 use proto::Mutation;
 use proto::permissions::v1::{
     self as pb, access_request_service_server::AccessRequestServiceServer,
-    authorization_service_server::AuthorizationServiceServer, batch_service_server::BatchServiceServer,
+    audit_service_server::AuditServiceServer, authorization_service_server::AuthorizationServiceServer,
+    batch_service_server::BatchServiceServer, change_service_server::ChangeServiceServer,
     grant_service_server::GrantServiceServer, group_service_server::GroupServiceServer,
     incident_service_server::IncidentServiceServer, key_service_server::KeyServiceServer,
     me_service_server::MeServiceServer, model_service_server::ModelServiceServer,
     policy_service_server::PolicyServiceServer, privacy_service_server::PrivacyServiceServer,
-    session_service_server::SessionServiceServer, signing_service_server::SigningServiceServer,
-    user_service_server::UserServiceServer,
+    provider_service_server::ProviderServiceServer, session_service_server::SessionServiceServer,
+    signing_service_server::SigningServiceServer, user_service_server::UserServiceServer,
 };
 use shared::{
     auth::{self, Caller, Person, Refusal, RequestExt},
@@ -56,8 +63,10 @@ use tonic::{Request, Response, Status, service::Routes};
 /// The services, as health checks name them.
 pub(crate) const SERVICES: &[&str] = &[
     "tollgate.permissions.v1.AccessRequestService",
+    "tollgate.permissions.v1.AuditService",
     "tollgate.permissions.v1.AuthorizationService",
     "tollgate.permissions.v1.BatchService",
+    "tollgate.permissions.v1.ChangeService",
     "tollgate.permissions.v1.GrantService",
     "tollgate.permissions.v1.GroupService",
     "tollgate.permissions.v1.IncidentService",
@@ -66,6 +75,7 @@ pub(crate) const SERVICES: &[&str] = &[
     "tollgate.permissions.v1.ModelService",
     "tollgate.permissions.v1.PolicyService",
     "tollgate.permissions.v1.PrivacyService",
+    "tollgate.permissions.v1.ProviderService",
     "tollgate.permissions.v1.SessionService",
     "tollgate.permissions.v1.SigningService",
     "tollgate.permissions.v1.UserService",
@@ -73,41 +83,36 @@ pub(crate) const SERVICES: &[&str] = &[
 
 /// What holds for keys when a request does not say.
 #[derive(Debug, Clone, Copy)]
-struct KeyRules {
+pub(crate) struct KeyRules {
     lifetime: Duration,
     grace: Duration,
+}
+
+impl KeyRules {
+    pub(crate) const fn new(config: &Config) -> Self {
+        Self { lifetime: config.key_lifetime, grace: config.key_rotation_grace }
+    }
 }
 
 /// What the handlers call.
 #[derive(Debug, Clone)]
 pub(crate) struct Api {
-    db: Db,
-    writer: Writer,
-    tail: Tail,
-    verifier: Verifier,
-    sessions: Sessions,
-    signing: Signing,
-    incidents: Keeper,
-    keys: KeyRules,
-    retention: Retention,
-    stop: CancellationToken,
+    pub(crate) db: Db,
+    pub(crate) writer: Writer,
+    pub(crate) tail: Tail,
+    pub(crate) verifier: Verifier,
+    pub(crate) sessions: Sessions,
+    pub(crate) signing: Signing,
+    pub(crate) incidents: Keeper,
+    pub(crate) keys: KeyRules,
+    pub(crate) retention: Retention,
+    pub(crate) providers: Providers,
+    pub(crate) stop: CancellationToken,
+    pub(crate) history: History,
+    pub(crate) hub: Hub,
 }
 
 impl Api {
-    pub(crate) fn new(
-        writer: Writer,
-        verifier: Verifier,
-        sessions: Sessions,
-        signing: Signing,
-        incidents: Keeper,
-        config: &Config,
-        stop: CancellationToken,
-    ) -> Self {
-        let (db, tail, retention) = (writer.db().clone(), writer.tail().clone(), config.retention);
-        let keys = KeyRules { lifetime: config.key_lifetime, grace: config.key_rotation_grace };
-        Self { db, tail, writer, verifier, sessions, signing, incidents, keys, retention, stop }
-    }
-
     /// What this process sees of attacks and of keys in use.
     pub(crate) const fn watch(&self) -> &Watch {
         self.incidents.watch()
@@ -127,7 +132,9 @@ impl Api {
     pub(crate) fn routes(&self) -> axum::Router {
         Routes::new(AuthorizationServiceServer::new(self.clone()))
             .add_service(AccessRequestServiceServer::new(self.clone()))
+            .add_service(AuditServiceServer::new(self.clone()))
             .add_service(BatchServiceServer::new(self.clone()))
+            .add_service(ChangeServiceServer::new(self.clone()))
             .add_service(GrantServiceServer::new(self.clone()))
             .add_service(GroupServiceServer::new(self.clone()))
             .add_service(IncidentServiceServer::new(self.clone()))
@@ -136,6 +143,7 @@ impl Api {
             .add_service(ModelServiceServer::new(self.clone()))
             .add_service(PolicyServiceServer::new(self.clone()))
             .add_service(PrivacyServiceServer::new(self.clone()))
+            .add_service(ProviderServiceServer::new(self.clone()))
             .add_service(SessionServiceServer::new(self.clone()))
             .add_service(SigningServiceServer::new(self.clone()))
             .add_service(UserServiceServer::new(self.clone()))

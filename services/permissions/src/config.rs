@@ -1,6 +1,13 @@
 //! Settings of the permissions service, with their defaults.
 
-use crate::sessions::LONGEST_ACCESS;
+mod events;
+
+pub use events::Events;
+
+use crate::{
+    provider::{self, IdentityProvider},
+    sessions::LONGEST_ACCESS,
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use shared::{config::Validate, seal::Sealer};
@@ -46,6 +53,10 @@ pub struct Config {
     pub signing_key_lead: Duration,
     /// How long what is kept.
     pub retention: Retention,
+    /// Who else people may sign in with.
+    pub identity_providers: Vec<IdentityProvider>,
+    /// The log of events.
+    pub events: Events,
 }
 
 /// Settings under `permissions.retention`: how long what is kept.
@@ -92,6 +103,8 @@ impl Default for Config {
             signing_key_lifetime: DAY.saturating_mul(30),
             signing_key_lead: Duration::from_secs(5 * 60),
             retention: Retention::default(),
+            identity_providers: Vec::new(),
+            events: Events::default(),
         }
     }
 }
@@ -152,6 +165,8 @@ impl Validate for Config {
             faults
                 .push("permissions.signing_key_lifetime: must be at least twice signing_key_lead".to_owned());
         }
+        provider::validate(&self.identity_providers, faults);
+        self.events.validate(faults);
     }
 }
 
@@ -171,12 +186,27 @@ mod tests {
             key_lifetime: Duration::ZERO,
             key_rotation_grace: Duration::MAX,
             retention: Retention { answers: Duration::ZERO, ..Retention::default() },
+            events: Events {
+                keep_for: Duration::from_secs(1),
+                checkpoint_after: 0,
+                checkpoint_every: Duration::ZERO,
+                look_every: Duration::ZERO,
+            },
             ..Config::default()
         };
         broken.validate(&mut faults);
         let keys: Vec<_> = faults.iter().filter_map(|fault| fault.split(':').next()).collect();
-        let expected =
-            ["database", "poll_interval", "key_lifetime", "key_rotation_grace", "retention.answers"];
-        assert_eq!(keys, expected.map(|key| format!("permissions.{key}")));
+        let expected = [
+            "permissions.database",
+            "permissions.poll_interval",
+            "permissions.key_lifetime",
+            "permissions.key_rotation_grace",
+            "permissions.retention.answers",
+            "permissions.events.keep_for",
+            "permissions.events.checkpoint_after",
+            "permissions.events.checkpoint_every",
+            "permissions.events.look_every",
+        ];
+        assert_eq!(keys, expected);
     }
 }

@@ -6,11 +6,13 @@
 pub(crate) mod access_requests;
 pub(crate) mod answers;
 pub(crate) mod approval_policies;
+pub(crate) mod checkpoints;
 pub(crate) mod erasure;
 pub(crate) mod events;
 pub(crate) mod facts;
 pub(crate) mod grants;
 pub(crate) mod groups;
+pub(crate) mod identities;
 pub(crate) mod imports;
 pub(crate) mod incidents;
 pub(crate) mod keys;

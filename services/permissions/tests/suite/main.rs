@@ -8,7 +8,9 @@
 
 mod access;
 mod access_requests;
+mod audit;
 mod batches;
+mod changes;
 mod check;
 mod encryption;
 mod erasure;
@@ -18,11 +20,13 @@ mod groups;
 mod incidents;
 mod keys;
 mod me;
+mod migrations;
 mod models;
 mod repeat;
 mod replica;
 mod sessions;
 mod signing;
+mod time_travel;
 mod users;
 mod watch;
 mod world;
