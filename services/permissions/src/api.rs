@@ -24,7 +24,7 @@ mod users;
 use crate::{
     changes::Hub,
     check::Verifier,
-    config::Retention,
+    config::{Config, Retention},
     error::Error,
     field,
     history::History,
@@ -74,8 +74,8 @@ pub(crate) const SERVICES: &[&str] = &[
     "tollgate.permissions.v1.MeService",
     "tollgate.permissions.v1.ModelService",
     "tollgate.permissions.v1.PolicyService",
-    "tollgate.permissions.v1.ProviderService",
     "tollgate.permissions.v1.PrivacyService",
+    "tollgate.permissions.v1.ProviderService",
     "tollgate.permissions.v1.SessionService",
     "tollgate.permissions.v1.SigningService",
     "tollgate.permissions.v1.UserService",
@@ -84,10 +84,14 @@ pub(crate) const SERVICES: &[&str] = &[
 /// What holds for keys when a request does not say.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct KeyRules {
-    /// Of a key whose creator names no end.
-    pub(crate) lifetime: Duration,
-    /// How long an old secret goes on working.
-    pub(crate) grace: Duration,
+    lifetime: Duration,
+    grace: Duration,
+}
+
+impl KeyRules {
+    pub(crate) const fn new(config: &Config) -> Self {
+        Self { lifetime: config.key_lifetime, grace: config.key_rotation_grace }
+    }
 }
 
 /// What the handlers call.
@@ -138,8 +142,8 @@ impl Api {
             .add_service(MeServiceServer::new(self.clone()))
             .add_service(ModelServiceServer::new(self.clone()))
             .add_service(PolicyServiceServer::new(self.clone()))
-            .add_service(ProviderServiceServer::new(self.clone()))
             .add_service(PrivacyServiceServer::new(self.clone()))
+            .add_service(ProviderServiceServer::new(self.clone()))
             .add_service(SessionServiceServer::new(self.clone()))
             .add_service(SigningServiceServer::new(self.clone()))
             .add_service(UserServiceServer::new(self.clone()))

@@ -125,7 +125,7 @@ impl Permissions {
             sessions,
             signing,
             incidents,
-            keys: api::KeyRules { lifetime: config.key_lifetime, grace: config.key_rotation_grace },
+            keys: api::KeyRules::new(config),
             retention: config.retention,
             providers,
             stop: tasks.stopping(),
