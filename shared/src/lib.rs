@@ -11,6 +11,8 @@ pub mod deadline;
 pub mod event;
 pub mod health;
 pub mod page;
+pub mod process;
+pub mod redis;
 pub mod request_id;
 pub mod seal;
 pub mod server;

@@ -2,7 +2,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use shared::{config::Validate, seal::Sealer};
+use shared::{config::Validate, redis, seal::Sealer};
 use std::time::Duration;
 
 /// Settings under `permissions`.
@@ -27,6 +27,9 @@ pub struct Config {
     /// How long a key works when its creator names no end.
     #[serde(with = "humantime_serde")]
     pub key_lifetime: Duration,
+    /// What all services share of Redis; whoever starts the service fills it in.
+    #[serde(skip)]
+    pub redis: redis::Config,
 }
 
 impl Default for Config {
@@ -38,6 +41,7 @@ impl Default for Config {
             poll_interval: Duration::from_millis(100),
             encryption_keys: Vec::new(),
             key_lifetime: Duration::from_secs(90 * 24 * 60 * 60),
+            redis: redis::Config::default(),
         }
     }
 }

@@ -158,7 +158,7 @@ async fn may_act_for(write: &mut Write, person: &Person, user: UserId) -> Result
 /// A key for some models cannot make one for more.
 fn not_beyond_own_key(tail: &Tail, person: &Person, models: Option<&[ModelId]>) -> Result<(), Forbidden> {
     let replica = tail.replica();
-    let Some(only) = check::key_models(&replica, person) else { return Ok(()) };
+    let Some(only) = check::key_models(replica.policy(), person) else { return Ok(()) };
     let within = models.is_some_and(|models| models.iter().all(|model| only.contains(model)));
     if within { Ok(()) } else { Err(Forbidden::KeyNarrowed) }
 }

@@ -11,12 +11,16 @@ mod config;
 mod encryption;
 mod error;
 mod field;
+mod freshness;
 mod grants;
 mod groups;
+mod hints;
 mod keys;
 mod list;
 mod models;
 mod ping;
+mod questions;
+mod replicas;
 mod store;
 mod sweep;
 mod tail;
@@ -32,6 +36,7 @@ pub use error::{Error, Forbidden};
 pub use store::StoreError;
 
 use policy::Bounds;
+use replicas::Replicas;
 use shared::{
     auth::{Access, AuthLayer, ServiceToken},
     db::{Db, Migrations},
@@ -41,6 +46,7 @@ use shared::{
 };
 use std::time::Duration;
 use tail::Tail;
+use token::Tokens;
 
 /// The tables of this service.
 pub const MIGRATIONS: Migrations = Migrations {
@@ -72,10 +78,13 @@ impl Permissions {
         ping::start(&db, tasks, health.component("database", true));
         let bounds = Bounds { fresh_within: config.fresh_within, serve_stale_for: config.serve_stale_for };
         let reporter = health.component("policy", true);
-        let tail = Tail::start(db.clone(), bounds, config.poll_interval, tasks, reporter).await?;
+        let tokens = Tokens::new(store::replicas::cluster(&db).await?, &sealer);
+        let tail = Tail::start(db.clone(), tokens, bounds, config.poll_interval, tasks, reporter).await?;
+        hints::start(&config.redis, &tail, tasks, health);
+        let replicas = Replicas::start(db.clone(), tail.clone(), tasks);
         api::SERVICES.iter().for_each(|service| health.serves(service));
         let verifier = Verifier(tail.clone());
-        let api = api::Api::new(db, tail, sealer, config.key_lifetime, tasks.stopping());
+        let api = api::Api::new(db, tail, replicas, sealer, config.key_lifetime, tasks.stopping());
         Ok(Self { api, verifier })
     }
 

@@ -10,6 +10,7 @@ pub(crate) mod grants;
 pub(crate) mod groups;
 pub(crate) mod keys;
 pub(crate) mod models;
+pub(crate) mod replicas;
 pub(crate) mod seals;
 pub(crate) mod users;
 

@@ -168,6 +168,6 @@ fn revision(number: i64) -> Result<Revision, StoreError> {
 }
 
 /// A revision as a column; what is beyond every revision stays so.
-fn number(revision: Revision) -> i64 {
+pub(super) fn number(revision: Revision) -> i64 {
     i64::try_from(revision.get()).unwrap_or(i64::MAX)
 }
