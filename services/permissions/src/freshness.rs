@@ -131,6 +131,30 @@ pub(crate) async fn reach(
 }
 
 impl Moment {
+    /// The same state by itself, so that looking at it for long holds nobody up.
+    pub(crate) async fn apart(self, tail: &Tail) -> Result<Self, Error> {
+        match self {
+            Self::Now => {
+                let place = tail.place().ok_or(Error::Stale)?;
+                let policy = tail.past(place).await.ok_or(Error::Stale)?;
+                Ok(Self::Before { policy, place, at: None })
+            }
+            before => Ok(before),
+        }
+    }
+
+    /// The state by itself, and the instant at which to look at everything that expires.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] when it is not by itself: [`Moment::apart`] makes it so.
+    pub(crate) fn state(&self, tail: &Tail) -> Result<(Arc<Policy>, Time), Error> {
+        let now = self.view(tail)?.now;
+        match self {
+            Self::Before { policy, .. } => Ok((Arc::clone(policy), now)),
+            Self::Now => Err(Error::Stale),
+        }
+    }
+
     /// Holds the state and looks at it.
     ///
     /// # Errors

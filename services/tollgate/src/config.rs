@@ -5,7 +5,7 @@ use figment::value::{Dict, Value};
 use serde::Deserialize;
 use shared::{
     config::{self, Faults, Loaded, Secret, SecretString, Validate},
-    telemetry,
+    redis, telemetry,
 };
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -40,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) upstream: Upstream,
     /// What services prove themselves with; begins with `tgs_`. `up` makes one up when there is none.
     pub(crate) service_token: Secret,
+    /// What processes of several machines share; optional.
+    pub(crate) redis: redis::Config,
     pub(crate) telemetry: telemetry::Config,
     pub(crate) permissions: permissions::Config,
     pub(crate) inference: inference::Config,
@@ -77,6 +79,7 @@ impl Default for Config {
             ports: Ports::default(),
             upstream: Upstream::default(),
             service_token: Secret::default(),
+            redis: redis::Config::default(),
             telemetry: telemetry::Config::default(),
             permissions: permissions::Config::default(),
             inference: inference::Config::default(),
@@ -113,6 +116,7 @@ fn local(port: u16) -> SocketAddr {
 
 impl Validate for Config {
     fn validate(&self, faults: &mut Vec<String>) {
+        self.redis.validate(faults);
         self.permissions.validate(faults);
         self.inference.validate(faults);
         self.monitoring.validate(faults);
@@ -159,6 +163,7 @@ impl Options {
         }
         let mut loaded = config::load::<Config>(self.config.as_deref(), &config::environment(), overrides)?;
         loaded.config.inference.data_dir.clone_from(&loaded.config.data_dir);
+        loaded.config.permissions.redis.clone_from(&loaded.config.redis);
         Ok(loaded)
     }
 }

@@ -1,12 +1,15 @@
 //! AuthorizationService: answered from memory.
 
 mod answers;
+mod change;
 mod item;
+mod shapes;
 
 use super::{Api, asked, consistency, left};
 use crate::{
-    check::{self, identify},
+    check::identify,
     error::Error,
+    field,
     freshness::{View, seal},
     list::Page,
     questions::{self, Place},
@@ -103,40 +106,95 @@ impl AuthorizationService for Api {
         &self,
         request: Request<pb::ListSubjectsRequest>,
     ) -> Result<Response<pb::ListSubjectsResponse>, Status> {
-        let _ = request;
-        Err(Status::unimplemented(""))
+        let (caller, left, request) = (request.caller()?, left(&request), request.into_inner());
+        let (model, action) = (field::id("model_id", &request.model_id)?, use_or(request.action)?);
+        let filter = format!("subjects {model} {action} {}", request.groups);
+        let page = Page::long(filter, request.page_size, &request.page_token)?;
+        let place = Place::of(&self.tail, &page)?;
+        let wanted = consistency(&self.tail, request.consistency.as_ref())?;
+        let moment = place.settle(&self.tail, wanted, left).await?;
+        let view = moment.view(&self.tail)?;
+        questions::may_ask(view.policy(), &caller, None, Some(model), view.now)?;
+        let rows = questions::subjects(&view, model, action, request.groups, place.row(), &page)?;
+        let listed = page.cut(rows, |subject| place.next(&view, &subject.key()));
+        let answer = pb::ListSubjectsResponse {
+            subjects: listed.rows.into_iter().map(pb::Subject::from).collect(),
+            next_page_token: listed.next,
+            token: view.token(),
+            stale: view.stale,
+            drifted: place.drifted(&view),
+        };
+        Ok(sealed(&view, answer))
     }
 
     async fn get_effective_permissions(
         &self,
         request: Request<pb::GetEffectivePermissionsRequest>,
     ) -> Result<Response<pb::GetEffectivePermissionsResponse>, Status> {
-        let _ = request;
-        Err(Status::unimplemented(""))
+        let (caller, left, request) = (request.caller()?, left(&request), request.into_inner());
+        let user = asked(&caller, &request.user_id)?;
+        let page = Page::long(format!("effective {user}"), request.page_size, &request.page_token)?;
+        let place = Place::of(&self.tail, &page)?;
+        let wanted = consistency(&self.tail, request.consistency.as_ref())?;
+        let moment = place.settle(&self.tail, wanted, left).await?;
+        let view = moment.view(&self.tail)?;
+        questions::may_ask(view.policy(), &caller, Some(user), None, view.now)?;
+        let after = field::optional_id("page_token", place.row())?;
+        let found = view.policy().effective(user, view.now, after, page.size());
+        let last = found.items.last().filter(|_| found.more).map(|last| last.model.to_string());
+        let answer = pb::GetEffectivePermissionsResponse {
+            permissions: found.items.into_iter().map(|one| shapes::holding(one, view.policy())).collect(),
+            next_page_token: last.map(|last| page.token(&place.next(&view, &last))).unwrap_or_default(),
+            token: view.token(),
+            stale: view.stale,
+            drifted: place.drifted(&view),
+        };
+        Ok(sealed(&view, answer))
     }
 
     async fn expand(
         &self,
         request: Request<pb::ExpandRequest>,
     ) -> Result<Response<pb::ExpandResponse>, Status> {
-        let _ = request;
-        Err(Status::unimplemented(""))
+        let (caller, left, request) = (request.caller()?, left(&request), request.into_inner());
+        let (model, action) = (field::id("model_id", &request.model_id)?, use_or(request.action)?);
+        let limit = limit(request.limit)?;
+        let moment = self.settle(request.consistency.as_ref(), left).await?;
+        let view = moment.view(&self.tail)?;
+        questions::may_ask(view.policy(), &caller, None, Some(model), view.now)?;
+        questions::must_know(view.policy(), model)?;
+        let expansion = view.policy().expand(model, action, view.now, limit);
+        Ok(sealed(&view, shapes::expansion(expansion, &view)))
     }
 
     async fn explain(
         &self,
         request: Request<pb::ExplainRequest>,
     ) -> Result<Response<pb::ExplainResponse>, Status> {
-        let _ = request;
-        Err(Status::unimplemented(""))
+        let (caller, left, request) = (request.caller()?, left(&request), request.into_inner());
+        let (user, action) = (asked(&caller, &request.user_id)?, action(request.action)?);
+        let model = item::model(request.model.map(shapes::model).as_ref())?;
+        let moment = self.settle(request.consistency.as_ref(), left).await?;
+        let view = moment.view(&self.tail)?;
+        let model = model.find(view.policy());
+        questions::may_ask(view.policy(), &caller, Some(user), Some(model), view.now)?;
+        let question = ::policy::Question { user, model, action };
+        let explanation = view.policy().explain(&question, view.now);
+        Ok(sealed(&view, shapes::explanation(explanation, &view)))
     }
 
     async fn simulate(
         &self,
         request: Request<pb::SimulateRequest>,
     ) -> Result<Response<pb::SimulateResponse>, Status> {
-        let _ = request;
-        Err(Status::unimplemented(""))
+        let (left, request) = (left(&request), request.into_inner());
+        let (changes, limit) = (change::all(&request.changes)?, limit(request.limit)?);
+        let moment = self.settle(request.consistency.as_ref(), left).await?;
+        // A large simulation takes a while, and must not hold up what the replica is told meanwhile.
+        let moment = moment.apart(&self.tail).await?;
+        let simulation = questions::simulate(&moment, &self.tail, changes, limit).await?;
+        let view = moment.view(&self.tail)?;
+        Ok(sealed(&view, shapes::simulation(simulation, &view)))
     }
 
     async fn identify_key(
@@ -192,6 +250,15 @@ fn action(number: i32) -> Result<Action, Error> {
 
 fn use_or(number: i32) -> Result<Action, Error> {
     if number == 0 { Ok(Action::Use) } else { action(number) }
+}
+
+/// How much of a tree or a difference to show.
+fn limit(number: i32) -> Result<usize, Error> {
+    match usize::try_from(number) {
+        Ok(0) => Ok(1_000),
+        Ok(limit) if limit <= 10_000 => Ok(limit),
+        _ => Err(Error::invalid("limit", "must be between 0 and 10,000")),
+    }
 }
 
 fn key_hash(bytes: &[u8]) -> Result<KeyHash, Error> {

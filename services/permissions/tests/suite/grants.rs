@@ -27,7 +27,7 @@ on_both_engines! {
         let ask = pb::CheckRequest {
             model: Some(pb::check_request::Model::ModelName("m".to_owned())),
             action: Action::Use.into(),
-            at_least_as_fresh: token,
+            consistency: crate::freshness::fresh(token),
             ..Default::default()
         };
         let answer = member.authorization().check(ask).await.unwrap().into_inner();

@@ -9,12 +9,15 @@
 mod access;
 mod check;
 mod first_run;
+mod freshness;
 mod grants;
 mod groups;
 mod keys;
 mod models;
+mod questions;
 mod repeat;
 mod replica;
+mod replicas;
 mod users;
 mod watch;
 mod world;

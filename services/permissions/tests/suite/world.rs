@@ -8,7 +8,8 @@ use proto::{
         self as pb, authorization_service_client::AuthorizationServiceClient,
         grant_service_client::GrantServiceClient, group_service_client::GroupServiceClient,
         key_service_client::KeyServiceClient, model_service_client::ModelServiceClient,
-        policy_service_client::PolicyServiceClient, user_service_client::UserServiceClient,
+        policy_service_client::PolicyServiceClient, replica_service_client::ReplicaServiceClient,
+        user_service_client::UserServiceClient,
     },
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -218,6 +219,10 @@ impl Caller {
 
     pub(crate) fn policy(&self) -> PolicyServiceClient<Channel> {
         PolicyServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn replicas(&self) -> ReplicaServiceClient<Channel> {
+        ReplicaServiceClient::new(self.channel())
     }
 
     /// What Check says: the verdict and its reason.

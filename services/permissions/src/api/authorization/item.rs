@@ -34,14 +34,19 @@ pub(super) fn question(caller: &Caller, item: &pb::CheckItem) -> Result<Question
     if item.correlation_id.len() > CORRELATION {
         return Err(Error::invalid("correlation_id", "must have at most 100 characters"));
     }
-    let model = match &item.model {
-        Some(check_item::Model::ModelId(id)) => Subject::Id(field::id("model_id", id)?),
-        Some(check_item::Model::ModelName(name)) => {
-            Subject::Name(field::model_name("model_name", name.clone())?)
-        }
-        None => return Err(Error::invalid("model", "must be named by model_id or model_name")),
-    };
+    let model = model(item.model.as_ref())?;
     Ok(Question { who: who(caller, item)?, model, action: action(item.action)? })
+}
+
+/// Which model is asked about.
+pub(super) fn model(model: Option<&check_item::Model>) -> Result<Subject, Error> {
+    match model {
+        Some(check_item::Model::ModelId(id)) => field::id("model_id", id).map(Subject::Id),
+        Some(check_item::Model::ModelName(name)) => {
+            field::model_name("model_name", name.clone()).map(Subject::Name)
+        }
+        None => Err(Error::invalid("model", "must be named by model_id or model_name")),
+    }
 }
 
 fn who(caller: &Caller, item: &pb::CheckItem) -> Result<Who, Error> {
