@@ -322,3 +322,6 @@ impl Tail {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,5 +11,6 @@ mod failover;
 mod hangup;
 mod journey;
 mod permission;
+mod replicas;
 mod secrets;
 mod traces;
