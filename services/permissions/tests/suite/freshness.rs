@@ -1,6 +1,6 @@
 //! How new an answer is: every demand a question can make, the tokens that carry one, and what is refused (P8).
 
-use crate::world::{Caller, World, assert_invalid, assert_refused, on_both_engines};
+use crate::world::{Caller, World, assert_invalid, assert_refused, on_both_engines, uuid};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use pb::{Action, Verdict, check_request::Model, consistency::Requirement};
 use permissions::Config;
@@ -114,7 +114,7 @@ on_both_engines! {
         let other = world.another_with(&sluggish()).await;
         let member = world.user(Role::Member).await;
         let there = other.with_secret(&member.secret);
-        there.users().get_user(pb::GetUserRequest { user_id: member.id.clone() }).await.unwrap();
+        there.may("", &uuid(), Action::Use).await;
         other.end().await;
     }
 }
