@@ -5,17 +5,18 @@ mod report;
 
 use crate::error::Error;
 use message::Parts;
-use policy::{Bounds, Freshness, KeyHash, KeyRefusal, Message, Outcome, Policy, Replica, Revision, Time};
+use policy::{Bounds, Freshness, Message, Outcome, Policy, Replica, Revision, Time};
 use proto::permissions::v1::{
     WatchPolicyRequest, WatchPolicyResponse, policy_service_client::PolicyServiceClient,
 };
 use shared::{
-    auth::{Person, Refusal, Verify},
+    auth::{Credential, Person, Refusal, Tokens, Verify},
     channel::Channel,
     health::{Condition, Reporter},
     server::Tasks,
 };
 use std::{
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
@@ -29,6 +30,7 @@ pub struct PolicyView {
     bounds: Bounds,
     /// Changes with every revision that is applied.
     moves: watch::Sender<(String, Revision)>,
+    tokens: Tokens,
 }
 
 impl PolicyView {
@@ -39,7 +41,8 @@ impl PolicyView {
             tracing::debug!(error, "no policy snapshot was kept");
             Replica::new()
         });
-        Self { replica: Arc::new(RwLock::new(replica)), bounds, moves: watch::Sender::default() }
+        let (tokens, moves) = (Tokens::default(), watch::Sender::default());
+        Self { replica: Arc::new(RwLock::new(replica)), bounds, tokens, moves }
     }
 
     /// Asks the policy something.
@@ -88,19 +91,15 @@ impl PolicyView {
 }
 
 impl Verify for PolicyView {
-    async fn verify(&self, hash: KeyHash) -> Result<Person, Refusal> {
+    async fn verify(&self, credential: Credential<'_>, peer: Option<IpAddr>) -> Result<Person, Refusal> {
         let now = shared::time::now();
-        let found = self.read(now, |policy| {
-            let key = policy.key_by_hash(&hash, None, now).map_err(|refusal| match refusal {
-                KeyRefusal::Unknown | KeyRefusal::Network => Refusal::Unknown,
-                KeyRefusal::Disabled => Refusal::Revoked,
-                KeyRefusal::Expired => Refusal::Expired,
-                KeyRefusal::OwnerDisabled => Refusal::OwnerDisabled,
-            })?;
-            let owner = policy.user(key.owner).ok_or(Refusal::OwnerDisabled)?;
-            Ok(Person { user: key.owner, key: Some(key.id), role: owner.role })
-        });
-        found.unwrap_or(Err(Refusal::Unavailable))
+        let replica = self.replica.read().unwrap_or_else(PoisonError::into_inner);
+        match replica.freshness(now, &self.bounds) {
+            Freshness::Expired => Err(Refusal::Unavailable),
+            Freshness::Fresh | Freshness::Stale { .. } => {
+                self.tokens.person(replica.policy(), replica.epoch(), credential, peer, now)
+            }
+        }
     }
 }
 

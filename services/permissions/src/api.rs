@@ -3,30 +3,42 @@
 //! One file per service. Fields are read in the `TryFrom`-like functions beside the handlers and checked in
 //! [`crate::field`]; what only the store can know is decided behind them.
 
+mod access_requests;
 mod authorization;
+mod batches;
 mod grants;
 mod groups;
 mod keys;
+mod me;
 mod models;
 mod policy;
 mod replicas;
+mod sessions;
+mod signing;
 mod users;
 
 use crate::{
+    check::Verifier,
+    config::Config,
     error::Error,
     field,
     freshness::{self, Consistency, Moment, min_revision},
     replicas::Replicas,
+    sessions::Sessions,
+    signing::Signing,
     tail::Tail,
     write::{Actor, Origin, Repeat, Write, Writer},
 };
 use ::policy::{Member, Role, Time};
 use proto::{Mutation, Written};
 use proto::permissions::v1::{
-    self as pb, authorization_service_server::AuthorizationServiceServer,
+    self as pb, access_request_service_server::AccessRequestServiceServer,
+    authorization_service_server::AuthorizationServiceServer, batch_service_server::BatchServiceServer,
     grant_service_server::GrantServiceServer, group_service_server::GroupServiceServer,
-    key_service_server::KeyServiceServer, model_service_server::ModelServiceServer,
-    policy_service_server::PolicyServiceServer, replica_service_server::ReplicaServiceServer,
+    key_service_server::KeyServiceServer, me_service_server::MeServiceServer,
+    model_service_server::ModelServiceServer, policy_service_server::PolicyServiceServer,
+    replica_service_server::ReplicaServiceServer, session_service_server::SessionServiceServer,
+    signing_service_server::SigningServiceServer,
     user_service_server::UserServiceServer,
 };
 use shared::{
@@ -34,7 +46,6 @@ use shared::{
     db::Db,
     deadline::Deadline,
     request_id::RequestId,
-    seal::Sealer,
     time,
 };
 use std::time::Duration;
@@ -42,14 +53,19 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, service::Routes};
 
 /// The services, as health checks name them.
-pub(crate) const SERVICES: [&str; 8] = [
+pub(crate) const SERVICES: &[&str] = &[
+    "tollgate.permissions.v1.AccessRequestService",
     "tollgate.permissions.v1.AuthorizationService",
+    "tollgate.permissions.v1.BatchService",
     "tollgate.permissions.v1.GrantService",
     "tollgate.permissions.v1.GroupService",
     "tollgate.permissions.v1.KeyService",
+    "tollgate.permissions.v1.MeService",
     "tollgate.permissions.v1.ModelService",
     "tollgate.permissions.v1.PolicyService",
     "tollgate.permissions.v1.ReplicaService",
+    "tollgate.permissions.v1.SessionService",
+    "tollgate.permissions.v1.SigningService",
     "tollgate.permissions.v1.UserService",
 ];
 
@@ -60,20 +76,28 @@ pub(crate) struct Api {
     writer: Writer,
     tail: Tail,
     replicas: Replicas,
+    verifier: Verifier,
+    sessions: Sessions,
+    signing: Signing,
     key_lifetime: Duration,
     stop: CancellationToken,
 }
 
+/// What is started before the handlers, and called by them.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) writer: Writer,
+    pub(crate) verifier: Verifier,
+    pub(crate) replicas: Replicas,
+    pub(crate) sessions: Sessions,
+    pub(crate) signing: Signing,
+}
+
 impl Api {
-    pub(crate) fn new(
-        db: Db,
-        tail: Tail,
-        replicas: Replicas,
-        sealer: Sealer,
-        key_lifetime: Duration,
-        stop: CancellationToken,
-    ) -> Self {
-        Self { writer: Writer::new(db.clone(), tail.clone(), sealer), db, tail, replicas, key_lifetime, stop }
+    pub(crate) fn new(parts: Parts, config: &Config, stop: CancellationToken) -> Self {
+        let Parts { writer, verifier, replicas, sessions, signing } = parts;
+        let (db, tail, key_lifetime) = (writer.db().clone(), writer.tail().clone(), config.key_lifetime);
+        Self { db, tail, writer, replicas, verifier, sessions, signing, key_lifetime, stop }
     }
 
     /// Makes the change that a request asks for, as [`Writer::perform`] says.
@@ -99,23 +123,36 @@ impl Api {
     /// All services, without layers.
     pub(crate) fn routes(&self) -> axum::Router {
         Routes::new(AuthorizationServiceServer::new(self.clone()))
+            .add_service(AccessRequestServiceServer::new(self.clone()))
+            .add_service(BatchServiceServer::new(self.clone()))
             .add_service(GrantServiceServer::new(self.clone()))
             .add_service(GroupServiceServer::new(self.clone()))
             .add_service(KeyServiceServer::new(self.clone()))
+            .add_service(MeServiceServer::new(self.clone()))
             .add_service(ModelServiceServer::new(self.clone()))
             .add_service(PolicyServiceServer::new(self.clone()))
             .add_service(ReplicaServiceServer::new(self.clone()))
+            .add_service(SessionServiceServer::new(self.clone()))
+            .add_service(SigningServiceServer::new(self.clone()))
             .add_service(UserServiceServer::new(self.clone()))
             .into_axum_router()
             .layer(axum::middleware::from_fn_with_state(self.tail.clone(), min_revision))
     }
 }
 
+/// The id of a request.
+fn request_id<T>(request: &Request<T>) -> &str {
+    request.extensions().get::<RequestId>().map_or("-", RequestId::as_str)
+}
+
 /// Who changes something, in which request and why.
 fn origin<Q: Mutation>(request: &Request<Q>) -> Result<Origin, Status> {
-    let id = request.extensions().get::<RequestId>().map_or("-", RequestId::as_str);
+    let id = request_id(request);
     let asked = request.get_ref();
-    let repeat = field::optional_id("request_id", asked.request_id())?;
+    let repeat = match asked.request_id() {
+        "" => request.metadata().get("idempotency-key").map(|key| Repeat::named(key.as_encoded_bytes())),
+        id => Some(field::id("request_id", id)?),
+    };
     Ok(Origin {
         actor: Actor::Caller(request.caller()?),
         request_id: id.to_owned(),

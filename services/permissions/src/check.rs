@@ -6,9 +6,9 @@ use crate::{
     tail::Tail,
     write::Write,
 };
-use policy::{Action, Decision, KeyHash, KeyRefusal, ModelId, Policy, Reason, Role, Time, UserId};
+use policy::{Action, Decision, GroupId, KeyHash, ModelId, Policy, Reason, Role, Time, UserId};
 use shared::{
-    auth::{Person, Refusal, Verify},
+    auth::{Credential, Person, Refusal, Tokens, Verify},
     time,
 };
 use std::{net::IpAddr, time::Duration};
@@ -104,30 +104,66 @@ fn by_key(
     decision.into()
 }
 
-/// The person that holds the key with this hash.
-pub(crate) fn identify(tail: &Tail, hash: &KeyHash, now: Time) -> Result<Person, Refusal> {
-    let view = serving(tail, now).map_err(|_| Refusal::Unavailable)?;
-    let policy = view.policy();
-    let key = policy.key_by_hash(hash, None, now).map_err(|refusal| match refusal {
-        KeyRefusal::Unknown | KeyRefusal::Network => Refusal::Unknown,
-        KeyRefusal::Disabled => Refusal::Revoked,
-        KeyRefusal::Expired => Refusal::Expired,
-        KeyRefusal::OwnerDisabled => Refusal::OwnerDisabled,
-    })?;
-    let user = policy.user(key.owner).ok_or(Refusal::OwnerDisabled)?;
-    Ok(Person { user: user.id, key: Some(key.id), role: user.role })
+/// What the policy says of a person.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) groups: Vec<GroupId>,
+    /// Names of models that the person may use with the credential at hand, in order.
+    pub(crate) models: Vec<String>,
+    pub(crate) key_expires_at: Option<Time>,
+    pub(crate) token: String,
 }
 
-/// Verifies keys against the replica of this process.
+/// Groups and models of a person at one revision, at most so many of each.
+pub(crate) fn seen(tail: &Tail, person: &Person, most: usize, now: Time) -> Result<Seen, Error> {
+    let view = serving(tail, now)?;
+    let policy = view.policy();
+    let mut models: Vec<&str> = policy
+        .accessible_models(person.user, Action::Use, now)
+        .into_iter()
+        .filter(|model| within_key(policy, person, *model))
+        .filter_map(|model| policy.model(model))
+        .map(|model| model.name.as_str())
+        .collect();
+    models.sort_unstable();
+    Ok(Seen {
+        groups: policy.groups_of(person.user, now).take(most).collect(),
+        models: models.into_iter().take(most).map(str::to_owned).collect(),
+        key_expires_at: person.key.and_then(|key| policy.key(key)?.expires_at),
+        token: view.token(),
+    })
+}
+
+/// Verifies credentials against the replica of this process.
 #[derive(Debug, Clone)]
-pub struct Verifier(pub(crate) Tail);
+pub struct Verifier {
+    tail: Tail,
+    tokens: Tokens,
+}
+
+impl Verifier {
+    pub(crate) fn new(tail: Tail) -> Self {
+        Self { tail, tokens: Tokens::default() }
+    }
+
+    /// The person who holds a credential.
+    pub(crate) fn identify(
+        &self,
+        credential: Credential<'_>,
+        peer: Option<IpAddr>,
+        now: Time,
+    ) -> Result<Person, Refusal> {
+        let view = serving(&self.tail, now).map_err(|_| Refusal::Unavailable)?;
+        self.tokens.person(view.policy(), Some(view.place().epoch), credential, peer, now)
+    }
+}
 
 impl Verify for Verifier {
-    async fn verify(&self, hash: KeyHash) -> Result<Person, Refusal> {
-        match identify(&self.0, &hash, time::now()) {
-            // Another process may have made it a moment ago. Whoever guesses keys shares one look with all others.
-            Err(Refusal::Unknown) if self.0.current(UNKNOWN).await.is_ok() => {
-                identify(&self.0, &hash, time::now())
+    async fn verify(&self, credential: Credential<'_>, peer: Option<IpAddr>) -> Result<Person, Refusal> {
+        match self.identify(credential, peer, time::now()) {
+            // Another process may have made it a moment ago. Whoever guesses shares one look with all others.
+            Err(Refusal::Unknown) if self.tail.current(UNKNOWN).await.is_ok() => {
+                self.identify(credential, peer, time::now())
             }
             known => known,
         }
@@ -157,6 +193,15 @@ pub(crate) fn may_manage(write: &Write, model: ModelId) -> Result<(), Error> {
 /// Whether the person's key, if it is one, reaches this model.
 pub(crate) fn within_key(policy: &Policy, person: &Person, model: ModelId) -> bool {
     key_models(policy, person).is_none_or(|only| only.contains(&model))
+}
+
+/// Whether the credential at hand reaches a model at all.
+///
+/// # Errors
+/// [`Forbidden::KeyNarrowed`] when it is a key for others.
+pub(crate) fn within_key_of(tail: &Tail, person: &Person, model: ModelId) -> Result<(), Forbidden> {
+    let within = within_key(tail.replica().policy(), person, model);
+    within.then_some(()).ok_or(Forbidden::KeyNarrowed)
 }
 
 /// The only models that the person's key is for, or `None` when the credential is not limited to some.

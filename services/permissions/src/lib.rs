@@ -4,12 +4,18 @@
 //! change goes through `write`; `tail` follows the log of changes and holds the policy in memory, from which `check`
 //! answers and `watch` streams. Who is asking, `shared::auth` settled before.
 
+mod access_requests;
 mod api;
+mod approval;
+mod approval_policies;
+mod attempts;
+mod batches;
 mod bootstrap;
 mod check;
 mod config;
 mod encryption;
 mod error;
+mod export;
 mod field;
 mod freshness;
 mod grants;
@@ -17,10 +23,15 @@ mod groups;
 mod hints;
 mod keys;
 mod list;
+mod me;
 mod models;
+mod notifications;
+mod passwords;
 mod ping;
 mod questions;
 mod replicas;
+mod sessions;
+mod signing;
 mod store;
 mod sweep;
 mod tail;
@@ -33,10 +44,12 @@ pub use bootstrap::{FirstRun, bootstrap};
 pub use check::Verifier;
 pub use config::Config;
 pub use error::{Error, Forbidden};
+pub use sessions::RefreshError;
 pub use store::StoreError;
 
 use policy::Bounds;
 use replicas::Replicas;
+use sessions::Sessions;
 use shared::{
     auth::{Access, AuthLayer, ServiceToken},
     db::{Db, Migrations},
@@ -44,9 +57,11 @@ use shared::{
     seal::Sealer,
     server::{self, Guard, Tasks},
 };
+use signing::Signing;
 use std::time::Duration;
 use tail::Tail;
 use token::Tokens;
+use write::Writer;
 
 /// The tables of this service.
 pub const MIGRATIONS: Migrations = Migrations {
@@ -83,8 +98,14 @@ impl Permissions {
         hints::start(&config.redis, &tail, tasks, health);
         let replicas = Replicas::start(db.clone(), tail.clone(), tasks);
         api::SERVICES.iter().for_each(|service| health.serves(service));
-        let verifier = Verifier(tail.clone());
-        let api = api::Api::new(db, tail, replicas, sealer, config.key_lifetime, tasks.stopping());
+        let verifier = Verifier::new(tail.clone());
+        let writer = Writer::new(db, tail, sealer);
+        access_requests::start(&writer, tasks);
+        let signing = Signing::new(writer.clone(), config);
+        signing.start(tasks).await?;
+        let sessions = Sessions::new(writer.clone(), signing.clone(), config);
+        let parts = api::Parts { writer, verifier: verifier.clone(), replicas, sessions, signing };
+        let api = api::Api::new(parts, config, tasks.stopping());
         Ok(Self { api, verifier })
     }
 

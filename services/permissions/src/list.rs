@@ -47,6 +47,17 @@ impl Page {
         after.map(Option::unwrap_or_default).map_err(|_| Error::page(page::PageError::Token))
     }
 
+    /// The id before which this page starts, for lists with the newest first.
+    pub(crate) fn before_id(&self) -> Result<Option<Uuid>, Error> {
+        let before = self.after.as_deref().map(Uuid::try_parse).transpose();
+        before.map_err(|_| Error::page(page::PageError::Token))
+    }
+
+    /// The token of the page after the row with this key.
+    pub(crate) fn next(&self, last: &str) -> String {
+        page::token(&self.filter, last)
+    }
+
     /// How many rows to read.
     pub(crate) fn limit(&self) -> i64 {
         i64::from(self.size) + 1
@@ -57,17 +68,12 @@ impl Page {
         usize::try_from(self.size).unwrap_or(usize::MAX)
     }
 
-    /// The token of the page that starts after `last`.
-    pub(crate) fn token(&self, last: &str) -> String {
-        page::token(&self.filter, last)
-    }
-
     /// Takes the page from what was read; `key` is what [`Page::after`] is told next time.
     pub(crate) fn cut<T>(&self, mut rows: Vec<T>, key: impl Fn(&T) -> String) -> Listed<T> {
         let more = rows.len() > self.size();
         rows.truncate(self.size());
         let last = rows.last().filter(|_| more).map(key);
-        let next = last.map(|last| self.token(&last)).unwrap_or_default();
+        let next = last.map(|last| self.next(&last)).unwrap_or_default();
         Listed { rows, next }
     }
 }

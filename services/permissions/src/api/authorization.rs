@@ -7,7 +7,6 @@ mod shapes;
 
 use super::{Api, asked, consistency, left};
 use crate::{
-    check::identify,
     error::Error,
     field,
     freshness::{View, seal},
@@ -20,10 +19,10 @@ use proto::permissions::v1::{
     self as pb, authorization_service_server::AuthorizationService, batch_check_response::Result as Outcome,
 };
 use shared::{
-    auth::{self, Caller, RequestExt},
+    auth::{self, Caller, Credential, RequestExt},
     time, wire,
 };
-use std::{pin::Pin, time::Duration};
+use std::{net::IpAddr, pin::Pin, time::Duration};
 use tonic::{Request, Response, Status, Streaming};
 
 /// Checks of one request.
@@ -144,7 +143,7 @@ impl AuthorizationService for Api {
         let last = found.items.last().filter(|_| found.more).map(|last| last.model.to_string());
         let answer = pb::GetEffectivePermissionsResponse {
             permissions: found.items.into_iter().map(|one| shapes::holding(one, view.policy())).collect(),
-            next_page_token: last.map(|last| page.token(&place.next(&view, &last))).unwrap_or_default(),
+            next_page_token: last.map(|last| page.next(&place.next(&view, &last))).unwrap_or_default(),
             token: view.token(),
             stale: view.stale,
             drifted: place.drifted(&view),
@@ -197,15 +196,18 @@ impl AuthorizationService for Api {
         Ok(sealed(&view, shapes::simulation(simulation, &view)))
     }
 
-    async fn identify_key(
+    async fn identify(
         &self,
-        request: Request<pb::IdentifyKeyRequest>,
-    ) -> Result<Response<pb::IdentifyKeyResponse>, Status> {
-        let person = identify(&self.tail, &key_hash(&request.get_ref().key_hash)?, time::now())?;
-        Ok(Response::new(pb::IdentifyKeyResponse {
+        request: Request<pb::IdentifyRequest>,
+    ) -> Result<Response<pb::IdentifyResponse>, Status> {
+        let request = request.get_ref();
+        let person = self.verifier.identify(credential(request)?, peer("peer_address", &request.peer_address)?, time::now())?;
+        Ok(Response::new(pb::IdentifyResponse {
             user_id: person.user.to_string(),
             key_id: person.key.map(|key| key.to_string()).unwrap_or_default(),
             role: auth::role_number(person.role),
+            session_id: person.session.map(|session| session.to_string()).unwrap_or_default(),
+            scopes: person.scopes.iter().map(auth::scope_number).collect(),
         }))
     }
 }
@@ -250,6 +252,20 @@ fn action(number: i32) -> Result<Action, Error> {
 
 fn use_or(number: i32) -> Result<Action, Error> {
     if number == 0 { Ok(Action::Use) } else { action(number) }
+}
+
+fn credential(request: &pb::IdentifyRequest) -> Result<Credential<'_>, Error> {
+    use pb::identify_request::Credential as Wire;
+    match &request.credential {
+        Some(Wire::KeyHash(digest)) => key_hash(digest).map(Credential::Key),
+        Some(Wire::AccessToken(token)) => Ok(Credential::Token(token)),
+        None => Err(Error::invalid("credential", "must be a key_hash or an access_token")),
+    }
+}
+
+fn peer(field: &'static str, text: &str) -> Result<Option<IpAddr>, Error> {
+    let peer = Some(text).filter(|text| !text.is_empty()).map(str::parse).transpose();
+    peer.map_err(|_| Error::invalid(field, "must be an IP address"))
 }
 
 /// How much of a tree or a difference to show.

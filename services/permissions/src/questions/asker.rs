@@ -41,6 +41,9 @@ pub(crate) fn still_there(policy: &Policy, caller: &Caller, now: Time) -> Result
     if user.role != person.role {
         return Err(Refusal::Revoked);
     }
+    if person.session.is_some_and(|session| policy.session_ended(session, now)) {
+        return Err(Refusal::SessionEnded);
+    }
     let Some(key) = person.key else { return Ok(()) };
     let key = policy.key(key).filter(|key| !key.disabled).ok_or(Refusal::Revoked)?;
     if key.expires_at.is_some_and(|end| now >= end) { Err(Refusal::Expired) } else { Ok(()) }

@@ -7,17 +7,22 @@
 )]
 
 mod access;
+mod access_requests;
+mod batches;
 mod check;
 mod first_run;
 mod freshness;
 mod grants;
 mod groups;
 mod keys;
+mod me;
 mod models;
 mod questions;
 mod repeat;
 mod replica;
 mod replicas;
+mod sessions;
+mod signing;
 mod users;
 mod watch;
 mod world;

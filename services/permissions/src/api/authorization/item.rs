@@ -1,6 +1,6 @@
 //! One check: from the fields of a request to a question, and whether the caller may ask it.
 
-use super::{action, key_hash};
+use super::{action, key_hash, peer};
 use crate::{
     api::asked,
     check::{Answer, Question, Subject, Who, check},
@@ -62,9 +62,7 @@ fn who(caller: &Caller, item: &pb::CheckItem) -> Result<Who, Error> {
     if !item.user_id.is_empty() {
         return Err(Error::invalid("user_id", "must be left out when key_hash is there"));
     }
-    let peer = (!item.peer.is_empty()).then(|| item.peer.parse()).transpose();
-    let peer = peer.map_err(|_| Error::invalid("peer", "must be an IP address"))?;
-    Ok(Who::Key(key_hash(&item.key_hash)?, peer))
+    Ok(Who::Key(key_hash(&item.key_hash)?, peer("peer", &item.peer)?))
 }
 
 /// The answer, if the caller may have it.
