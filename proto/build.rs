@@ -96,12 +96,13 @@ fn mutations(pool: &DescriptorPool) -> Result<String> {
         if request.get_field_by_name("validate_only").is_none() {
             continue;
         }
-        let urgent = request.get_field_by_name("urgent").map_or("", |_| {
-            "\u{20}   fn urgent(&self) -> bool { self.urgent }\n"
-        });
-        let laggards = answer.get_field_by_name("laggards").map_or("", |_| {
-            "\u{20}   fn set_laggards(&mut self, laggards: Vec<String>) { self.laggards = laggards; }\n"
-        });
+        let urgent = request
+            .get_field_by_name("urgent")
+            .map_or("", |_| "\u{20}   fn urgent(&self) -> bool { self.urgent }\n");
+        let laggards = answer.get_field_by_name("laggards").map_or(
+            "",
+            |_| "\u{20}   fn set_laggards(&mut self, laggards: Vec<String>) { self.laggards = laggards; }\n",
+        );
         let (path, request, answer) =
             (path(&method), rust_type(request.full_name()), rust_type(answer.full_name()));
         writeln!(

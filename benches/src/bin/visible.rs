@@ -7,9 +7,8 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use hdrhistogram::Histogram;
 use proto::permissions::v1::{
-    self as pb, Action, authorization_service_client::AuthorizationServiceClient,
-    check_request::Model, grant::Grantee, grant_service_client::GrantServiceClient,
-    model_service_client::ModelServiceClient,
+    self as pb, Action, authorization_service_client::AuthorizationServiceClient, check_request::Model,
+    grant::Grantee, grant_service_client::GrantServiceClient, model_service_client::ModelServiceClient,
 };
 use std::{
     io::Write as _,
@@ -38,7 +37,11 @@ struct Options {
 async fn main() -> Result<()> {
     let options = Options::parse();
     let mut out = std::io::stdout();
-    writeln!(out, "{:<14} {:>7} {:>7} {:>7} {:>7}   ms until all {COUNT} replicas", "", "p50", "p90", "p99", "max")?;
+    writeln!(
+        out,
+        "{:<14} {:>7} {:>7} {:>7} {:>7}   ms until all {COUNT} replicas",
+        "", "p50", "p90", "p99", "max"
+    )?;
     for (name, redis) in [("with Redis", Some(Redis::start())), ("without Redis", None)] {
         let times = measure(&options, redis).await?;
         let at = |quantile: f64| times.value_at_quantile(quantile) as f64 / 1_000.0;

@@ -30,7 +30,6 @@ use crate::{
     write::{Actor, Origin, Repeat, Write, Writer},
 };
 use ::policy::{Member, Role, Time};
-use proto::{Mutation, Written};
 use proto::permissions::v1::{
     self as pb, access_request_service_server::AccessRequestServiceServer,
     authorization_service_server::AuthorizationServiceServer, batch_service_server::BatchServiceServer,
@@ -38,9 +37,9 @@ use proto::permissions::v1::{
     key_service_server::KeyServiceServer, me_service_server::MeServiceServer,
     model_service_server::ModelServiceServer, policy_service_server::PolicyServiceServer,
     replica_service_server::ReplicaServiceServer, session_service_server::SessionServiceServer,
-    signing_service_server::SigningServiceServer,
-    user_service_server::UserServiceServer,
+    signing_service_server::SigningServiceServer, user_service_server::UserServiceServer,
 };
+use proto::{Mutation, Written};
 use shared::{
     auth::{self, Caller, Person, Refusal, RequestExt},
     db::Db,

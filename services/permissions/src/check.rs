@@ -51,7 +51,9 @@ impl Subject {
     pub(crate) fn find(&self, policy: &Policy) -> ModelId {
         match self {
             Self::Id(id) => *id,
-            Self::Name(name) => policy.model_by_name(name).map_or(ModelId(uuid::Uuid::nil()), |model| model.id),
+            Self::Name(name) => {
+                policy.model_by_name(name).map_or(ModelId(uuid::Uuid::nil()), |model| model.id)
+            }
         }
     }
 }
@@ -96,8 +98,7 @@ fn by_key(
     }
     let mut decision = policy.check(key.owner, model, action, now);
     if decision.allowed && key.models.as_ref().is_some_and(|only| !only.contains(&model)) {
-        decision =
-            Decision { allowed: false, reason: Reason::KeyNarrowed, valid_until: None, grant: None };
+        decision = Decision { allowed: false, reason: Reason::KeyNarrowed, valid_until: None, grant: None };
     } else if decision.allowed {
         decision.valid_until = decision.valid_until.into_iter().chain(key.expires_at).min();
     }

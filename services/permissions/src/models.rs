@@ -5,8 +5,7 @@ use crate::{
     error::Error,
     groups::must_exist,
     list::{Listed, Page},
-    questions,
-    store,
+    questions, store,
     write::{Record, Thing, Write, Writer},
 };
 use policy::{Change, Member, ModelId, ModelState, Time};

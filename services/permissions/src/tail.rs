@@ -171,13 +171,14 @@ impl Tail {
         let until = Revision(head.revision.get().min(after.get().saturating_add(STRIDE)));
         let deltas = events::between(&self.0.db, head.epoch, after, until).await?;
         for delta in deltas {
-            match self.receive(&Message::Delta(delta.clone())) {
+            let delta = Arc::new(delta);
+            if self.continues(&delta) {
+                // Kept before it is applied: who finds a revision in the replica finds it in the past as well.
+                self.0.past.push(Arc::clone(&delta));
+            }
+            match self.receive(&Message::Delta(Delta::clone(&delta))) {
                 // Applied first and told second: who subscribes in between finds it in the replica.
-                Outcome::Applied => {
-                    let delta = Arc::new(delta);
-                    self.0.past.push(Arc::clone(&delta));
-                    drop(self.0.deltas.send(delta));
-                }
+                Outcome::Applied => drop(self.0.deltas.send(delta)),
                 Outcome::Ignored => {}
                 Outcome::Behind { .. } => break,
                 Outcome::NeedSnapshot | Outcome::Broken(_) => {
@@ -190,6 +191,11 @@ impl Tail {
             return Err(StoreError::Corrupt("events").into());
         }
         Ok(())
+    }
+
+    fn continues(&self, delta: &Delta) -> bool {
+        let replica = self.replica();
+        replica.epoch() == Some(delta.epoch) && replica.revision().next() == delta.revision
     }
 
     async fn reload(&self, at: Time) -> Result<(), Error> {

@@ -73,8 +73,10 @@ impl Node {
     }
 
     async fn join(&self, group: &str, user: &str) {
-        let membership =
-            pb::Membership { member: Some(pb::membership::Member::UserId(user.to_owned())), expire_time: None };
+        let membership = pb::Membership {
+            member: Some(pb::membership::Member::UserId(user.to_owned())),
+            expire_time: None,
+        };
         let request = pb::AddMemberRequest {
             group_id: group.to_owned(),
             membership: Some(membership),
@@ -107,8 +109,7 @@ impl Node {
     }
 
     async fn revoke(&self, grant: &str, urgent: bool) -> pb::RevokeGrantResponse {
-        let request =
-            pb::RevokeGrantRequest { grant_id: grant.to_owned(), urgent, ..Default::default() };
+        let request = pb::RevokeGrantRequest { grant_id: grant.to_owned(), urgent, ..Default::default() };
         GrantServiceClient::new(self.owner.clone()).revoke_grant(request).await.unwrap().into_inner()
     }
 
@@ -306,7 +307,8 @@ async fn redis_and_the_database_may_go_and_come() {
     for node in &nodes {
         // Who asks for nothing is answered from memory; who asks for a bound is refused once it is passed, and it is.
         assert_eq!(node.check(&ana, &model, None).await.unwrap().verdict(), Verdict::Allowed);
-        let refused = until("a bound that is passed", async || node.check(&ana, &model, within(100)).await.err());
+        let refused =
+            until("a bound that is passed", async || node.check(&ana, &model, within(100)).await.err());
         let status = refused.await;
         assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "POLICY_STALE"));
         let retry = status.get_details_retry_info().and_then(|info| info.retry_delay);

@@ -201,7 +201,11 @@ impl AuthorizationService for Api {
         request: Request<pb::IdentifyRequest>,
     ) -> Result<Response<pb::IdentifyResponse>, Status> {
         let request = request.get_ref();
-        let person = self.verifier.identify(credential(request)?, peer("peer_address", &request.peer_address)?, time::now())?;
+        let person = self.verifier.identify(
+            credential(request)?,
+            peer("peer_address", &request.peer_address)?,
+            time::now(),
+        )?;
         Ok(Response::new(pb::IdentifyResponse {
             user_id: person.user.to_string(),
             key_id: person.key.map(|key| key.to_string()).unwrap_or_default(),

@@ -24,9 +24,8 @@ pub(crate) async fn min_revision(State(tail): State<Tail>, request: Request, nex
     let Some(text) = request.headers().get(MIN_REVISION) else { return next.run(request).await };
     let token = tail.tokens().decode(MIN_REVISION, text.to_str().unwrap_or_default());
     let deadline = request.extensions().get::<Deadline>().copied();
-    let left = deadline.map_or(Duration::MAX, |deadline| {
-        deadline.0.saturating_duration_since(tokio::time::Instant::now())
-    });
+    let left = deadline
+        .map_or(Duration::MAX, |deadline| deadline.0.saturating_duration_since(tokio::time::Instant::now()));
     let reached = match token {
         Ok(token) => reach(&tail, MIN_REVISION, token, left).await,
         Err(error) => Err(error),

@@ -154,7 +154,10 @@ async fn a_process_that_lost_the_store_keeps_answering_and_refuses_who_asks_for_
         let refused = lost.owner.authorization().check(ask(&member.id, &model, consistency)).await;
         let status = refused.unwrap_err();
         assert!(status.get_error_details().retry_info().is_some());
-        assert_eq!((status.code(), shared::status::reason(&status).as_str()), (Code::Unavailable, "POLICY_STALE"));
+        assert_eq!(
+            (status.code(), shared::status::reason(&status).as_str()),
+            (Code::Unavailable, "POLICY_STALE")
+        );
     }
     let status = lost.owner.authorization().check(ask(&member.id, &model, fresh(token))).await.unwrap_err();
     assert!(status.get_error_details().retry_info().is_some());

@@ -152,10 +152,7 @@ async fn a_field_that_breaks_its_rules_is_named() {
         (pb::Grant { action: 3, ..good() }, "grant.action"),
         (pb::Grant { effect: 3, ..good() }, "grant.effect"),
         (pb::Grant { expire_time: Some(in_seconds(-1)), ..good() }, "grant.expire_time"),
-        (
-            pb::Grant { start_time: Some(soon), expire_time: Some(soon), ..good() },
-            "grant.expire_time",
-        ),
+        (pb::Grant { start_time: Some(soon), expire_time: Some(soon), ..good() }, "grant.expire_time"),
         (
             pb::Grant { start_time: Some(prost_types::Timestamp { seconds: 0, nanos: -1 }), ..good() },
             "grant.start_time",

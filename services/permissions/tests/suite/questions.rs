@@ -75,8 +75,7 @@ async fn house(world: &World, seed: u64) -> House {
 
 async fn add(world: &World, group: &str, member: pb::membership::Member) {
     let membership = Some(pb::Membership { member: Some(member), expire_time: None });
-    let request =
-        pb::AddMemberRequest { group_id: group.to_owned(), membership, ..Default::default() };
+    let request = pb::AddMemberRequest { group_id: group.to_owned(), membership, ..Default::default() };
     drop(world.owner.groups().add_member(request).await);
 }
 
@@ -110,11 +109,8 @@ async fn subjects(caller: &Caller, model: &str, action: Action, groups: bool) ->
 }
 
 async fn effective(caller: &Caller, user: &str) -> Vec<pb::EffectivePermission> {
-    let mut request = pb::GetEffectivePermissionsRequest {
-        user_id: user.to_owned(),
-        page_size: 2,
-        ..Default::default()
-    };
+    let mut request =
+        pb::GetEffectivePermissionsRequest { user_id: user.to_owned(), page_size: 2, ..Default::default() };
     let mut found = Vec::new();
     loop {
         let mut client = caller.authorization();
@@ -215,7 +211,8 @@ async fn a_stream_answers_in_order_and_ends_with_the_credential() {
     let requests = tokio_stream::wrappers::ReceiverStream::new(asked);
     let mut answers = member.authorization().check_stream(requests).await.unwrap().into_inner();
     for number in 0..500 {
-        let (user, action) = if number % 3 == 0 { (world.owner.id.as_str(), Action::Use) } else { ("", Action::Use) };
+        let (user, action) =
+            if number % 3 == 0 { (world.owner.id.as_str(), Action::Use) } else { ("", Action::Use) };
         let item = pb::CheckItem { correlation_id: number.to_string(), ..item(user, &model, action) };
         ask.send(pb::CheckStreamRequest { item: Some(item), consistency: None }).await.unwrap();
     }
@@ -231,7 +228,8 @@ async fn a_stream_answers_in_order_and_ends_with_the_credential() {
             }
         }
     }
-    let disable = pb::UpdateUserRequest { user_id: member.id.clone(), disabled: Some(true), ..Default::default() };
+    let disable =
+        pb::UpdateUserRequest { user_id: member.id.clone(), disabled: Some(true), ..Default::default() };
     world.owner.users().update_user(disable).await.unwrap();
     let last = pb::CheckStreamRequest { item: Some(item("", &model, Action::Use)), consistency: None };
     ask.send(last.clone()).await.unwrap();
@@ -242,7 +240,8 @@ async fn a_stream_answers_in_order_and_ends_with_the_credential() {
 #[tokio::test]
 async fn a_service_asks_by_key_and_learns_what_the_key_is_limited_to() {
     let world = World::sqlite().await;
-    let (member, one, other) = (world.user(Role::Member).await, world.model("a").await, world.model("b").await);
+    let (member, one, other) =
+        (world.user(Role::Member).await, world.model("a").await, world.model("b").await);
     for model in [&one, &other] {
         world.allow(&member.id, model).await;
     }
@@ -309,9 +308,11 @@ async fn pages_of_a_list_are_of_one_revision_or_say_that_they_are_not() {
 #[tokio::test]
 async fn who_may_ask_is_the_same_for_every_question() {
     let world = World::sqlite().await;
-    let (member, model, other) = (world.user(Role::Member).await, world.model("m").await, world.model("n").await);
+    let (member, model, other) =
+        (world.user(Role::Member).await, world.model("m").await, world.model("n").await);
     let manager = world.user(Role::Member).await;
-    create(&world.owner, grant(&model, Grantee::UserId(manager.id.clone()), Action::Manage, Effect::Allow)).await;
+    create(&world.owner, grant(&model, Grantee::UserId(manager.id.clone()), Action::Manage, Effect::Allow))
+        .await;
     let about = |model: &str| pb::ListSubjectsRequest { model_id: model.to_owned(), ..Default::default() };
     let tree = |model: &str| pb::ExpandRequest { model_id: model.to_owned(), ..Default::default() };
     let why = |user: &str, model: &str| pb::ExplainRequest {
@@ -320,7 +321,8 @@ async fn who_may_ask_is_the_same_for_every_question() {
         action: Action::Use.into(),
         ..Default::default()
     };
-    let all = |user: &str| pb::GetEffectivePermissionsRequest { user_id: user.to_owned(), ..Default::default() };
+    let all =
+        |user: &str| pb::GetEffectivePermissionsRequest { user_id: user.to_owned(), ..Default::default() };
 
     member.authorization().get_effective_permissions(all("")).await.unwrap();
     member.authorization().explain(why("", &model)).await.unwrap();
@@ -355,7 +357,6 @@ async fn who_may_ask_is_the_same_for_every_question() {
     assert_missing(world.owner.authorization().expand(tree(&missing)).await, "model", &missing);
 }
 
-
 #[tokio::test]
 async fn an_explanation_names_the_way_what_is_missing_and_whom_to_ask() {
     let world = World::sqlite().await;
@@ -364,7 +365,8 @@ async fn an_explanation_names_the_way_what_is_missing_and_whom_to_ask() {
     join(&world, &inner, &member.id).await;
     add(&world, &outer, pb::membership::Member::MemberGroupId(inner.clone())).await;
     let manager = world.user(Role::Member).await;
-    create(&world.owner, grant(&model, Grantee::UserId(manager.id.clone()), Action::Manage, Effect::Allow)).await;
+    create(&world.owner, grant(&model, Grantee::UserId(manager.id.clone()), Action::Manage, Effect::Allow))
+        .await;
     let why = pb::ExplainRequest {
         model: Some(pb::explain_request::Model::ModelName("m".to_owned())),
         action: Action::Use.into(),
@@ -388,7 +390,8 @@ async fn an_explanation_names_the_way_what_is_missing_and_whom_to_ask() {
     let revoke = pb::RevokeGrantRequest { grant_id: late, ..Default::default() };
     world.owner.grants().revoke_grant(revoke).await.unwrap();
     let allow =
-        create(&world.owner, grant(&model, Grantee::GroupId(outer.clone()), Action::Use, Effect::Allow)).await;
+        create(&world.owner, grant(&model, Grantee::GroupId(outer.clone()), Action::Use, Effect::Allow))
+            .await;
     let answer = ask().await;
     assert_eq!((answer.allowed, &answer.grant_id, answer.missing.as_str()), (true, &allow, ""));
     assert_eq!(answer.causes[0].group_ids, [inner.clone(), outer.clone()]);
@@ -401,7 +404,8 @@ async fn an_explanation_names_the_way_what_is_missing_and_whom_to_ask() {
 
     let tree = pb::ExpandRequest { model_id: model.clone(), ..Default::default() };
     let tree = world.owner.authorization().expand(tree).await.unwrap().into_inner();
-    let place = |leaf: pb::branch::Leaf| tree.branches.iter().position(|one| one.leaf.as_ref() == Some(&leaf));
+    let place =
+        |leaf: pb::branch::Leaf| tree.branches.iter().position(|one| one.leaf.as_ref() == Some(&leaf));
     let user = place(pb::branch::Leaf::UserId(member.id.clone())).unwrap();
     let below = tree.branches[user].parent.map(|parent| parent as usize);
     assert_eq!(below, place(pb::branch::Leaf::GroupId(inner)));
@@ -426,10 +430,15 @@ async fn a_simulation_says_who_would_gain_and_lose_and_changes_nothing() {
     let simulate = async |changes| {
         let request = pb::SimulateRequest { changes, ..Default::default() };
         let answer = world.owner.authorization().simulate(request).await.unwrap().into_inner();
-        let told = answer.differences.into_iter().map(|one| (one.user_id, one.allowed_before, one.allowed_after));
+        let told =
+            answer.differences.into_iter().map(|one| (one.user_id, one.allowed_before, one.allowed_after));
         told.collect::<BTreeSet<_>>()
     };
-    let found = simulate(vec![change(Change::CreateGrant(to_group.clone())), change(Change::RevokeGrantId(direct.clone()))]).await;
+    let found = simulate(vec![
+        change(Change::CreateGrant(to_group.clone())),
+        change(Change::RevokeGrantId(direct.clone())),
+    ])
+    .await;
     assert_eq!(found, BTreeSet::from([(one.id.clone(), false, true), (other.id.clone(), true, false)]));
     let found = simulate(vec![
         change(Change::CreateGrant(to_group.clone())),
@@ -443,9 +452,14 @@ async fn a_simulation_says_who_would_gain_and_lose_and_changes_nothing() {
 
     let request = |changes| pb::SimulateRequest { changes, ..Default::default() };
     let nobody = uuid();
-    let refused = world.owner.authorization().simulate(request(vec![change(Change::RevokeGrantId(nobody.clone()))])).await;
+    let refused = world
+        .owner
+        .authorization()
+        .simulate(request(vec![change(Change::RevokeGrantId(nobody.clone()))]))
+        .await;
     assert_missing(refused, "grant", &nobody);
-    let refused = world.owner.authorization().simulate(request(vec![change(Change::AddMember(member(&nobody)))])).await;
+    let refused =
+        world.owner.authorization().simulate(request(vec![change(Change::AddMember(member(&nobody)))])).await;
     assert_invalid(refused, "changes");
     assert_invalid(world.owner.authorization().simulate(request(Vec::new())).await, "changes");
     let refused = one.authorization().simulate(request(vec![change(Change::CreateGrant(to_group))])).await;

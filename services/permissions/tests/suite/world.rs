@@ -10,8 +10,7 @@ use proto::{
         key_service_client::KeyServiceClient, me_service_client::MeServiceClient,
         model_service_client::ModelServiceClient, policy_service_client::PolicyServiceClient,
         replica_service_client::ReplicaServiceClient, session_service_client::SessionServiceClient,
-        signing_service_client::SigningServiceClient,
-        user_service_client::UserServiceClient,
+        signing_service_client::SigningServiceClient, user_service_client::UserServiceClient,
     },
 };
 use secrecy::{ExposeSecret, SecretString};

@@ -25,9 +25,7 @@ fn one(change: &pb::HypotheticalChange) -> Result<Change, Error> {
     use hypothetical_change::Change as Wire;
     match &change.change {
         Some(Wire::CreateGrant(new)) => grant(new).map(Change::PutGrant),
-        Some(Wire::RevokeGrantId(id)) => {
-            field::id("changes.revoke_grant_id", id).map(Change::RemoveGrant)
-        }
+        Some(Wire::RevokeGrantId(id)) => field::id("changes.revoke_grant_id", id).map(Change::RemoveGrant),
         Some(Wire::AddMember(new)) => Ok(Change::PutMembership(Membership {
             group: field::id("changes.add_member.group_id", &new.group_id)?,
             member: member("changes.add_member.member", new.member.as_ref())?,

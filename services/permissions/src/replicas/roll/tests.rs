@@ -93,7 +93,11 @@ fn simulate(seed: u64) {
         }
         check(&replicas, &roll, now, seed);
     }
-    assert_eq!(roll.laggards(WANTED, ms(12_000)), Vec::<String>::new(), "seed {seed}: in the end nobody lags");
+    assert_eq!(
+        roll.laggards(WANTED, ms(12_000)),
+        Vec::<String>::new(),
+        "seed {seed}: in the end nobody lags"
+    );
 }
 
 fn check(replicas: &[Replica], roll: &Roll, now: u64, seed: u64) {
