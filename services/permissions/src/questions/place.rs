@@ -26,7 +26,7 @@ impl Place {
         if page.after().is_empty() {
             return Ok(Self { first: None, row: String::new() });
         }
-        let (token, row) = page.after().split_once(' ').ok_or(Error::page(PageError::Token))?;
+        let (token, row) = page.after().split_once(' ').ok_or_else(|| Error::page(PageError::Token))?;
         let first = tail.tokens().decode("page_token", token)?;
         Ok(Self { first: Some((first, token.to_owned())), row: row.to_owned() })
     }
