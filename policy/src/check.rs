@@ -146,8 +146,8 @@ impl Policy {
         }
         if user.reach.len() <= rules.for_group.len() {
             for edge in &user.reach {
-                if let Some(first) = rules.for_group.get(&edge.group) {
-                    count(*first, edge.until);
+                if let Some(first) = rules.of_group(edge.group) {
+                    count(first, edge.until);
                 }
             }
         } else {

@@ -31,7 +31,7 @@ pub use id::{
 };
 pub use list::Page;
 pub use lookup::{Access, KeyRefusal};
-pub use policy::{ApplyError, Canonical, Policy};
+pub use policy::{ApplyError, Canonical, Loader, Policy};
 pub use replica::{Bounds, Delta, Freshness, Heartbeat, Loaded, Message, Outcome, Replica, Snapshot};
 pub use simulate::{Difference, Simulation};
 pub use time::Time;

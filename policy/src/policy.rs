@@ -5,8 +5,10 @@
 //! all of it right, one change at a time.
 
 mod apply;
+mod bits;
 mod canonical;
 mod entry;
+mod loader;
 mod reach;
 mod rules;
 mod table;
@@ -26,6 +28,7 @@ pub use canonical::Canonical;
 pub(crate) use entry::{
     Edge, Ended, GroupEntry, KeyEntry, Links, ModelEntry, Name, Node, Place, SetEntry, UserEntry,
 };
+pub use loader::Loader;
 pub(crate) use rules::{Rule, Ruleset};
 pub(crate) use table::{Entry, Table};
 

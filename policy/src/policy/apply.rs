@@ -83,7 +83,7 @@ impl Policy {
         self.refresh(touched);
     }
 
-    fn write(&mut self, change: &Change, touched: &mut Touched) -> Result<(), ApplyError> {
+    pub(super) fn write(&mut self, change: &Change, touched: &mut Touched) -> Result<(), ApplyError> {
         match change {
             Change::PutUser(user) => self.put_user(user),
             Change::PutGroup(group) => self.put_group(group, touched),

@@ -5,7 +5,7 @@
 
 use ahash::AHashMap;
 
-use super::{Entry, Node, Place, Table};
+use super::{Entry, Node, Place, Table, bits::Bits};
 use crate::{
     fact::{Action, Effect},
     id::GrantId,
@@ -56,11 +56,18 @@ pub(crate) struct Ruleset {
     pub(crate) for_user: AHashMap<u32, u32>,
     pub(crate) for_group: AHashMap<u32, u32>,
     pub(crate) for_everyone: u32,
+    /// The groups of `for_group`: most groups of a user have no rule on most places, and this says so at once.
+    groups: Bits,
 }
 
 impl Default for Ruleset {
     fn default() -> Self {
-        Self { for_user: AHashMap::new(), for_group: AHashMap::new(), for_everyone: NONE }
+        Self {
+            for_user: AHashMap::new(),
+            for_group: AHashMap::new(),
+            for_everyone: NONE,
+            groups: Bits::default(),
+        }
     }
 }
 
@@ -71,11 +78,20 @@ impl Ruleset {
         named.chain((self.for_everyone != NONE).then_some(self.for_everyone))
     }
 
+    /// The first rule for this group.
+    #[inline]
+    pub(crate) fn of_group(&self, group: u32) -> Option<u32> {
+        if self.groups.has(group) { self.for_group.get(&group).copied() } else { None }
+    }
+
     /// Puts a rule at the head of its chain; gives what was the head before.
     fn lead(&mut self, grantee: Option<Node>, index: u32) -> u32 {
         let before = match grantee {
             Some(Node::User(user)) => self.for_user.insert(user, index),
-            Some(Node::Group(group)) => self.for_group.insert(group, index),
+            Some(Node::Group(group)) => {
+                self.groups.insert(group);
+                self.for_group.insert(group, index)
+            }
             None => Some(std::mem::replace(&mut self.for_everyone, index)),
         };
         before.unwrap_or(NONE)
@@ -93,7 +109,10 @@ impl Ruleset {
     fn end(&mut self, grantee: Option<Node>) {
         match grantee {
             Some(Node::User(user)) => self.for_user.remove(&user),
-            Some(Node::Group(group)) => self.for_group.remove(&group),
+            Some(Node::Group(group)) => {
+                self.groups.remove(group);
+                self.for_group.remove(&group)
+            }
             None => Some(std::mem::replace(&mut self.for_everyone, NONE)),
         };
     }

@@ -39,7 +39,7 @@ fn all_of(policy: &Policy, user: u8, now: Time, limit: usize) -> Vec<Holding> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn what_a_user_has_is_what_the_oracle_allows_and_denies(history in history(60)) {

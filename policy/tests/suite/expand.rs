@@ -41,12 +41,12 @@ fn roots(tree: &Expansion) -> impl Iterator<Item = (usize, &Branch)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn the_tree_holds_every_grant_and_everyone_it_means(history in history(60)) {
         let (policy, book) = worlds(&history);
-        for (model, now) in (0..=MODELS).flat_map(|model| times().step_by(2).map(move |now| (model_id(model), now))) {
+        for (model, now) in (0..=MODELS).flat_map(|model| times().step_by(3).map(move |now| (model_id(model), now))) {
             for action in [Action::Use, Action::Manage] {
                 let tree = policy.expand(model, action, now, 10_000);
                 prop_assert!(!tree.more && tree.branches.iter().all(|branch| !branch.more));

@@ -43,7 +43,7 @@ pub(crate) fn is_a_way(book: &Book, question: &Question, by: &[policy::GroupId],
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn an_explanation_has_the_checks_answer_and_the_oracles_causes(history in history(60)) {

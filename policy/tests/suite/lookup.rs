@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use crate::world::{MODELS, USERS, history, model_id, names, times, user_id, worlds};
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn lists_hold_exactly_what_the_oracle_allows(history in history(60)) {

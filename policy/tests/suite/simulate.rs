@@ -1,6 +1,6 @@
 //! A simulation tells exactly what making the changes would have done.
 
-use policy::{Action, Change, Difference, Effect, Grant, Grantee, Policy, Target, Time};
+use policy::{Action, Change, Difference, Effect, Grant, Grantee, Member, Model, Policy, Target, Time};
 use proptest::{collection::vec, prelude::*};
 
 use crate::world::{MODELS, USERS, change, grant_id, history, model, model_id, times, user, user_id, worlds};
@@ -48,6 +48,20 @@ fn everyone(n: u8, model: u8) -> Change {
         starts_at: None,
         expires_at: None,
     })
+}
+
+#[test]
+fn who_owned_a_model_loses_it_to_who_owns_it_then() {
+    let owned_by = |n| Change::PutModel(Model { owner: Some(Member::User(user_id(n))), ..model(0) });
+    let facts = [Change::PutUser(user(0)), Change::PutUser(user(1)), owned_by(0)];
+    let policy = Policy::from_facts(&facts).unwrap();
+    let told = policy.simulate(&[owned_by(1)], Time(0), 10).unwrap();
+    let gained: Vec<_> =
+        told.differences.iter().map(|one| (one.user, one.action, one.after.allowed)).collect();
+    let of = |n, gained| [Action::Use, Action::Manage].map(|action| (user_id(n), action, gained));
+    assert_eq!(gained, [of(0, false), of(1, true)].concat());
+    let told = policy.simulate(&[Change::RemoveModel(model_id(0))], Time(0), 10).unwrap();
+    assert_eq!(told.differences.len(), 2);
 }
 
 #[test]

@@ -4,25 +4,30 @@
 //! [`crate::field`]; what only the store can know is decided behind them.
 
 mod access_requests;
+mod audit;
 mod authorization;
 mod batches;
+mod changes;
 mod grants;
 mod groups;
 mod keys;
 mod me;
 mod models;
 mod policy;
+mod providers;
 mod replicas;
 mod sessions;
 mod signing;
 mod users;
 
 use crate::{
+    changes::Hub,
     check::Verifier,
-    config::Config,
     error::Error,
     field,
     freshness::{self, Consistency, Moment, min_revision},
+    history::History,
+    provider::Providers,
     replicas::Replicas,
     sessions::Sessions,
     signing::Signing,
@@ -32,11 +37,13 @@ use crate::{
 use ::policy::{Member, Role, Time};
 use proto::permissions::v1::{
     self as pb, access_request_service_server::AccessRequestServiceServer,
-    authorization_service_server::AuthorizationServiceServer, batch_service_server::BatchServiceServer,
+    audit_service_server::AuditServiceServer, authorization_service_server::AuthorizationServiceServer,
+    batch_service_server::BatchServiceServer, change_service_server::ChangeServiceServer,
     grant_service_server::GrantServiceServer, group_service_server::GroupServiceServer,
     key_service_server::KeyServiceServer, me_service_server::MeServiceServer,
     model_service_server::ModelServiceServer, policy_service_server::PolicyServiceServer,
-    replica_service_server::ReplicaServiceServer, session_service_server::SessionServiceServer,
+    provider_service_server::ProviderServiceServer, replica_service_server::ReplicaServiceServer,
+    session_service_server::SessionServiceServer,
     signing_service_server::SigningServiceServer, user_service_server::UserServiceServer,
 };
 use proto::{Mutation, Written};
@@ -54,14 +61,17 @@ use tonic::{Request, Response, Status, service::Routes};
 /// The services, as health checks name them.
 pub(crate) const SERVICES: &[&str] = &[
     "tollgate.permissions.v1.AccessRequestService",
+    "tollgate.permissions.v1.AuditService",
     "tollgate.permissions.v1.AuthorizationService",
     "tollgate.permissions.v1.BatchService",
+    "tollgate.permissions.v1.ChangeService",
     "tollgate.permissions.v1.GrantService",
     "tollgate.permissions.v1.GroupService",
     "tollgate.permissions.v1.KeyService",
     "tollgate.permissions.v1.MeService",
     "tollgate.permissions.v1.ModelService",
     "tollgate.permissions.v1.PolicyService",
+    "tollgate.permissions.v1.ProviderService",
     "tollgate.permissions.v1.ReplicaService",
     "tollgate.permissions.v1.SessionService",
     "tollgate.permissions.v1.SigningService",
@@ -71,34 +81,21 @@ pub(crate) const SERVICES: &[&str] = &[
 /// What the handlers call.
 #[derive(Debug, Clone)]
 pub(crate) struct Api {
-    db: Db,
-    writer: Writer,
-    tail: Tail,
-    replicas: Replicas,
-    verifier: Verifier,
-    sessions: Sessions,
-    signing: Signing,
-    key_lifetime: Duration,
-    stop: CancellationToken,
-}
-
-/// What is started before the handlers, and called by them.
-#[derive(Debug)]
-pub(crate) struct Parts {
+    pub(crate) db: Db,
     pub(crate) writer: Writer,
-    pub(crate) verifier: Verifier,
+    pub(crate) tail: Tail,
     pub(crate) replicas: Replicas,
+    pub(crate) verifier: Verifier,
     pub(crate) sessions: Sessions,
     pub(crate) signing: Signing,
+    pub(crate) key_lifetime: Duration,
+    pub(crate) providers: Providers,
+    pub(crate) stop: CancellationToken,
+    pub(crate) history: History,
+    pub(crate) hub: Hub,
 }
 
 impl Api {
-    pub(crate) fn new(parts: Parts, config: &Config, stop: CancellationToken) -> Self {
-        let Parts { writer, verifier, replicas, sessions, signing } = parts;
-        let (db, tail, key_lifetime) = (writer.db().clone(), writer.tail().clone(), config.key_lifetime);
-        Self { db, tail, writer, replicas, verifier, sessions, signing, key_lifetime, stop }
-    }
-
     /// Makes the change that a request asks for, as [`Writer::perform`] says.
     async fn change<Q: Mutation>(
         &self,
@@ -123,13 +120,16 @@ impl Api {
     pub(crate) fn routes(&self) -> axum::Router {
         Routes::new(AuthorizationServiceServer::new(self.clone()))
             .add_service(AccessRequestServiceServer::new(self.clone()))
+            .add_service(AuditServiceServer::new(self.clone()))
             .add_service(BatchServiceServer::new(self.clone()))
+            .add_service(ChangeServiceServer::new(self.clone()))
             .add_service(GrantServiceServer::new(self.clone()))
             .add_service(GroupServiceServer::new(self.clone()))
             .add_service(KeyServiceServer::new(self.clone()))
             .add_service(MeServiceServer::new(self.clone()))
             .add_service(ModelServiceServer::new(self.clone()))
             .add_service(PolicyServiceServer::new(self.clone()))
+            .add_service(ProviderServiceServer::new(self.clone()))
             .add_service(ReplicaServiceServer::new(self.clone()))
             .add_service(SessionServiceServer::new(self.clone()))
             .add_service(SigningServiceServer::new(self.clone()))

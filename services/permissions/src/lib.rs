@@ -9,18 +9,22 @@ mod api;
 mod approval;
 mod approval_policies;
 mod attempts;
+mod audit;
 mod batches;
 mod bootstrap;
+mod changes;
 mod check;
 mod config;
 mod encryption;
 mod error;
 mod export;
+mod external;
 mod field;
 mod freshness;
 mod grants;
 mod groups;
 mod hints;
+mod history;
 mod keys;
 mod list;
 mod me;
@@ -28,8 +32,11 @@ mod models;
 mod notifications;
 mod passwords;
 mod ping;
+mod provider;
+mod pump;
 mod questions;
 mod replicas;
+mod retention;
 mod sessions;
 mod signing;
 mod store;
@@ -42,12 +49,16 @@ mod write;
 
 pub use bootstrap::{FirstRun, bootstrap};
 pub use check::Verifier;
-pub use config::Config;
-pub use error::{Error, Forbidden};
+pub use config::{Config, Events};
+pub use error::{Error, Forbidden, SignInError};
+pub use provider::{IdentityProvider, Kind as ProviderKind};
 pub use sessions::RefreshError;
 pub use store::StoreError;
 
+use changes::Hub;
+use history::History;
 use policy::Bounds;
+use provider::Providers;
 use replicas::Replicas;
 use sessions::Sessions;
 use shared::{
@@ -85,7 +96,7 @@ impl Permissions {
     /// Loads the policy and starts to follow the log.
     ///
     /// # Errors
-    /// When the store cannot be read, or there is no key to encrypt with.
+    /// When the store cannot be read, there is no key to encrypt with, or an identity provider is not set up right.
     pub async fn start(config: &Config, db: Db, tasks: &Tasks, health: &Health) -> Result<Self, Error> {
         let sealer = Sealer::new(&config.encryption_keys).map_err(Error::EncryptionKeys)?;
         encryption::prove(&db, &sealer).await?;
@@ -97,15 +108,31 @@ impl Permissions {
         let tail = Tail::start(db.clone(), tokens, bounds, config.poll_interval, tasks, reporter).await?;
         hints::start(&config.redis, &tail, tasks, health);
         let replicas = Replicas::start(db.clone(), tail.clone(), tasks);
+        let providers = Providers::new(&config.identity_providers).map_err(Error::Config)?;
         api::SERVICES.iter().for_each(|service| health.serves(service));
         let verifier = Verifier::new(tail.clone());
+        let history = History::new(db.clone());
+        retention::start(&history, &config.events, tasks);
+        let hub = Hub::start(history, tail.clone(), tasks);
         let writer = Writer::new(db, tail, sealer);
         access_requests::start(&writer, tasks);
         let signing = Signing::new(writer.clone(), config);
         signing.start(tasks).await?;
         let sessions = Sessions::new(writer.clone(), signing.clone(), config);
-        let parts = api::Parts { writer, verifier: verifier.clone(), replicas, sessions, signing };
-        let api = api::Api::new(parts, config, tasks.stopping());
+        let api = api::Api {
+            db: writer.db().clone(),
+            tail: writer.tail().clone(),
+            writer,
+            replicas,
+            verifier: verifier.clone(),
+            sessions,
+            signing,
+            key_lifetime: config.key_lifetime,
+            providers,
+            stop: tasks.stopping(),
+            history: hub.history().clone(),
+            hub,
+        };
         Ok(Self { api, verifier })
     }
 

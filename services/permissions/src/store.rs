@@ -6,10 +6,12 @@
 pub(crate) mod access_requests;
 pub(crate) mod answers;
 pub(crate) mod approval_policies;
+pub(crate) mod checkpoints;
 pub(crate) mod events;
 pub(crate) mod facts;
 pub(crate) mod grants;
 pub(crate) mod groups;
+pub(crate) mod identities;
 pub(crate) mod imports;
 pub(crate) mod keys;
 pub(crate) mod me;

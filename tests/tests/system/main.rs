@@ -13,4 +13,5 @@ mod journey;
 mod permission;
 mod replicas;
 mod secrets;
+mod sessions;
 mod traces;

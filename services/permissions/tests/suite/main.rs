@@ -8,7 +8,9 @@
 
 mod access;
 mod access_requests;
+mod audit;
 mod batches;
+mod changes;
 mod check;
 mod first_run;
 mod freshness;
@@ -16,6 +18,7 @@ mod grants;
 mod groups;
 mod keys;
 mod me;
+mod migrations;
 mod models;
 mod questions;
 mod repeat;
@@ -23,6 +26,7 @@ mod replica;
 mod replicas;
 mod sessions;
 mod signing;
+mod time_travel;
 mod users;
 mod watch;
 mod world;
