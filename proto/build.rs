@@ -15,6 +15,7 @@ const FILES: &[&str] = &[
     "tollgate/permissions/v1/authorization.proto",
     "tollgate/permissions/v1/batches.proto",
     "tollgate/permissions/v1/changes.proto",
+    "tollgate/permissions/v1/consistency.proto",
     "tollgate/permissions/v1/grants.proto",
     "tollgate/permissions/v1/groups.proto",
     "tollgate/permissions/v1/incidents.proto",
@@ -24,6 +25,8 @@ const FILES: &[&str] = &[
     "tollgate/permissions/v1/policy.proto",
     "tollgate/permissions/v1/privacy.proto",
     "tollgate/permissions/v1/providers.proto",
+    "tollgate/permissions/v1/questions.proto",
+    "tollgate/permissions/v1/replicas.proto",
     "tollgate/permissions/v1/sessions.proto",
     "tollgate/permissions/v1/users.proto",
     "tollgate/inference/v1/engines.proto",
@@ -133,6 +136,13 @@ fn mutations(pool: &DescriptorPool) -> Result<String> {
         if request.get_field_by_name("validate_only").is_none() {
             continue;
         }
+        let urgent = request
+            .get_field_by_name("urgent")
+            .map_or("", |_| "\u{20}   fn urgent(&self) -> bool { self.urgent }\n");
+        let laggards = answer.get_field_by_name("laggards").map_or(
+            "",
+            |_| "\u{20}   fn set_laggards(&mut self, laggards: Vec<String>) { self.laggards = laggards; }\n",
+        );
         let (path, request, answer) =
             (path(&method), rust_type(request.full_name()), rust_type(answer.full_name()));
         writeln!(
@@ -140,8 +150,9 @@ fn mutations(pool: &DescriptorPool) -> Result<String> {
             "impl Mutation for {request} {{\n    type Answer = {answer};\n    const PATH: &'static str = \"{path}\";\n\
              \x20   fn reason(&self) -> &str {{ &self.reason }}\n\
              \x20   fn request_id(&self) -> &str {{ &self.request_id }}\n\
-             \x20   fn validate_only(&self) -> bool {{ self.validate_only }}\n}}\n\
-             impl Written for {answer} {{\n    fn set_token(&mut self, token: String) {{ self.token = token; }}\n}}"
+             \x20   fn validate_only(&self) -> bool {{ self.validate_only }}\n{urgent}}}\n\
+             impl Written for {answer} {{\n    fn token(&self) -> &str {{ &self.token }}\n\
+             \x20   fn set_token(&mut self, token: String) {{ self.token = token; }}\n{laggards}}}"
         )?;
     }
     Ok(code)

@@ -65,12 +65,20 @@ pub trait Mutation: prost::Message {
     fn request_id(&self) -> &str;
     /// Whether nothing is to be changed after all.
     fn validate_only(&self) -> bool;
+    /// Whether the answer is to wait until every replica has the change.
+    fn urgent(&self) -> bool {
+        false
+    }
 }
 
 /// An answer that carries the revision token of a write.
 pub trait Written {
+    /// The token, once it was put in.
+    fn token(&self) -> &str;
     /// Puts the token in.
     fn set_token(&mut self, token: String);
+    /// Names the replicas that do not have the write yet, where the answer can.
+    fn set_laggards(&mut self, _laggards: Vec<String>) {}
 }
 
 include!(concat!(env!("OUT_DIR"), "/mutations.rs"));

@@ -14,6 +14,8 @@ pub mod event;
 pub mod health;
 pub mod page;
 pub mod peer;
+pub mod process;
+pub mod redis;
 pub mod request_id;
 pub mod seal;
 pub mod security;

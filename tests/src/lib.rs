@@ -1,9 +1,9 @@
 //! The harness of the system tests: starts the real binary, talks to it from outside, and cleans up after it.
 //!
 //! [`binary`] finds the program, [`process`] runs it with a folder and ports of its own; [`suite`] is `tollgate up`,
-//! [`apart`] the four services as processes of their own, [`engine`] a simulated engine. [`http`] and [`rpc`] are the
+//! [`apart`] the four services as processes of their own, [`several`] one of them several times, [`engine`] a simulated engine. [`http`] and [`rpc`] are the
 //! clients, [`people`] makes users and grants, [`ledger`] reads usage back, [`metrics`] reads `/metrics`.
-//! [`postgres`] gives the stores' tests their server.
+//! [`postgres`] gives the stores' tests their server, [`redis`] is one to be killed.
 //! Whatever goes wrong here fails the test at once, so nothing returns an error.
 
 #![expect(
@@ -21,7 +21,9 @@ pub mod metrics;
 pub mod people;
 pub mod postgres;
 pub mod process;
+pub mod redis;
 pub mod rpc;
+pub mod several;
 pub mod suite;
 
 use std::time::Duration;

@@ -2,36 +2,52 @@
 //! packages that ends with the test process, however that ends.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     net::TcpListener,
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     sync::LazyLock,
 };
 
-/// Starts a server, says so, and stops it when standard input ends: that is, when the test process is gone.
+/// Starts a server, says so, does as it is told (`stop`, `start`), and stops it for good when standard input ends:
+/// that is, when the test process is gone.
 const SCRIPT: &str = r#"
 set -e
 dir=$(mktemp -d "${TMPDIR:-/tmp}/tollgate-postgres.XXXXXX")
 trap 'rm -rf "$dir"' EXIT
 trap : INT TERM
 "$0/initdb" -D "$dir/data" -U tollgate -A trust -E UTF8 --locale=C.UTF-8 --no-sync > "$dir/initdb.log"
-"$0/pg_ctl" -s -w -D "$dir/data" -l "$dir/log" start -o \
-    "-p $1 -c listen_addresses=127.0.0.1 -c unix_socket_directories=$dir -c fsync=off -c max_connections=500 -c shared_buffers=64MB"
+start() {
+    "$0/pg_ctl" -s -w -D "$dir/data" -l "$dir/log" start -o \
+        "-p $1 -c listen_addresses=127.0.0.1 -c unix_socket_directories=$dir -c fsync=off -c max_connections=500 -c shared_buffers=64MB" < /dev/null
+}
+stop() { "$0/pg_ctl" -s -w -D "$dir/data" -m fast stop || true; }
+start "$1"
 echo ready
-cat > /dev/null || true
-"$0/pg_ctl" -s -w -D "$dir/data" -m fast stop
+while read -r word; do "$word" "$1"; echo ready; done
+stop
 "#;
 
-struct Server {
+struct Shared {
     url: String,
     /// Its standard input stays open as long as this process.
-    _child: Option<Child>,
+    _server: Option<Server>,
 }
 
-static SERVER: LazyLock<Server> = LazyLock::new(|| match named() {
-    Some(url) => Server { url, _child: None },
-    None => start(),
+/// A server of a test's own, which can be stopped and started again.
+#[derive(Debug)]
+pub struct Server {
+    url: String,
+    child: Child,
+    words: BufReader<ChildStdout>,
+}
+
+static SERVER: LazyLock<Shared> = LazyLock::new(|| match named() {
+    Some(url) => Shared { url, _server: None },
+    None => {
+        let server = Server::start();
+        Shared { url: server.url.clone(), _server: Some(server) }
+    }
 });
 
 /// The address of a database in which tests may make schemas and further databases.
@@ -45,15 +61,38 @@ fn named() -> Option<String> {
     std::env::var("TOLLGATE_TEST_POSTGRES").ok().filter(|url| !url.is_empty())
 }
 
-fn start() -> Server {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut command = as_postgres();
-    command.args(["sh", "-c", SCRIPT]).arg(programs()).arg(port.to_string());
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, "ready\n", "PostgreSQL did not start; its words are above");
-    Server { url: format!("postgres://tollgate@127.0.0.1:{port}/postgres"), _child: Some(child) }
+impl Server {
+    /// Starts one.
+    #[must_use]
+    pub fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut command = as_postgres();
+        command.args(["sh", "-c", SCRIPT]).arg(programs()).arg(port.to_string());
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let words = BufReader::new(child.stdout.take().unwrap());
+        let url = format!("postgres://tollgate@127.0.0.1:{port}/postgres");
+        let mut server = Self { url, child, words };
+        server.until_ready();
+        server
+    }
+
+    /// The address of its database.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Stops it (`stop`), or starts it again (`start`).
+    pub fn tell(&mut self, word: &str) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{word}").unwrap();
+        self.until_ready();
+    }
+
+    fn until_ready(&mut self) {
+        let mut line = String::new();
+        self.words.read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n", "PostgreSQL did not start; its words are above");
+    }
 }
 
 /// PostgreSQL refuses to run as root.

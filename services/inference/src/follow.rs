@@ -1,6 +1,7 @@
 //! Keeps the local policy replica: a stream from permissions, a snapshot on disk for the time it is away.
 
 mod message;
+mod report;
 
 use crate::error::Error;
 use message::Parts;
@@ -20,12 +21,15 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
+use tokio::sync::watch;
 
 /// The local policy, shared by everything that decides.
 #[derive(Debug, Clone)]
 pub struct PolicyView {
     replica: Arc<RwLock<Replica>>,
     bounds: Bounds,
+    /// Changes with every revision that is applied.
+    moves: watch::Sender<(String, Revision)>,
     tokens: Tokens,
 }
 
@@ -37,7 +41,8 @@ impl PolicyView {
             tracing::debug!(error, "no policy snapshot was kept");
             Replica::new()
         });
-        Self { replica: Arc::new(RwLock::new(replica)), bounds, tokens: Tokens::default() }
+        let (tokens, moves) = (Tokens::default(), watch::Sender::default());
+        Self { replica: Arc::new(RwLock::new(replica)), bounds, tokens, moves }
     }
 
     /// Asks the policy something.
@@ -59,6 +64,13 @@ impl PolicyView {
     }
 
     async fn receive(&self, message: Message, now: Time) -> Outcome {
+        let outcome = self.apply(message, now).await;
+        let place = self.position();
+        self.moves.send_if_modified(|last| std::mem::replace(last, place.clone()) != place);
+        outcome
+    }
+
+    async fn apply(&self, message: Message, now: Time) -> Outcome {
         // A snapshot is indexed apart and before the lock is taken: requests wait for an assignment, not for a load.
         if let Message::Snapshot(snapshot) = message {
             return match tokio::task::spawn_blocking(move || snapshot.load()).await {
@@ -102,6 +114,7 @@ const KEEP: Duration = Duration::from_secs(5);
 
 /// Follows permissions until the process ends.
 pub fn start(view: &PolicyView, permissions: Channel, kept: PathBuf, health: Reporter, tasks: &Tasks) {
+    report::start(view, permissions.clone(), tasks);
     let (stop, following) = (tasks.stopping(), view.clone());
     tasks.spawn(async move {
         tokio::select! {

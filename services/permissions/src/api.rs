@@ -17,6 +17,7 @@ mod me;
 mod models;
 mod policy;
 mod providers;
+mod replicas;
 mod sessions;
 mod signing;
 mod users;
@@ -27,16 +28,17 @@ use crate::{
     config::{Config, Retention},
     error::Error,
     field,
+    freshness::{self, Consistency, Moment, min_revision},
     history::History,
     incidents::Keeper,
     provider::Providers,
+    replicas::Replicas,
     sessions::Sessions,
     signing::Signing,
     tail::Tail,
     write::{Actor, Origin, Repeat, Write, Writer},
 };
 use ::policy::{Member, Role, Time};
-use proto::Mutation;
 use proto::permissions::v1::{
     self as pb, access_request_service_server::AccessRequestServiceServer,
     audit_service_server::AuditServiceServer, authorization_service_server::AuthorizationServiceServer,
@@ -45,9 +47,11 @@ use proto::permissions::v1::{
     incident_service_server::IncidentServiceServer, key_service_server::KeyServiceServer,
     me_service_server::MeServiceServer, model_service_server::ModelServiceServer,
     policy_service_server::PolicyServiceServer, privacy_service_server::PrivacyServiceServer,
-    provider_service_server::ProviderServiceServer, session_service_server::SessionServiceServer,
-    signing_service_server::SigningServiceServer, user_service_server::UserServiceServer,
+    provider_service_server::ProviderServiceServer, replica_service_server::ReplicaServiceServer,
+    session_service_server::SessionServiceServer, signing_service_server::SigningServiceServer,
+    user_service_server::UserServiceServer,
 };
+use proto::{Mutation, Written};
 use shared::{
     auth::{self, Caller, Person, Refusal, RequestExt},
     db::Db,
@@ -76,6 +80,7 @@ pub(crate) const SERVICES: &[&str] = &[
     "tollgate.permissions.v1.PolicyService",
     "tollgate.permissions.v1.PrivacyService",
     "tollgate.permissions.v1.ProviderService",
+    "tollgate.permissions.v1.ReplicaService",
     "tollgate.permissions.v1.SessionService",
     "tollgate.permissions.v1.SigningService",
     "tollgate.permissions.v1.UserService",
@@ -100,6 +105,7 @@ pub(crate) struct Api {
     pub(crate) db: Db,
     pub(crate) writer: Writer,
     pub(crate) tail: Tail,
+    pub(crate) replicas: Replicas,
     pub(crate) verifier: Verifier,
     pub(crate) sessions: Sessions,
     pub(crate) signing: Signing,
@@ -125,7 +131,17 @@ impl Api {
         change: impl AsyncFnOnce(&mut Write) -> Result<Q::Answer, Error>,
     ) -> Result<Response<Q::Answer>, Status> {
         let origin = origin(request)?;
-        Ok(Response::new(self.writer.perform(origin, change).await?))
+        let mut answer = self.writer.perform(origin, change).await?;
+        if request.get_ref().urgent() && !request.get_ref().validate_only() {
+            let token = self.tail.tokens().decode("token", answer.token())?;
+            answer.set_laggards(self.replicas.everyone(token, left(request)).await);
+        }
+        Ok(Response::new(answer))
+    }
+
+    /// Waits until the state is there that a question asks for.
+    async fn settle(&self, wanted: Option<&pb::Consistency>, left: Duration) -> Result<Moment, Error> {
+        freshness::settle(&self.tail, consistency(&self.tail, wanted)?, left).await
     }
 
     /// All services, without layers.
@@ -144,10 +160,12 @@ impl Api {
             .add_service(PolicyServiceServer::new(self.clone()))
             .add_service(PrivacyServiceServer::new(self.clone()))
             .add_service(ProviderServiceServer::new(self.clone()))
+            .add_service(ReplicaServiceServer::new(self.clone()))
             .add_service(SessionServiceServer::new(self.clone()))
             .add_service(SigningServiceServer::new(self.clone()))
             .add_service(UserServiceServer::new(self.clone()))
             .into_axum_router()
+            .layer(axum::middleware::from_fn_with_state(self.tail.clone(), min_revision))
     }
 }
 
@@ -187,18 +205,39 @@ fn left<T>(request: &Request<T>) -> Duration {
         .map_or(Duration::MAX, |deadline| deadline.0.saturating_duration_since(tokio::time::Instant::now()))
 }
 
-/// The user asked about, who is the caller unless the caller may ask about others.
-fn asked<T>(request: &Request<T>, user: &str) -> Result<::policy::UserId, Error> {
-    use crate::error::Forbidden::NotYourself;
-    let caller = request.caller().map_err(|_| Refusal::Missing)?;
-    match (field::optional_id("user_id", user)?, &caller) {
-        (Some(user), Caller::Service) => Ok(user),
-        (None, Caller::Service) => Err(Error::invalid("user_id", "is needed: a service is no user")),
-        (None, Caller::Person(person)) => Ok(person.user),
-        (Some(user), Caller::Person(person)) => {
-            let any = caller.has_role(&[Role::Owner, Role::Admin, Role::Auditor]);
-            if any || user == person.user { Ok(user) } else { Err(NotYourself.into()) }
+/// How new an answer must be.
+fn consistency(tail: &Tail, wanted: Option<&pb::Consistency>) -> Result<Consistency, Error> {
+    use pb::consistency::Requirement as Wire;
+    let Some(wanted) = wanted.and_then(|wanted| wanted.requirement.as_ref()) else {
+        return Ok(Consistency::MinimizeLatency);
+    };
+    let must_be_true = |field| Error::invalid(field, "must be true or left out");
+    Ok(match wanted {
+        Wire::MinimizeLatency(true) => Consistency::MinimizeLatency,
+        Wire::MinimizeLatency(false) => return Err(must_be_true("consistency.minimize_latency")),
+        Wire::MaxStaleness(limit) => {
+            let limit = time::duration_from_proto(limit);
+            let field = "consistency.max_staleness";
+            Consistency::MaxStaleness(limit.ok_or_else(|| Error::invalid(field, "must not be negative"))?)
         }
+        Wire::AtLeastAsFresh(token) => {
+            Consistency::AtLeast(tail.tokens().decode(freshness::AT_LEAST, token)?)
+        }
+        Wire::FullyConsistent(true) => Consistency::Full,
+        Wire::FullyConsistent(false) => return Err(must_be_true("consistency.fully_consistent")),
+        Wire::AtRevision(token) => {
+            Consistency::AtRevision(tail.tokens().decode(freshness::AT_REVISION, token)?)
+        }
+        Wire::AtTime(at) => Consistency::AtTime(field::instant(freshness::AT_TIME, time::from_proto(at))?),
+    })
+}
+
+/// The user asked about: the caller when none is named.
+fn asked(caller: &Caller, user: &str) -> Result<::policy::UserId, Error> {
+    match (field::optional_id("user_id", user)?, caller) {
+        (Some(user), _) => Ok(user),
+        (None, Caller::Person(person)) => Ok(person.user),
+        (None, Caller::Service) => Err(Error::invalid("user_id", "is needed: a service is no user")),
     }
 }
 

@@ -1,138 +1,108 @@
-//! Answers from the replica in this process, without a query: may this user, what may this user, whose key is this.
+//! Answers from the policy in this process, without a query: may this user do this, whose key is this.
 
 use crate::{
     error::{Error, Forbidden},
-    list::{Listed, Page},
+    freshness::{View, serving},
     tail::Tail,
-    token::Token,
     write::Write,
 };
-use policy::{Action, Decision, Freshness, GroupId, ModelId, Reason, Replica, Role, Time, UserId};
+use policy::{Action, Decision, GroupId, KeyHash, ModelId, Policy, Reason, Role, Time, UserId};
 use shared::{
     auth::{Credential, Person, Refusal, Tokens, Verify},
     time,
 };
-use std::{net::IpAddr, sync::RwLockReadGuard, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
-/// Longest wait for a revision that a token names.
-const PATIENCE: Duration = Duration::from_millis(250);
-/// What is left of a deadline for the answer itself.
-const MARGIN: Duration = Duration::from_millis(20);
+/// How long an unknown key is looked for in what other processes wrote.
+const UNKNOWN: Duration = Duration::from_millis(250);
+
+/// Who is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Who {
+    User(UserId),
+    /// Whoever shows the key with this digest, from this address.
+    Key(KeyHash, Option<IpAddr>),
+}
 
 /// Which model is asked about.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Subject {
     Id(ModelId),
     Name(String),
 }
 
-/// A question, and how new the answer must be.
-#[derive(Debug)]
+/// May somebody do this?
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Question {
-    pub(crate) user: UserId,
+    pub(crate) who: Who,
     pub(crate) model: Subject,
     pub(crate) action: Action,
-    pub(crate) at_least: Option<Token>,
 }
 
-/// The answer, and what it was made from.
-#[derive(Debug)]
+/// The answer; its reason is a word, because keys have reasons that users do not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) decision: Decision,
-    pub(crate) token: String,
-    pub(crate) stale: bool,
+    pub(crate) reason: &'static str,
 }
 
-/// Waits for the revision that was asked for, then decides in memory. `left` is the time until the deadline.
-pub(crate) async fn check(tail: &Tail, question: &Question, left: Duration) -> Result<Answer, Error> {
-    if let Some(token) = question.at_least {
-        wait(tail, token, left).await?;
+impl Subject {
+    /// The model, or an id that no model has: what is unknown by name is answered like what is unknown by id.
+    pub(crate) fn find(&self, policy: &Policy) -> ModelId {
+        match self {
+            Self::Id(id) => *id,
+            Self::Name(name) => {
+                policy.model_by_name(name).map_or(ModelId(uuid::Uuid::nil()), |model| model.id)
+            }
+        }
     }
-    let now = time::now();
-    let (replica, stale) = serving(tail, now)?;
-    let policy = replica.policy();
-    let model = match &question.model {
-        Subject::Id(id) => *id,
-        // No model has the nil id, so an unknown name is answered like an unknown id.
-        Subject::Name(name) => policy.model_by_name(name).map_or_else(nobody, |model| model.id),
+}
+
+impl From<Decision> for Answer {
+    fn from(decision: Decision) -> Self {
+        Self { decision, reason: decision.reason.as_str() }
+    }
+}
+
+/// Decides in memory.
+pub(crate) fn check(view: &View<'_>, question: &Question) -> Answer {
+    let policy = view.policy();
+    let model = question.model.find(policy);
+    match question.who {
+        Who::User(user) => policy.check(user, model, question.action, view.now).into(),
+        Who::Key(hash, peer) => by_key(policy, (hash, peer), model, question.action, view.now),
+    }
+}
+
+fn by_key(
+    policy: &Policy,
+    (hash, peer): (KeyHash, Option<IpAddr>),
+    model: ModelId,
+    action: Action,
+    now: Time,
+) -> Answer {
+    let key = match policy.key_by_hash(&hash, peer, now) {
+        Ok(key) => key,
+        Err(refusal) => {
+            let decision =
+                Decision { allowed: false, reason: Reason::NoGrant, valid_until: None, grant: None };
+            return Answer { decision, reason: refusal.as_str() };
+        }
     };
-    let decision = policy.check(question.user, model, question.action, now);
-    Ok(Answer { decision, token: token(&replica), stale })
-}
-
-fn nobody() -> ModelId {
-    ModelId(uuid::Uuid::nil())
-}
-
-async fn wait(tail: &Tail, token: Token, left: Duration) -> Result<(), Error> {
-    if tail.reached(token, PATIENCE.min(left.saturating_sub(MARGIN))).await {
-        return Ok(());
+    if action == Action::Use {
+        // The very question of an inference request.
+        let name = policy.model(model).map(|model| model.name.as_str()).unwrap_or_default();
+        if let Ok(access) = policy.authorize(&hash, name, peer, now) {
+            return access.decision.into();
+        }
     }
-    let other = tail.replica().epoch().is_some_and(|epoch| epoch != token.epoch);
-    let fresh = tail.freshness() == Freshness::Fresh;
-    Err(if other && fresh { Error::OtherEpoch } else { Error::NotYetApplied })
-}
-
-/// The replica and whether it is stale, unless it is too old to be asked.
-pub(crate) fn serving(tail: &Tail, now: Time) -> Result<(RwLockReadGuard<'_, Replica>, bool), Error> {
-    let replica = tail.replica();
-    match replica.freshness(now, tail.bounds()) {
-        Freshness::Fresh => Ok((replica, false)),
-        Freshness::Stale { .. } => Ok((replica, true)),
-        Freshness::Expired => Err(Error::Stale),
+    let mut decision = policy.check(key.owner, model, action, now);
+    if decision.allowed && key.models.as_ref().is_some_and(|only| !only.contains(&model)) {
+        decision = Decision { allowed: false, reason: Reason::KeyNarrowed, valid_until: None, grant: None };
+    } else if decision.allowed {
+        decision.valid_until = decision.valid_until.into_iter().chain(key.expires_at).min();
     }
-}
-
-fn token(replica: &Replica) -> String {
-    replica.epoch().map(|epoch| Token { epoch, revision: replica.revision() }.encode()).unwrap_or_default()
-}
-
-/// One page of the models on which a user may do something, by name, and the token of the revision it was made at.
-pub(crate) fn accessible(
-    tail: &Tail,
-    user: UserId,
-    action: Action,
-    page: &Page,
-    now: Time,
-) -> Result<(Listed<(ModelId, String)>, String), Error> {
-    let (replica, _) = serving(tail, now)?;
-    let rows = models_of(&replica, user, None, action, now, page, "");
-    Ok((page.cut(rows, |(_, name)| name.clone()), token(&replica)))
-}
-
-/// The models that a person may use with the credential at hand, by name, whose name contains `search` in any case.
-pub(crate) fn usable(
-    tail: &Tail,
-    person: &Person,
-    search: &str,
-    page: &Page,
-    now: Time,
-) -> Result<Vec<(ModelId, String)>, Error> {
-    let (replica, _) = serving(tail, now)?;
-    Ok(models_of(&replica, person.user, Some(person), Action::Use, now, page, search))
-}
-
-fn models_of(
-    replica: &Replica,
-    user: UserId,
-    with: Option<&Person>,
-    action: Action,
-    now: Time,
-    page: &Page,
-    search: &str,
-) -> Vec<(ModelId, String)> {
-    let policy = replica.policy();
-    let search = search.to_lowercase();
-    let mut models: Vec<_> = policy
-        .models()
-        .filter(|model| model.name.as_str() > page.after() && model.name.to_lowercase().contains(&search))
-        .filter(|model| with.is_none_or(|person| within_key(replica, person, model.id)))
-        .filter(|model| policy.check(user, model.id, action, now).allowed)
-        .map(|model| (model.id, model.name.clone()))
-        .collect();
-    models.sort_unstable_by(|one, other| one.1.cmp(&other.1));
-    models.truncate(usize::try_from(page.limit()).unwrap_or(usize::MAX));
-    models
+    decision.into()
 }
 
 /// What the policy says of a person.
@@ -147,12 +117,13 @@ pub(crate) struct Seen {
 
 /// Groups and models of a person at one revision, at most so many of each.
 pub(crate) fn seen(tail: &Tail, person: &Person, most: usize, now: Time) -> Result<Seen, Error> {
-    let (replica, _) = serving(tail, now)?;
-    let policy = replica.policy();
+    let view = serving(tail, now)?;
+    let policy = view.policy();
     let mut models: Vec<&str> = policy
-        .models()
-        .filter(|model| within_key(&replica, person, model.id))
-        .filter(|model| policy.check(person.user, model.id, Action::Use, now).allowed)
+        .accessible_models(person.user, Action::Use, now)
+        .into_iter()
+        .filter(|model| within_key(policy, person, *model))
+        .filter_map(|model| policy.model(model))
         .map(|model| model.name.as_str())
         .collect();
     models.sort_unstable();
@@ -160,7 +131,7 @@ pub(crate) fn seen(tail: &Tail, person: &Person, most: usize, now: Time) -> Resu
         groups: policy.groups_of(person.user, now).take(most).collect(),
         models: models.into_iter().take(most).map(str::to_owned).collect(),
         key_expires_at: person.key.and_then(|key| policy.key(key)?.expires_at),
-        token: token(&replica),
+        token: view.token(),
     })
 }
 
@@ -183,14 +154,20 @@ impl Verifier {
         peer: Option<IpAddr>,
         now: Time,
     ) -> Result<Person, Refusal> {
-        let (replica, _) = serving(&self.tail, now).map_err(|_| Refusal::Unavailable)?;
-        self.tokens.person(replica.policy(), replica.epoch(), credential, peer, now)
+        let view = serving(&self.tail, now).map_err(|_| Refusal::Unavailable)?;
+        self.tokens.person(view.policy(), Some(view.place().epoch), credential, peer, now)
     }
 }
 
 impl Verify for Verifier {
     async fn verify(&self, credential: Credential<'_>, peer: Option<IpAddr>) -> Result<Person, Refusal> {
-        self.identify(credential, peer, time::now())
+        match self.identify(credential, peer, time::now()) {
+            // Another process may have made it a moment ago. Whoever guesses shares one look with all others.
+            Err(Refusal::Unknown) if self.tail.current(UNKNOWN).await.is_ok() => {
+                self.identify(credential, peer, time::now())
+            }
+            known => known,
+        }
     }
 }
 
@@ -203,14 +180,20 @@ pub(crate) fn may_manage(write: &Write, model: ModelId) -> Result<(), Error> {
     if matches!(person.role, Role::Owner | Role::Admin) {
         return Ok(());
     }
-    let (replica, _) = serving(write.policy()?, write.now())?;
-    let decision = replica.policy().check(person.user, model, Action::Manage, write.now());
+    let view = serving(write.policy()?, write.now())?;
+    let policy = view.policy();
+    let decision = policy.check(person.user, model, Action::Manage, write.now());
     match decision {
-        Decision { allowed: true, .. } if within_key(&replica, person, model) => Ok(()),
+        Decision { allowed: true, .. } if within_key(policy, person, model) => Ok(()),
         Decision { allowed: true, .. } => Err(Forbidden::KeyNarrowed.into()),
         Decision { reason: Reason::UnknownModel, .. } => Err(Error::not_found("model", model)),
         Decision { .. } => Err(Forbidden::ManageRequired.into()),
     }
+}
+
+/// Whether the person's key, if it is one, reaches this model.
+pub(crate) fn within_key(policy: &Policy, person: &Person, model: ModelId) -> bool {
+    key_models(policy, person).is_none_or(|only| only.contains(&model))
 }
 
 /// Whether the credential at hand reaches a model at all.
@@ -218,15 +201,12 @@ pub(crate) fn may_manage(write: &Write, model: ModelId) -> Result<(), Error> {
 /// # Errors
 /// [`Forbidden::KeyNarrowed`] when it is a key for others.
 pub(crate) fn within_key_of(tail: &Tail, person: &Person, model: ModelId) -> Result<(), Forbidden> {
-    if within_key(&tail.replica(), person, model) { Ok(()) } else { Err(Forbidden::KeyNarrowed) }
-}
-
-fn within_key(replica: &Replica, person: &Person, model: ModelId) -> bool {
-    key_models(replica, person).is_none_or(|only| only.contains(&model))
+    let within = within_key(tail.replica().policy(), person, model);
+    within.then_some(()).ok_or(Forbidden::KeyNarrowed)
 }
 
 /// The only models that the person's key is for, or `None` when the credential is not limited to some.
-pub(crate) fn key_models<'a>(replica: &'a Replica, person: &Person) -> Option<&'a [ModelId]> {
-    let key = replica.policy().key(person.key?)?;
+pub(crate) fn key_models<'a>(policy: &'a Policy, person: &Person) -> Option<&'a [ModelId]> {
+    let key = policy.key(person.key?)?;
     key.models.as_deref()
 }

@@ -10,7 +10,7 @@ use crate::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use shared::{config::Validate, seal::Sealer};
+use shared::{config::Validate, redis, seal::Sealer};
 use std::time::Duration;
 
 /// Settings under `permissions`.
@@ -39,6 +39,9 @@ pub struct Config {
     /// How long the old secret of a rotated key works on when the request does not say.
     #[serde(with = "humantime_serde")]
     pub key_rotation_grace: Duration,
+    /// What all services share of Redis; whoever starts the service fills it in.
+    #[serde(skip)]
+    pub redis: redis::Config,
     /// How long an access token works.
     #[serde(with = "humantime_serde")]
     pub access_token_lifetime: Duration,
@@ -98,6 +101,7 @@ impl Default for Config {
             encryption_keys: Vec::new(),
             key_lifetime: DAY.saturating_mul(90),
             key_rotation_grace: DAY,
+            redis: redis::Config::default(),
             access_token_lifetime: Duration::from_secs(15 * 60),
             session_lifetime: DAY,
             signing_key_lifetime: DAY.saturating_mul(30),

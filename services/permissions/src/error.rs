@@ -114,8 +114,23 @@ pub enum Error {
     #[error("the revision of the token has not arrived here yet; try again in a moment")]
     NotYetApplied,
     /// The token is of before the store was restored or replaced.
-    #[error("at_least_as_fresh: is of a store that was replaced since; ask again without it")]
-    OtherEpoch,
+    #[error("{field}: is of a store that was replaced since; ask again without it")]
+    OtherEpoch {
+        /// Where the token stands.
+        field: &'static str,
+    },
+    /// The token is of another installation.
+    #[error("{field}: is of another installation; send one that this installation handed out")]
+    OtherCluster {
+        /// Where the token stands.
+        field: &'static str,
+    },
+    /// What is asked for lies further back than this process remembers.
+    #[error("{field}: lies further back than is remembered; ask for something more recent")]
+    TooLongAgo {
+        /// What was asked for.
+        field: &'static str,
+    },
     /// This process has lost touch with the store for too long to answer.
     #[error("permissions have not been refreshed for too long to be relied on; try again in a moment")]
     Stale,
@@ -252,7 +267,9 @@ impl IntoStatus for Error {
             Self::SignIn(error) => error.fault(),
             Self::Config(_) => Fault::new(Code::Internal, "CONFIGURATION_INVALID"),
             Self::NotYetApplied => Fault::retry(Code::Unavailable, "REVISION_NOT_YET_APPLIED", soon),
-            Self::OtherEpoch => Fault::new(Code::InvalidArgument, "TOKEN_OF_ANOTHER_EPOCH"),
+            Self::OtherEpoch { .. } => Fault::new(Code::InvalidArgument, "TOKEN_OF_ANOTHER_EPOCH"),
+            Self::OtherCluster { .. } => Fault::new(Code::InvalidArgument, "TOKEN_OF_ANOTHER_CLUSTER"),
+            Self::TooLongAgo { .. } => Fault::new(Code::OutOfRange, "REVISION_OUT_OF_RANGE"),
             Self::Stale => Fault::retry(Code::Unavailable, "POLICY_STALE", later),
             Self::Stopping => Fault::retry(Code::Unavailable, "SHUTTING_DOWN", later),
             Self::Store(_) => Fault::retry(Code::Unavailable, "STORE_UNAVAILABLE", later),
@@ -273,8 +290,14 @@ impl IntoStatus for Error {
             Self::Invalid { field, problem } => {
                 details.add_bad_request_violation(*field, problem.as_str());
             }
-            Self::OtherEpoch => {
-                details.add_bad_request_violation("at_least_as_fresh", "is of a store that was replaced");
+            Self::OtherEpoch { field } => {
+                details.add_bad_request_violation(*field, "is of a store that was replaced");
+            }
+            Self::OtherCluster { field } => {
+                details.add_bad_request_violation(*field, "is of another installation");
+            }
+            Self::TooLongAgo { field } => {
+                details.add_bad_request_violation(*field, "lies further back than is remembered");
             }
             Self::Operation { error, .. } => error.describe(details),
             Self::NotFound { kind, id } => {

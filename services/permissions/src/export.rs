@@ -4,7 +4,7 @@ use crate::{
     error::Error,
     grants::{Filter, Grant},
     store::{self, events},
-    token::Token,
+    token::{Token, Tokens},
 };
 use futures_util::Stream;
 use policy::ModelId;
@@ -32,11 +32,12 @@ struct Export {
 /// The grants, on one model or on all. There is at least one part.
 pub(crate) async fn grants(
     db: &Db,
+    tokens: &Tokens,
     model: Option<ModelId>,
 ) -> Result<impl Stream<Item = Result<Part, Error>> + Send + use<>, Error> {
     let mut tx = db.begin_read().await?;
     let head = events::head_in(&mut tx).await?;
-    let token = Token { epoch: head.epoch, revision: head.revision }.encode();
+    let token = tokens.encode(Token { epoch: head.epoch, revision: head.revision });
     let export = Export { tx, token, filter: Filter { model, ..Filter::default() }, after: Uuid::nil() };
     Ok(futures_util::stream::unfold(Some(export), |export| async {
         let mut export = export?;

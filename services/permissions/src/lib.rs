@@ -21,8 +21,10 @@ mod error;
 mod export;
 mod external;
 mod field;
+mod freshness;
 mod grants;
 mod groups;
+mod hints;
 mod history;
 mod incidents;
 mod keys;
@@ -34,6 +36,8 @@ mod passwords;
 mod ping;
 mod provider;
 mod pump;
+mod questions;
+mod replicas;
 mod retention;
 mod sessions;
 mod signing;
@@ -58,6 +62,7 @@ use history::History;
 use incidents::Keeper;
 use policy::Bounds;
 use provider::Providers;
+use replicas::Replicas;
 use sessions::Sessions;
 use shared::{
     auth::{Access, AuthLayer, ServiceToken},
@@ -70,6 +75,7 @@ use shared::{
 use signing::Signing;
 use std::time::Duration;
 use tail::Tail;
+use token::Tokens;
 use write::Writer;
 
 /// The tables of this service.
@@ -104,7 +110,10 @@ impl Permissions {
         ping::start(&db, tasks, health.component("database", true));
         let bounds = Bounds { fresh_within: config.fresh_within, serve_stale_for: config.serve_stale_for };
         let reporter = health.component("policy", true);
-        let tail = Tail::start(db.clone(), bounds, config.poll_interval, tasks, reporter).await?;
+        let tokens = Tokens::new(store::replicas::cluster(&db).await?, &sealer);
+        let tail = Tail::start(db.clone(), tokens, bounds, config.poll_interval, tasks, reporter).await?;
+        hints::start(&config.redis, &tail, tasks, health);
+        let replicas = Replicas::start(db.clone(), tail.clone(), tasks);
         let providers = Providers::new(&config.identity_providers).map_err(Error::Config)?;
         api::SERVICES.iter().for_each(|service| health.serves(service));
         let verifier = Verifier::new(tail.clone());
@@ -121,6 +130,7 @@ impl Permissions {
             db: writer.db().clone(),
             tail: writer.tail().clone(),
             writer,
+            replicas,
             verifier: verifier.clone(),
             sessions,
             signing,

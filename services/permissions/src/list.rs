@@ -63,6 +63,11 @@ impl Page {
         i64::from(self.size) + 1
     }
 
+    /// How many rows the page has at most.
+    pub(crate) fn size(&self) -> usize {
+        usize::try_from(self.size).unwrap_or(usize::MAX)
+    }
+
     /// The token of the page that starts after `last`, for lists that are not read row by row.
     pub(crate) fn token(&self, last: &str) -> String {
         page::token(&self.filter, last)
@@ -70,9 +75,8 @@ impl Page {
 
     /// Takes the page from what was read; `key` is what [`Page::after`] is told next time.
     pub(crate) fn cut<T>(&self, mut rows: Vec<T>, key: impl Fn(&T) -> String) -> Listed<T> {
-        let size = usize::try_from(self.size).unwrap_or(usize::MAX);
-        let more = rows.len() > size;
-        rows.truncate(size);
+        let more = rows.len() > self.size();
+        rows.truncate(self.size());
         let last = rows.last().filter(|_| more).map(key);
         let next = last.map(|last| self.next(&last)).unwrap_or_default();
         Listed { rows, next }

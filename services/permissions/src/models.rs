@@ -5,7 +5,7 @@ use crate::{
     error::Error,
     groups::must_exist,
     list::{Listed, Page},
-    store,
+    questions, store,
     write::{Record, Thing, Write, Writer},
 };
 use policy::{Change, Member, ModelId, ModelState, Time};
@@ -99,7 +99,7 @@ pub(crate) async fn list_usable(
     page: &Page,
     now: Time,
 ) -> Result<Listed<Model>, Error> {
-    let usable = check::usable(writer.tail(), person, search, page, now)?;
+    let usable = questions::usable(writer.tail(), person, search, page, now)?;
     let Listed { rows, next } = page.cut(usable, |(_, name)| name.clone());
     let ids: Vec<ModelId> = rows.into_iter().map(|(id, _)| id).collect();
     Ok(Listed { rows: store::models::all_of(writer.db(), &ids).await?, next })

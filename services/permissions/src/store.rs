@@ -20,6 +20,7 @@ pub(crate) mod me;
 pub(crate) mod models;
 pub(crate) mod notifications;
 pub(crate) mod passwords;
+pub(crate) mod replicas;
 pub(crate) mod seals;
 pub(crate) mod sessions;
 pub(crate) mod signing;

@@ -3,22 +3,26 @@
 //! The loop asks for the head every so often, or at once when poked, and fetches what is missing. What it applied it
 //! tells to watchers. Everybody else only reads: checks cost no query.
 
+mod past;
+
 use crate::{
     error::Error,
     store::{StoreError, events, facts},
-    token::Token,
+    token::{Token, Tokens},
 };
-use policy::{Bounds, Delta, Freshness, Heartbeat, Message, Outcome, Replica, Revision, Time};
+use past::Past;
+use policy::{Bounds, Delta, Freshness, Heartbeat, Message, Outcome, Policy, Replica, Revision, Time};
 use rand::RngExt;
 use shared::{
     db::Db,
     health::{Condition, Reporter},
+    redis::Speaker,
     server::Tasks,
     time,
 };
 use std::{
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard,
+        Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -33,6 +37,8 @@ const BACKLOG: usize = 1_024;
 const ROUND: Duration = Duration::from_secs(5);
 /// Pause after a look that failed.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Least time between two looks that failed.
+const BREATH: Duration = Duration::from_millis(50);
 
 /// The replica and its loop.
 #[derive(Debug, Clone)]
@@ -42,19 +48,26 @@ pub(crate) struct Tail(Arc<Inner>);
 struct Inner {
     db: Db,
     bounds: Bounds,
+    tokens: Tokens,
     replica: RwLock<Replica>,
+    past: Past,
+    /// Tells other processes of what this one wrote, where there is something to tell it through.
+    speaker: OnceLock<Speaker>,
     deltas: broadcast::Sender<Arc<Delta>>,
     poke: Notify,
     /// Looks at the log begun so far.
     begun: AtomicU64,
     /// The number of the last look that succeeded.
     done: watch::Sender<u64>,
+    /// Where the replica is.
+    place: watch::Sender<Option<Token>>,
 }
 
 impl Tail {
     /// Loads the whole state, then follows the log in a task of its own.
     pub(crate) async fn start(
         db: Db,
+        tokens: Tokens,
         bounds: Bounds,
         interval: Duration,
         tasks: &Tasks,
@@ -63,11 +76,15 @@ impl Tail {
         let tail = Self(Arc::new(Inner {
             db,
             bounds,
+            tokens,
             replica: RwLock::default(),
+            past: Past::default(),
+            speaker: OnceLock::new(),
             deltas: broadcast::Sender::new(BACKLOG),
             poke: Notify::new(),
             begun: AtomicU64::new(0),
             done: watch::Sender::new(0),
+            place: watch::Sender::new(None),
         }));
         tail.look().await?;
         tail.report(&health);
@@ -85,6 +102,10 @@ impl Tail {
         let mut failing = false;
         loop {
             let pause = if failing { PAUSE } else { interval }.mul_f64(rand::rng().random_range(0.8..1.2));
+            if failing {
+                // However many are asking: a database that is away is not asked all the time.
+                tokio::time::sleep(BREATH).await;
+            }
             tokio::select! {
                 () = self.0.poke.notified() => {}
                 () = tokio::time::sleep(pause) => {}
@@ -127,8 +148,18 @@ impl Tail {
                 Outcome::NeedSnapshot | Outcome::Broken(_) => self.reload(at).await?,
             }
         }
+        self.moved();
         self.0.done.send_replace(number);
         Ok(())
+    }
+
+    /// Tells where the replica is now to whoever waits for it to move.
+    fn moved(&self) {
+        let now = self.place();
+        let moved = self.0.place.send_if_modified(|place| std::mem::replace(place, now) != now);
+        if let (true, Some(token), Some(speaker)) = (moved, now, self.0.speaker.get()) {
+            speaker.keep(self.0.tokens.encode(token).into_bytes());
+        }
     }
 
     fn is_ahead_of(&self, head: &events::Head) -> bool {
@@ -140,9 +171,14 @@ impl Tail {
         let until = Revision(head.revision.get().min(after.get().saturating_add(STRIDE)));
         let deltas = events::between(&self.0.db, head.epoch, after, until).await?;
         for delta in deltas {
-            match self.receive(&Message::Delta(delta.clone())) {
+            let delta = Arc::new(delta);
+            if self.continues(&delta) {
+                // Kept before it is applied: who finds a revision in the replica finds it in the past as well.
+                self.0.past.push(Arc::clone(&delta));
+            }
+            match self.receive(&Message::Delta(Delta::clone(&delta))) {
                 // Applied first and told second: who subscribes in between finds it in the replica.
-                Outcome::Applied => drop(self.0.deltas.send(Arc::new(delta))),
+                Outcome::Applied => drop(self.0.deltas.send(delta)),
                 Outcome::Ignored => {}
                 Outcome::Behind { .. } => break,
                 Outcome::NeedSnapshot | Outcome::Broken(_) => {
@@ -161,13 +197,23 @@ impl Tail {
         Ok(())
     }
 
+    fn continues(&self, delta: &Delta) -> bool {
+        let replica = self.replica();
+        replica.epoch() == Some(delta.epoch) && replica.revision().next() == delta.revision
+    }
+
     async fn reload(&self, at: Time) -> Result<(), Error> {
         let snapshot = facts::snapshot(&self.0.db, at).await?;
         let loaded = snapshot.load().map_err(|error| {
             tracing::error!(%error, "the tables contradict themselves");
             StoreError::Corrupt("policy")
         })?;
-        self.0.replica.write().unwrap_or_else(PoisonError::into_inner).adopt(loaded, time::now());
+        let (epoch, revision, at, policy) = (loaded.epoch, loaded.revision, loaded.at, loaded.policy.clone());
+        let outcome =
+            self.0.replica.write().unwrap_or_else(PoisonError::into_inner).adopt(loaded, time::now());
+        if outcome == Outcome::Applied {
+            self.0.past.begin(epoch, revision, at, policy);
+        }
         Ok(())
     }
 
@@ -200,6 +246,55 @@ impl Tail {
         &self.0.bounds
     }
 
+    /// Makes and reads revision tokens.
+    pub(crate) fn tokens(&self) -> &Tokens {
+        &self.0.tokens
+    }
+
+    /// Where the replica is.
+    pub(crate) fn place(&self) -> Option<Token> {
+        let replica = self.replica();
+        replica.epoch().map(|epoch| Token { epoch, revision: replica.revision() })
+    }
+
+    /// Where the replica is, whenever it moves.
+    pub(crate) fn moves(&self) -> watch::Receiver<Option<Token>> {
+        self.0.place.subscribe()
+    }
+
+    /// The state at an earlier revision, if it is recent enough to be known.
+    pub(crate) async fn past(&self, token: Token) -> Option<Arc<Policy>> {
+        let tail = self.clone();
+        tokio::task::spawn_blocking(move || tail.0.past.at(token)).await.ok().flatten()
+    }
+
+    /// The revision that was current at an instant, if that is recent enough to be known.
+    pub(crate) fn revision_at(&self, time: Time) -> Option<Token> {
+        self.0.past.revision_at(time)
+    }
+
+    /// Has other processes told of what this one writes.
+    pub(crate) fn speak_through(&self, speaker: Speaker) {
+        if self.0.speaker.set(speaker).is_err() {
+            tracing::error!("the policy is told of through one channel only");
+        }
+    }
+
+    /// Looks at the log at once if it is said to be further than the replica.
+    pub(crate) fn hear(&self, token: Token) {
+        if !self.has(token) {
+            self.0.poke.notify_one();
+        }
+    }
+
+    /// Tells other processes of a write of this one, and waits until the replica has it.
+    pub(crate) async fn wrote(&self, token: Token, limit: Duration) {
+        if let Some(speaker) = self.0.speaker.get() {
+            speaker.say(self.0.tokens.encode(token).into_bytes());
+        }
+        self.reached(token, limit).await;
+    }
+
     /// Everything that is applied from now on, in order; a receiver that is too slow is told that it missed some.
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<Delta>> {
         self.0.deltas.subscribe()
@@ -219,7 +314,8 @@ impl Tail {
         tokio::time::timeout(limit, arrival).await.is_ok()
     }
 
-    fn has(&self, token: Token) -> bool {
+    /// Whether the replica has this revision.
+    pub(crate) fn has(&self, token: Token) -> bool {
         let replica = self.replica();
         replica.epoch() == Some(token.epoch) && replica.revision() >= token.revision
     }
@@ -236,3 +332,6 @@ impl Tail {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -122,10 +122,10 @@ impl Writer {
         if write.origin.validate_only {
             return Ok(answer);
         }
-        answer.set_token(write.token().encode());
+        answer.set_token(self.tail.tokens().encode(write.token()));
         repeat::keep(&mut write, &answer, &self.sealer).await?;
         let token = write.commit().await?;
-        self.tail.reached(token, ECHO).await;
+        self.tail.wrote(token, ECHO).await;
         Ok(answer)
     }
 
@@ -146,7 +146,7 @@ impl Writer {
         let mut write = self.begin(origin).await?;
         let made = change(&mut write).await?;
         let token = write.commit().await?;
-        self.tail.reached(token, ECHO).await;
+        self.tail.wrote(token, ECHO).await;
         Ok((made, token))
     }
 

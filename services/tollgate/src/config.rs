@@ -6,7 +6,7 @@ use serde::Deserialize;
 use shared::{
     config::{self, Faults, Loaded, Secret, SecretString, Validate},
     peer::TrustedProxies,
-    telemetry,
+    redis, telemetry,
 };
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -43,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) upstream: Upstream,
     /// What services prove themselves with; begins with `tgs_`. `up` makes one up when there is none.
     pub(crate) service_token: Secret,
+    /// What processes of several machines share; optional.
+    pub(crate) redis: redis::Config,
     pub(crate) telemetry: telemetry::Config,
     pub(crate) permissions: permissions::Config,
     pub(crate) inference: inference::Config,
@@ -89,6 +91,7 @@ impl Default for Config {
             network: Network::default(),
             upstream: Upstream::default(),
             service_token: Secret::default(),
+            redis: redis::Config::default(),
             telemetry: telemetry::Config::default(),
             permissions: permissions::Config::default(),
             inference: inference::Config::default(),
@@ -125,6 +128,7 @@ fn local(port: u16) -> SocketAddr {
 
 impl Validate for Config {
     fn validate(&self, faults: &mut Vec<String>) {
+        self.redis.validate(faults);
         self.permissions.validate(faults);
         self.inference.validate(faults);
         self.monitoring.validate(faults);
@@ -171,6 +175,7 @@ impl Options {
         }
         let mut loaded = config::load::<Config>(self.config.as_deref(), &config::environment(), overrides)?;
         loaded.config.inference.data_dir.clone_from(&loaded.config.data_dir);
+        loaded.config.permissions.redis.clone_from(&loaded.config.redis);
         Ok(loaded)
     }
 }

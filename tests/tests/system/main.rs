@@ -11,6 +11,7 @@ mod failover;
 mod hangup;
 mod journey;
 mod permission;
+mod replicas;
 mod secrets;
 mod sessions;
 mod traces;

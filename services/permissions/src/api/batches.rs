@@ -92,7 +92,7 @@ impl BatchService for Api {
         request: Request<pb::ExportGrantsRequest>,
     ) -> Result<Response<Self::ExportGrantsStream>, Status> {
         let model = field::optional_id("model_id", &request.get_ref().model_id)?;
-        let parts = export::grants(&self.db, model).await?;
+        let parts = export::grants(&self.db, self.tail.tokens(), model).await?;
         let answers = parts.map(|part| {
             let part = part.map_err(Status::from)?;
             let grants = part.grants.into_iter().map(pb::Grant::from).collect();
@@ -140,7 +140,7 @@ impl Api {
         let operations = part.grants.iter().map(|grant| created(Some(grant), origin.now)).collect();
         let take = async |write: &mut Write| batches::import(write, id, part.offset, operations).await;
         let (progress, token) = self.writer.make(origin, take).await?;
-        Ok((progress, token.encode()))
+        Ok((progress, self.tail.tokens().encode(token)))
     }
 }
 

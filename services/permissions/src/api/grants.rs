@@ -72,7 +72,7 @@ pub(super) fn new_grant(grant: Option<&pb::Grant>, now: Time) -> Result<NewGrant
     })
 }
 
-fn grantee(grantee: Option<&pb::grant::Grantee>) -> Result<Grantee, Error> {
+pub(super) fn grantee(grantee: Option<&pb::grant::Grantee>) -> Result<Grantee, Error> {
     use pb::grant::Grantee as Wire;
     match grantee {
         Some(Wire::UserId(id)) => field::id("grant.user_id", id).map(Grantee::User),

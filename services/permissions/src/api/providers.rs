@@ -61,7 +61,10 @@ impl ProviderService for Api {
         &self,
         request: Request<pb::ListIdentitiesRequest>,
     ) -> Result<Response<pb::ListIdentitiesResponse>, Status> {
-        let user = asked(&request, &request.get_ref().user_id)?;
+        let caller = request.caller()?;
+        let user = asked(&caller, &request.get_ref().user_id)?;
+        let now = time::now();
+        questions::may_ask(self.tail.replica().policy(), &caller, Some(user), None, now)?;
         let listed = external::list(&self.db, user, time::now()).await?;
         let identities = listed.into_iter().map(|(found, groups)| identity(found, &groups)).collect();
         Ok(Response::new(pb::ListIdentitiesResponse { identities }))

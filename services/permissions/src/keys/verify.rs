@@ -1,6 +1,6 @@
 //! Whether a key is good: at all, from an address, for a model. Answered from memory, as the gateways decide it.
 
-use crate::{check, error::Error, tail::Tail};
+use crate::{error::Error, freshness, tail::Tail};
 use policy::{KeyHash, KeyId, KeyRefusal, Policy, Reason, Role, Scope, Time, UserId};
 use shared::{api_key, auth, auth::Caller};
 use std::net::IpAddr;
@@ -44,8 +44,8 @@ pub(crate) struct Verdict {
 
 /// Asks the policy in this process. By id only those may ask who may read the key.
 pub(crate) fn verify(tail: &Tail, caller: &Caller, asked: &Asked, now: Time) -> Result<Verdict, Error> {
-    let (replica, _) = check::serving(tail, now)?;
-    let policy = replica.policy();
+    let view = freshness::serving(tail, now)?;
+    let policy = view.policy();
     let hash = match &asked.key {
         Which::Secret(secret) if !api_key::is_plausible(secret) => return Ok(no("KEY_MALFORMED")),
         Which::Secret(secret) => auth::hash(secret),

@@ -1,7 +1,7 @@
 //! Questions answered from memory: who may ask, how fresh the answer is, and what happens without the store (P4, P8).
 
+use crate::freshness::fresh;
 use crate::world::{Caller, World, assert_invalid, assert_refused, grant, in_seconds, on_both_engines, uuid};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use pb::{Action, Effect, Verdict, check_request::Model};
 use permissions::Config;
 use proto::{common::v1::Role, permissions::v1 as pb};
@@ -31,26 +31,18 @@ async fn check_until_there(caller: &Caller, request: pb::CheckRequest) -> pb::Ch
     }
 }
 
-/// The token of a revision that is so many ahead.
-fn ahead(token: &str, by: u64) -> String {
-    let mut bytes = URL_SAFE_NO_PAD.decode(token).unwrap();
-    let revision = u64::from_be_bytes(bytes[16..].try_into().unwrap()) + by;
-    bytes[16..].copy_from_slice(&revision.to_be_bytes());
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
 on_both_engines! {
     async fn a_token_makes_another_process_wait_for_the_write(world: World) {
         let other = world.another().await;
         let (member, model) = (world.user(Role::Member).await, world.model("m").await);
         for _ in 0..3 {
             let (id, token) = world.allow(&member.id, &model).await;
-            let request = pb::CheckRequest { user_id: member.id.clone(), at_least_as_fresh: token, ..ask(&model) };
+            let request = pb::CheckRequest { user_id: member.id.clone(), consistency: fresh(token), ..ask(&model) };
             let answer = check_until_there(&other.owner, request).await;
             assert_eq!(answer.verdict(), Verdict::Allowed);
             let revoke = pb::RevokeGrantRequest { grant_id: id, ..Default::default() };
             let token = world.owner.grants().revoke_grant(revoke).await.unwrap().into_inner().token;
-            let request = pb::CheckRequest { user_id: member.id.clone(), at_least_as_fresh: token, ..ask(&model) };
+            let request = pb::CheckRequest { user_id: member.id.clone(), consistency: fresh(token), ..ask(&model) };
             let answer = check_until_there(&other.owner, request).await;
             assert_eq!(answer.verdict(), Verdict::Denied);
         }
@@ -68,7 +60,7 @@ on_both_engines! {
         let change = || pb::UpdateModelRequest { model_id: model.clone(), ..Default::default() };
         // The other process has to know the key before it can be asked with it.
         let made = world.owner.grants().create_grant(manage).await.unwrap().into_inner();
-        let wait = pb::CheckRequest { at_least_as_fresh: made.token, ..ask(&model) };
+        let wait = pb::CheckRequest { consistency: fresh(made.token), ..ask(&model) };
         check_until_there(&other.owner, wait).await;
         let there = other.with_secret(&manager.secret);
         there.models().update_model(change()).await.unwrap();
@@ -86,7 +78,7 @@ async fn answers_need_no_query() {
     let (member, model) = (world.user(Role::Member).await, world.model("m").await);
     let (_, token) = world.allow(&member.id, &model).await;
     world.db.close().await;
-    let request = pb::CheckRequest { at_least_as_fresh: token, ..ask(&model) };
+    let request = pb::CheckRequest { consistency: fresh(token), ..ask(&model) };
     assert_eq!(member.authorization().check(request).await.unwrap().into_inner().verdict(), Verdict::Allowed);
     let models = member.authorization().list_accessible_models(list("")).await.unwrap().into_inner().models;
     assert_eq!(models.len(), 1);
@@ -103,35 +95,6 @@ async fn answers_need_no_query() {
     let details = refused.get_error_details();
     assert_eq!(details.error_info().unwrap().reason, "STORE_UNAVAILABLE");
     assert!(details.retry_info().is_some() && !refused.message().to_lowercase().contains("pool"));
-}
-
-#[tokio::test]
-async fn a_revision_that_does_not_arrive_is_unavailable_with_a_hint() {
-    let world = World::sqlite().await;
-    let model = world.model("m").await;
-    let token = world.owner.authorization().check(ask(&model)).await.unwrap().into_inner().token;
-    let request = pb::CheckRequest { at_least_as_fresh: ahead(&token, 1), ..ask(&model) };
-    let status = world.owner.authorization().check(request).await.unwrap_err();
-    let details = status.get_error_details();
-    assert_eq!(
-        (status.code(), details.error_info().unwrap().reason.as_str()),
-        (Code::Unavailable, "REVISION_NOT_YET_APPLIED")
-    );
-    assert!(details.retry_info().and_then(|retry| retry.retry_delay).is_some());
-}
-
-#[tokio::test]
-async fn a_token_of_another_store_or_none_at_all_is_refused() {
-    let world = World::sqlite().await;
-    let model = world.model("m").await;
-    let foreign = URL_SAFE_NO_PAD.encode([7; 24]);
-    let request = pb::CheckRequest { at_least_as_fresh: foreign, ..ask(&model) };
-    let refused = world.owner.authorization().check(request).await;
-    assert_refused(refused, Code::InvalidArgument, "TOKEN_OF_ANOTHER_EPOCH");
-    for nonsense in ["x", "!!!!", "AAAA"] {
-        let request = pb::CheckRequest { at_least_as_fresh: nonsense.to_owned(), ..ask(&model) };
-        assert_invalid(world.owner.authorization().check(request).await, "at_least_as_fresh");
-    }
 }
 
 #[tokio::test]

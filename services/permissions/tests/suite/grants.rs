@@ -27,7 +27,7 @@ on_both_engines! {
         let ask = pb::CheckRequest {
             model: Some(pb::check_request::Model::ModelName("m".to_owned())),
             action: Action::Use.into(),
-            at_least_as_fresh: token,
+            consistency: crate::freshness::fresh(token),
             ..Default::default()
         };
         let answer = member.authorization().check(ask).await.unwrap().into_inner();
@@ -140,6 +140,7 @@ async fn a_field_that_breaks_its_rules_is_named() {
     let world = World::sqlite().await;
     let model = world.model("m").await;
     let good = || grant(&model, user(&world.owner.id), Action::Use, Effect::Allow);
+    let soon = in_seconds(60);
     let cases = [
         (pb::Grant { model_id: "m".to_owned(), ..good() }, "grant.model_id"),
         (pb::Grant { model_id: String::new(), ..good() }, "grant.model_id"),
@@ -151,10 +152,7 @@ async fn a_field_that_breaks_its_rules_is_named() {
         (pb::Grant { action: 3, ..good() }, "grant.action"),
         (pb::Grant { effect: 3, ..good() }, "grant.effect"),
         (pb::Grant { expire_time: Some(in_seconds(-1)), ..good() }, "grant.expire_time"),
-        (
-            pb::Grant { start_time: Some(in_seconds(60)), expire_time: Some(in_seconds(60)), ..good() },
-            "grant.expire_time",
-        ),
+        (pb::Grant { start_time: Some(soon), expire_time: Some(soon), ..good() }, "grant.expire_time"),
         (
             pb::Grant { start_time: Some(prost_types::Timestamp { seconds: 0, nanos: -1 }), ..good() },
             "grant.start_time",

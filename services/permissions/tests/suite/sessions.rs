@@ -366,7 +366,7 @@ on_both_engines! {
         let check = pb::CheckRequest {
             model: Some(pb::check_request::Model::ModelName("m".to_owned())),
             action: pb::Action::Use.into(),
-            at_least_as_fresh: ended.token,
+            consistency: crate::freshness::fresh(ended.token),
             ..Default::default()
         };
         running.owner.authorization().check(check).await.unwrap();

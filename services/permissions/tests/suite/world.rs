@@ -10,8 +10,8 @@ use proto::{
         incident_service_client::IncidentServiceClient, key_service_client::KeyServiceClient,
         me_service_client::MeServiceClient, model_service_client::ModelServiceClient,
         policy_service_client::PolicyServiceClient, privacy_service_client::PrivacyServiceClient,
-        session_service_client::SessionServiceClient, signing_service_client::SigningServiceClient,
-        user_service_client::UserServiceClient,
+        replica_service_client::ReplicaServiceClient, session_service_client::SessionServiceClient,
+        signing_service_client::SigningServiceClient, user_service_client::UserServiceClient,
     },
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -244,6 +244,10 @@ impl Caller {
 
     pub(crate) fn policy(&self) -> PolicyServiceClient<Channel> {
         PolicyServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn replicas(&self) -> ReplicaServiceClient<Channel> {
+        ReplicaServiceClient::new(self.channel())
     }
 
     /// What Check says: the verdict and its reason.
