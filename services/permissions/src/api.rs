@@ -22,7 +22,6 @@ mod users;
 use crate::{
     changes::Hub,
     check::Verifier,
-    config::Config,
     error::Error,
     field,
     history::History,
