@@ -1,7 +1,9 @@
 //! Compiles the contract: messages, clients and servers, the descriptor set, and the access table.
 
 use anyhow::{Context, Result};
-use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, Value};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, FieldDescriptor, MessageDescriptor, MethodDescriptor, Value,
+};
 use std::{fmt::Write as _, path::PathBuf};
 
 const FILES: &[&str] = &[
@@ -15,10 +17,12 @@ const FILES: &[&str] = &[
     "tollgate/permissions/v1/changes.proto",
     "tollgate/permissions/v1/grants.proto",
     "tollgate/permissions/v1/groups.proto",
+    "tollgate/permissions/v1/incidents.proto",
     "tollgate/permissions/v1/keys.proto",
     "tollgate/permissions/v1/me.proto",
     "tollgate/permissions/v1/models.proto",
     "tollgate/permissions/v1/policy.proto",
+    "tollgate/permissions/v1/privacy.proto",
     "tollgate/permissions/v1/providers.proto",
     "tollgate/permissions/v1/sessions.proto",
     "tollgate/permissions/v1/users.proto",
@@ -39,12 +43,45 @@ fn main() -> Result<()> {
     std::fs::write(out.join("access.rs"), access_table(&pool)?)?;
     std::fs::write(out.join("mutations.rs"), mutations(&pool)?)?;
 
+    let redacted = redacted(&pool);
+    std::fs::write(out.join("redacted.rs"), debug_of(&redacted)?)?;
     tonic_prost_build::configure()
         .bytes(".")
+        .skip_debug(redacted.iter().map(|message| format!(".{}", message.full_name())))
         .extern_path(".google.rpc", "::tonic_types::pb")
         .compile_fds(compiler.file_descriptor_set())
         .context("generate Rust from the contract")?;
     Ok(())
+}
+
+/// Messages with a field marked `debug_redact`.
+fn redacted(pool: &DescriptorPool) -> Vec<MessageDescriptor> {
+    let ours = pool.all_messages().filter(|message| message.full_name().starts_with("tollgate."));
+    ours.filter(|message| message.fields().any(|field| is_secret(&field))).collect()
+}
+
+fn is_secret(field: &FieldDescriptor) -> bool {
+    let option = field.options().get_field_by_name("debug_redact").map(|value| value.as_bool());
+    option.flatten().unwrap_or_default()
+}
+
+/// `Debug` for these messages, which shows every field but the secret ones and those of a oneof.
+fn debug_of(messages: &[MessageDescriptor]) -> Result<String> {
+    let mut code = String::new();
+    for message in messages {
+        let name = message.name();
+        writeln!(code, "impl std::fmt::Debug for {} {{", rust_type(message.full_name()))?;
+        writeln!(code, "    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {{")?;
+        write!(code, "        f.debug_struct(\"{name}\")")?;
+        for field in message.fields() {
+            let oneof = field.containing_oneof().is_some_and(|oneof| !oneof.is_synthetic());
+            if !oneof && !is_secret(&field) {
+                write!(code, ".field(\"{0}\", &self.{0})", field.name())?;
+            }
+        }
+        writeln!(code, ".finish_non_exhaustive()\n    }}\n}}")?;
+    }
+    Ok(code)
 }
 
 /// One row per method: its path, the roles that may call it, and whether services may.

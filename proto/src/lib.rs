@@ -75,5 +75,8 @@ pub trait Written {
 
 include!(concat!(env!("OUT_DIR"), "/mutations.rs"));
 
+// What holds a secret is shown without it.
+include!(concat!(env!("OUT_DIR"), "/redacted.rs"));
+
 /// The access table, one row per method of the contract. What is not in it is refused to everyone.
 pub const ACCESS: &[Row] = include!(concat!(env!("OUT_DIR"), "/access.rs"));

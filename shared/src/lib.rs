@@ -3,6 +3,7 @@
 //! A request crosses the layers of [`server`] in this order, outermost first: request id → span and
 //! metrics → deadline → load shed → authentication → service. No module here knows a business word.
 
+pub mod api_key;
 pub mod auth;
 pub mod channel;
 pub mod config;
@@ -15,6 +16,7 @@ pub mod page;
 pub mod peer;
 pub mod request_id;
 pub mod seal;
+pub mod security;
 pub mod server;
 pub mod status;
 pub mod telemetry;

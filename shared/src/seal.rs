@@ -49,7 +49,8 @@ impl std::fmt::Debug for Sealer {
 }
 
 impl Sealer {
-    /// A sealer of these keys, each 32 bytes in base64; the first one seals.
+    /// A sealer of these keys, each 32 bytes in base64 or `file:` and the path of a file that holds them; the first one
+    /// seals.
     ///
     /// # Errors
     /// What is wrong, when there is no key or one is malformed.
@@ -126,6 +127,12 @@ impl Sealer {
 
 impl Key {
     fn read(text: &SecretString) -> Result<Self, &'static str> {
+        let text = match text.expose_secret().trim().strip_prefix("file:") {
+            Some(path) => {
+                std::fs::read_to_string(path).map_err(|_| "the file of a key cannot be read")?.into()
+            }
+            None => text.clone(),
+        };
         let bytes = STANDARD.decode(text.expose_secret().trim()).map_err(|_| "a key is not base64")?;
         let bytes: [u8; KEY] = bytes.try_into().map_err(|_| "a key does not have 32 bytes")?;
         let mut name = [0; NAME];
@@ -215,5 +222,16 @@ mod tests {
             assert!(Sealer::new(&[bad.into()]).is_err(), "{bad}");
         }
         assert_eq!(format!("{:?}", sealer(2).0), "Sealer(2 keys)");
+    }
+
+    #[test]
+    fn a_key_may_be_in_a_file() {
+        let (key, folder) = (Sealer::generate(), tempfile::tempdir().unwrap());
+        let path = folder.path().join("key");
+        std::fs::write(&path, format!("{}\n", key.expose_secret())).unwrap();
+        let file = Sealer::new(&[format!("file:{}", path.display()).into()]).unwrap();
+        let literal = Sealer::new(&[key]).unwrap();
+        assert_eq!(file.open("x", &literal.seal("x", b"secret")).unwrap(), b"secret");
+        assert!(Sealer::new(&["file:/nowhere/at/all".into()]).is_err());
     }
 }

@@ -19,6 +19,7 @@ use shared::{
     auth::{Access, AuthLayer, ServiceToken},
     channel::Channel,
     health::Health,
+    security::{self, Watch},
     server::{self, Guard, Tasks},
 };
 use std::{io, sync::Arc};
@@ -73,6 +74,8 @@ pub async fn open(
         Bounds { fresh_within: config.policy.fresh_within, serve_stale_for: config.policy.serve_stale_for };
     let kept = config.data_dir.join("policy.json");
     let policy = PolicyView::open(&kept, bounds);
+    let watch = Watch::default();
+    security::ship(&watch, upstreams.permissions.clone(), tasks);
     follow::start(&policy, upstreams.permissions, kept, health.component("policy replica", true), tasks);
     let queue = Queue::new(config.queue.length);
     let key = config.engine_key.read().map_err(io::Error::other)?;
@@ -100,8 +103,8 @@ pub async fn open(
     let persons = AuthLayer::new(policy.clone(), service_token, Access::Persons, openai::error::refusal);
     let http = openai::routes(OpenAi { inference, max_body_bytes: config.max_body_bytes });
     Ok(Gateway {
-        grpc: server::guarded(grpc, &guard, methods),
-        http: server::guarded(http, &guard, persons),
+        grpc: server::guarded(grpc, &guard, methods.watched(watch.clone())),
+        http: server::guarded(http, &guard, persons.watched(watch)),
         fleet,
         policy,
     })

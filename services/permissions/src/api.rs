@@ -8,8 +8,10 @@ mod audit;
 mod authorization;
 mod batches;
 mod changes;
+mod erasure;
 mod grants;
 mod groups;
+mod incidents;
 mod keys;
 mod me;
 mod models;
@@ -22,9 +24,11 @@ mod users;
 use crate::{
     changes::Hub,
     check::Verifier,
+    config::{Config, Retention},
     error::Error,
     field,
     history::History,
+    incidents::Keeper,
     provider::Providers,
     sessions::Sessions,
     signing::Signing,
@@ -38,8 +42,9 @@ use proto::permissions::v1::{
     audit_service_server::AuditServiceServer, authorization_service_server::AuthorizationServiceServer,
     batch_service_server::BatchServiceServer, change_service_server::ChangeServiceServer,
     grant_service_server::GrantServiceServer, group_service_server::GroupServiceServer,
-    key_service_server::KeyServiceServer, me_service_server::MeServiceServer,
-    model_service_server::ModelServiceServer, policy_service_server::PolicyServiceServer,
+    incident_service_server::IncidentServiceServer, key_service_server::KeyServiceServer,
+    me_service_server::MeServiceServer, model_service_server::ModelServiceServer,
+    policy_service_server::PolicyServiceServer, privacy_service_server::PrivacyServiceServer,
     provider_service_server::ProviderServiceServer, session_service_server::SessionServiceServer,
     signing_service_server::SigningServiceServer, user_service_server::UserServiceServer,
 };
@@ -48,6 +53,7 @@ use shared::{
     db::Db,
     deadline::Deadline,
     request_id::RequestId,
+    security::Watch,
     time,
 };
 use std::time::Duration;
@@ -63,15 +69,30 @@ pub(crate) const SERVICES: &[&str] = &[
     "tollgate.permissions.v1.ChangeService",
     "tollgate.permissions.v1.GrantService",
     "tollgate.permissions.v1.GroupService",
+    "tollgate.permissions.v1.IncidentService",
     "tollgate.permissions.v1.KeyService",
     "tollgate.permissions.v1.MeService",
     "tollgate.permissions.v1.ModelService",
     "tollgate.permissions.v1.PolicyService",
+    "tollgate.permissions.v1.PrivacyService",
     "tollgate.permissions.v1.ProviderService",
     "tollgate.permissions.v1.SessionService",
     "tollgate.permissions.v1.SigningService",
     "tollgate.permissions.v1.UserService",
 ];
+
+/// What holds for keys when a request does not say.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeyRules {
+    lifetime: Duration,
+    grace: Duration,
+}
+
+impl KeyRules {
+    pub(crate) const fn new(config: &Config) -> Self {
+        Self { lifetime: config.key_lifetime, grace: config.key_rotation_grace }
+    }
+}
 
 /// What the handlers call.
 #[derive(Debug, Clone)]
@@ -82,7 +103,9 @@ pub(crate) struct Api {
     pub(crate) verifier: Verifier,
     pub(crate) sessions: Sessions,
     pub(crate) signing: Signing,
-    pub(crate) key_lifetime: Duration,
+    pub(crate) incidents: Keeper,
+    pub(crate) keys: KeyRules,
+    pub(crate) retention: Retention,
     pub(crate) providers: Providers,
     pub(crate) stop: CancellationToken,
     pub(crate) history: History,
@@ -90,6 +113,11 @@ pub(crate) struct Api {
 }
 
 impl Api {
+    /// What this process sees of attacks and of keys in use.
+    pub(crate) const fn watch(&self) -> &Watch {
+        self.incidents.watch()
+    }
+
     /// Makes the change that a request asks for, as [`Writer::perform`] says.
     async fn change<Q: Mutation>(
         &self,
@@ -109,10 +137,12 @@ impl Api {
             .add_service(ChangeServiceServer::new(self.clone()))
             .add_service(GrantServiceServer::new(self.clone()))
             .add_service(GroupServiceServer::new(self.clone()))
+            .add_service(IncidentServiceServer::new(self.clone()))
             .add_service(KeyServiceServer::new(self.clone()))
             .add_service(MeServiceServer::new(self.clone()))
             .add_service(ModelServiceServer::new(self.clone()))
             .add_service(PolicyServiceServer::new(self.clone()))
+            .add_service(PrivacyServiceServer::new(self.clone()))
             .add_service(ProviderServiceServer::new(self.clone()))
             .add_service(SessionServiceServer::new(self.clone()))
             .add_service(SigningServiceServer::new(self.clone()))

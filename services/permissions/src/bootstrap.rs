@@ -40,9 +40,9 @@ pub async fn bootstrap(db: &Db, now: Time) -> Result<Option<FirstRun>, Error> {
     let owner_password: SecretString = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 18]>()).into();
     let (display_name, role) = ("Owner".to_owned(), Role::Owner);
     let user = User::new(NewUser { email: EMAIL.to_owned(), display_name, role }, now);
-    let (name, models, expires_at) = ("First run".to_owned(), None, None);
-    let (key, api_key) = Key::new(NewKey { user: user.id, name, models, expires_at }, now);
-    store::users::insert(&mut write.tx, &user, Some(&passwords::hash(&owner_password)?)).await?;
+    let (key, api_key) = Key::new(NewKey::of(user.id, "First run".to_owned()), now);
+    // Clear until the service starts, which encrypts it: this address is nobody's.
+    store::users::insert(&mut write.tx, None, &user, Some(&passwords::hash(&owner_password)?)).await?;
     store::keys::insert(&mut write.tx, &key).await?;
     write.record(Record::created(Thing::user(user.id), user.image()).with(Change::PutUser(user.fact())));
     write.record(Record::created(Thing::key(key.id), key.image()).with(Change::PutKey(key.fact())));

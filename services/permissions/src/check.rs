@@ -74,7 +74,7 @@ async fn wait(tail: &Tail, token: Token, left: Duration) -> Result<(), Error> {
 }
 
 /// The replica and whether it is stale, unless it is too old to be asked.
-fn serving(tail: &Tail, now: Time) -> Result<(RwLockReadGuard<'_, Replica>, bool), Error> {
+pub(crate) fn serving(tail: &Tail, now: Time) -> Result<(RwLockReadGuard<'_, Replica>, bool), Error> {
     let replica = tail.replica();
     match replica.freshness(now, tail.bounds()) {
         Freshness::Fresh => Ok((replica, false)),

@@ -29,12 +29,16 @@ pub struct Config {
     /// How often the database is asked for what other processes wrote.
     #[serde(with = "humantime_serde")]
     pub poll_interval: Duration,
-    /// Keys that encrypt single columns, each 32 random bytes in base64: the first one encrypts, all of them decrypt.
+    /// Keys that encrypt single columns, each 32 random bytes in base64 or `file:` and the path of a file that holds
+    /// them: the first one encrypts, all of them decrypt.
     /// Empty: whoever starts the service keeps one in its data directory.
     pub encryption_keys: Vec<SecretString>,
     /// How long a key works when its creator names no end.
     #[serde(with = "humantime_serde")]
     pub key_lifetime: Duration,
+    /// How long the old secret of a rotated key works on when the request does not say.
+    #[serde(with = "humantime_serde")]
+    pub key_rotation_grace: Duration,
     /// How long an access token works.
     #[serde(with = "humantime_serde")]
     pub access_token_lifetime: Duration,
@@ -47,10 +51,41 @@ pub struct Config {
     /// How long a key is published before it signs: by then every service knows it.
     #[serde(with = "humantime_serde")]
     pub signing_key_lead: Duration,
+    /// How long what is kept.
+    pub retention: Retention,
     /// Who else people may sign in with.
     pub identity_providers: Vec<IdentityProvider>,
     /// The log of events.
     pub events: Events,
+}
+
+/// Settings under `permissions.retention`: how long what is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Security incidents.
+    #[serde(with = "humantime_serde")]
+    pub incidents: Duration,
+    /// Answers to requests with a request id.
+    #[serde(with = "humantime_serde")]
+    pub answers: Duration,
+    /// Sessions that have ended.
+    #[serde(with = "humantime_serde")]
+    pub ended_sessions: Duration,
+    /// What was deleted and may be taken back.
+    #[serde(with = "humantime_serde")]
+    pub deleted: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            incidents: DAY.saturating_mul(90),
+            answers: DAY,
+            ended_sessions: DAY.saturating_mul(30),
+            deleted: DAY.saturating_mul(30),
+        }
+    }
 }
 
 impl Default for Config {
@@ -61,19 +96,20 @@ impl Default for Config {
             serve_stale_for: Duration::from_secs(15 * 60),
             poll_interval: Duration::from_millis(100),
             encryption_keys: Vec::new(),
-            key_lifetime: Duration::from_secs(90 * DAY),
+            key_lifetime: DAY.saturating_mul(90),
+            key_rotation_grace: DAY,
             access_token_lifetime: Duration::from_secs(15 * 60),
-            session_lifetime: Duration::from_secs(DAY),
-            signing_key_lifetime: Duration::from_secs(30 * DAY),
+            session_lifetime: DAY,
+            signing_key_lifetime: DAY.saturating_mul(30),
             signing_key_lead: Duration::from_secs(5 * 60),
+            retention: Retention::default(),
             identity_providers: Vec::new(),
             events: Events::default(),
         }
     }
 }
 
-/// Seconds.
-const DAY: u64 = 24 * 60 * 60;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest lifetime of a key: a hundred years.
 const MAX_LIFETIME: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
@@ -97,6 +133,21 @@ impl Validate for Config {
         }
         if self.key_lifetime < Duration::from_secs(1) || self.key_lifetime > MAX_LIFETIME {
             faults.push("permissions.key_lifetime: must be between 1s and 100 years".to_owned());
+        }
+        if self.key_rotation_grace > DAY.saturating_mul(90) {
+            faults.push("permissions.key_rotation_grace: must be at most 90 days".to_owned());
+        }
+        if self.retention.ended_sessions < DAY {
+            faults.push(
+                "permissions.retention.ended_sessions: must be 24h or more, so that every service has heard of the end"
+                    .to_owned(),
+            );
+        }
+        if self.retention.answers < crate::write::KEPT {
+            faults.push(
+                "permissions.retention.answers: must be 24h or more, for so long a request can be repeated"
+                    .to_owned(),
+            );
         }
         let second = Duration::from_secs(1);
         if !(second..=LONGEST_ACCESS).contains(&self.access_token_lifetime) {
@@ -133,6 +184,8 @@ mod tests {
             poll_interval: Duration::ZERO,
             fresh_within: Duration::ZERO,
             key_lifetime: Duration::ZERO,
+            key_rotation_grace: Duration::MAX,
+            retention: Retention { answers: Duration::ZERO, ..Retention::default() },
             events: Events {
                 keep_for: Duration::from_secs(1),
                 checkpoint_after: 0,
@@ -147,6 +200,8 @@ mod tests {
             "permissions.database",
             "permissions.poll_interval",
             "permissions.key_lifetime",
+            "permissions.key_rotation_grace",
+            "permissions.retention.answers",
             "permissions.events.keep_for",
             "permissions.events.checkpoint_after",
             "permissions.events.checkpoint_every",

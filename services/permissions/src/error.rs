@@ -63,6 +63,12 @@ pub enum Error {
     /// A group would be in itself.
     #[error("the group would become a member of itself; take it out of the other group first")]
     GroupCycle,
+    /// The key was revoked or is past its end, and stays so.
+    #[error("the key was revoked or has ended; create another one")]
+    KeyEnded,
+    /// The thing was changed since the caller read it.
+    #[error("it was changed since you read it; read it again and repeat the change if it still makes sense")]
+    EtagMismatch,
     /// The caller asks for what they have.
     #[error("you may do this with this model already")]
     AlreadyAllowed,
@@ -209,6 +215,7 @@ impl From<StoreError> for Error {
         match error {
             StoreError::Database(_) => Self::Store(error),
             StoreError::Corrupt(_) | StoreError::Unwritable(_) => Self::Corrupt(error),
+            StoreError::Sealed(error) => Self::Sealed(error),
         }
     }
 }
@@ -231,6 +238,8 @@ impl IntoStatus for Error {
             Self::Exists { .. } => Fault::new(Code::AlreadyExists, "ALREADY_EXISTS"),
             Self::Forbidden(forbidden) => Fault::new(Code::PermissionDenied, forbidden.reason()),
             Self::GroupCycle => Fault::new(Code::FailedPrecondition, "GROUP_CYCLE"),
+            Self::KeyEnded => Fault::new(Code::FailedPrecondition, "KEY_ENDED"),
+            Self::EtagMismatch => Fault::new(Code::Aborted, "ETAG_MISMATCH"),
             Self::AlreadyAllowed => Fault::new(Code::FailedPrecondition, "ALREADY_ALLOWED"),
             Self::DenyStands => Fault::new(Code::FailedPrecondition, "DENY_STANDS"),
             Self::ReviewOutstanding => Fault::new(Code::FailedPrecondition, "REVIEW_OUTSTANDING"),
@@ -282,6 +291,9 @@ impl IntoStatus for Error {
             Self::TooSlow { resume_token } => self.inform(details, [("resume_token", resume_token.clone())]),
             Self::GroupCycle => {
                 details.add_precondition_failure_violation("GROUP_CYCLE", "membership", self.to_string());
+            }
+            Self::KeyEnded => {
+                details.add_precondition_failure_violation("KEY_ENDED", "key", self.to_string());
             }
             Self::LastOwner => {
                 details.add_precondition_failure_violation("LAST_OWNER", "user", self.to_string());

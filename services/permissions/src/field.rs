@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use policy::Time;
-use shared::time;
+use shared::{security, time};
 use std::{ops::RangeInclusive, str::FromStr, time::Duration};
 
 /// Longest reason of a change, in characters.
@@ -51,6 +51,8 @@ pub(crate) fn name(field: &'static str, text: String) -> Result<String, Error> {
 
 /// Free text of at most so many characters.
 pub(crate) fn text(field: &'static str, text: String, most: usize) -> Result<String, Error> {
+    // Before anything refuses it: what looks like an attack is of interest either way.
+    security::inspect(field, &text);
     if text.chars().count() > most {
         return Err(Error::invalid(field, format!("must have at most {most} characters")));
     }
@@ -100,6 +102,7 @@ fn is_hidden(letter: char) -> bool {
 
 /// The name of a model, as requests say it.
 pub(crate) fn model_name(field: &'static str, text: String) -> Result<String, Error> {
+    security::inspect(field, &text);
     if text.is_empty() || text.len() > MODEL_NAME {
         return Err(Error::invalid(field, "must have 1 to 200 characters"));
     }
@@ -111,6 +114,7 @@ pub(crate) fn model_name(field: &'static str, text: String) -> Result<String, Er
 
 /// An e-mail address: `local@domain`, in ASCII. Whether somebody reads it is not known here.
 pub(crate) fn email(field: &'static str, text: String) -> Result<String, Error> {
+    security::inspect(field, &text);
     if text.len() > EMAIL {
         return Err(Error::invalid(field, format!("must have at most {EMAIL} characters")));
     }

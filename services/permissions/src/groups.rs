@@ -107,7 +107,7 @@ fn place(page: &Page) -> Result<Option<Member>, Error> {
 /// Finds the user or group, or answers that it is not there.
 pub(crate) async fn must_exist(tx: &mut Tx, member: Member) -> Result<(), Error> {
     let (kind, there) = match member {
-        Member::User(id) => ("user", store::users::find(tx, id).await?.is_some()),
+        Member::User(id) => ("user", store::users::exists(tx, id).await?),
         Member::Group(id) => ("group", store::groups::exists(tx, id).await?),
     };
     if there { Ok(()) } else { Err(Error::not_found(kind, id(member))) }

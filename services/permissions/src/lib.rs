@@ -16,6 +16,7 @@ mod changes;
 mod check;
 mod config;
 mod encryption;
+mod erasure;
 mod error;
 mod export;
 mod external;
@@ -23,6 +24,7 @@ mod field;
 mod grants;
 mod groups;
 mod history;
+mod incidents;
 mod keys;
 mod list;
 mod me;
@@ -45,7 +47,7 @@ mod write;
 
 pub use bootstrap::{FirstRun, bootstrap};
 pub use check::Verifier;
-pub use config::{Config, Events};
+pub use config::{Config, Events, Retention};
 pub use error::{Error, Forbidden, SignInError};
 pub use provider::{IdentityProvider, Kind as ProviderKind};
 pub use sessions::RefreshError;
@@ -53,6 +55,7 @@ pub use store::StoreError;
 
 use changes::Hub;
 use history::History;
+use incidents::Keeper;
 use policy::Bounds;
 use provider::Providers;
 use sessions::Sessions;
@@ -61,6 +64,7 @@ use shared::{
     db::{Db, Migrations},
     health::Health,
     seal::Sealer,
+    security::Watch,
     server::{self, Guard, Tasks},
 };
 use signing::Signing;
@@ -94,7 +98,9 @@ impl Permissions {
     pub async fn start(config: &Config, db: Db, tasks: &Tasks, health: &Health) -> Result<Self, Error> {
         let sealer = Sealer::new(&config.encryption_keys).map_err(Error::EncryptionKeys)?;
         encryption::prove(&db, &sealer).await?;
-        sweep::start(&db, tasks);
+        encryption::close(&db, &sealer).await?;
+        encryption::start(&db, &sealer, tasks);
+        let incidents = Keeper::start(db.clone(), sealer.clone(), Watch::default(), tasks);
         ping::start(&db, tasks, health.component("database", true));
         let bounds = Bounds { fresh_within: config.fresh_within, serve_stale_for: config.serve_stale_for };
         let reporter = health.component("policy", true);
@@ -106,6 +112,7 @@ impl Permissions {
         retention::start(&history, &config.events, tasks);
         let hub = Hub::start(history, tail.clone(), tasks);
         let writer = Writer::new(db, tail, sealer);
+        sweep::start(&writer, &config.retention, tasks);
         access_requests::start(&writer, tasks);
         let signing = Signing::new(writer.clone(), config);
         signing.start(tasks).await?;
@@ -117,7 +124,9 @@ impl Permissions {
             verifier: verifier.clone(),
             sessions,
             signing,
-            key_lifetime: config.key_lifetime,
+            incidents,
+            keys: api::KeyRules::new(config),
+            retention: config.retention,
             providers,
             stop: tasks.stopping(),
             history: hub.history().clone(),
@@ -136,6 +145,7 @@ impl Permissions {
     pub fn routes(&self, service_token: Option<ServiceToken>) -> axum::Router {
         let guard = Guard { in_flight: IN_FLIGHT, deadline: Some(DEADLINE), service: "permissions" };
         let auth = AuthLayer::new(self.verifier(), service_token, Access::Methods, server::grpc_refusal);
+        let auth = auth.watched(self.api.watch().clone());
         server::guarded(self.api.routes(), &guard, auth)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{check, error::Error, store, tail::Tail, users::User};
 use policy::{GroupId, Time};
-use shared::{auth::Person, db::Db};
+use shared::{auth::Person, db::Db, seal::Sealer};
 
 /// Most groups and most models that are named.
 const MOST: usize = 1_000;
@@ -30,9 +30,15 @@ pub(crate) struct MyGroup {
     pub(crate) direct: bool,
 }
 
-pub(crate) async fn me(db: &Db, tail: &Tail, person: Person, now: Time) -> Result<Me, Error> {
+pub(crate) async fn me(
+    db: &Db,
+    sealer: &Sealer,
+    tail: &Tail,
+    person: Person,
+    now: Time,
+) -> Result<Me, Error> {
     let seen = check::seen(tail, &person, MOST + 1, now)?;
-    let user = store::users::get(db, person.user).await?;
+    let user = store::users::get(db, Some(sealer), person.user).await?;
     let user = user.ok_or_else(|| Error::not_found("user", person.user))?;
     let expires_at = match person.session {
         Some(session) => store::sessions::get(db, session).await?.map(|session| session.expires_at),

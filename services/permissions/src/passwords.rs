@@ -113,7 +113,7 @@ impl Sessions {
     ) -> Result<NewPassword, Error> {
         let account = store::passwords::of(self.writer.db(), user).await?;
         let account = account.ok_or_else(|| Error::not_found("user", user))?;
-        check("new_password", &new, &account.email)?;
+        check("new_password", &new, &account.email(self.writer.sealer())?)?;
         let attempt = self.attempts.begin(&user.to_string(), peer, now)?;
         let right = self.passwords.verify(current, account.password_hash.clone()).await?;
         let old_hash = account.password_hash.filter(|_| right);
@@ -147,7 +147,7 @@ pub(crate) async fn set(
     if write.origin.person().is_some_and(|person| person.user == user) {
         return Err(Error::invalid("user_id", "is the caller's own: change it with the current password"));
     }
-    let target = store::users::find(&mut write.tx, user).await?;
+    let target = store::users::find(&mut write.tx, write.sealer.as_ref(), user).await?;
     let target = target.ok_or_else(|| Error::not_found("user", user))?;
     only_owners_touch(target.role, &write.origin)?;
     check("new_password", password, &target.email)?;

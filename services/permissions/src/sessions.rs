@@ -23,10 +23,13 @@ use crate::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use policy::{Role, SessionId, Time, UserId};
 use secrecy::{ExposeSecret, SecretString};
-use shared::auth::{
-    Person, Refusal,
-    secret::Digest,
-    token::{AUDIENCE, Claims, ISSUER},
+use shared::{
+    auth::{
+        Person, Refusal,
+        secret::Digest,
+        token::{AUDIENCE, Claims, ISSUER},
+    },
+    security::{self, Kind},
 };
 use std::time::Duration;
 use uuid::Uuid;
@@ -105,11 +108,17 @@ impl Sessions {
         client: Client,
         now: Time,
     ) -> Result<Opened, Error> {
-        let attempt = self.attempts.begin(&email.to_lowercase(), client.peer, now)?;
-        let account = store::passwords::by_email(self.writer.db(), email).await?;
+        let attempt = self
+            .attempts
+            .begin(&email.to_lowercase(), client.peer, now)
+            .inspect_err(|_| security::report(Kind::SignInFailed, "SIGN_IN_LIMITED"))?;
+        let account = store::passwords::by_email(self.writer.db(), self.writer.sealer(), email).await?;
         let kept = account.as_ref().and_then(|account| account.password_hash.clone());
         let right = self.passwords.verify(password, kept).await?;
-        let account = account.filter(|account| right && !account.disabled).ok_or(Error::SignInRefused)?;
+        let account = account.filter(|account| right && !account.disabled).ok_or_else(|| {
+            security::report(Kind::SignInFailed, "SIGN_IN_REFUSED");
+            Error::SignInRefused
+        })?;
         let opened = self.open(account.user(), PASSWORD, client, now).await?;
         self.attempts.succeeded(attempt);
         Ok(opened)
@@ -151,6 +160,7 @@ impl Sessions {
             Spent::Unknown => return Err(RefreshError::Unknown.into()),
             Spent::Over(id) => return Err(self.over(id).await?),
             Spent::Again(id) => {
+                security::report(Kind::RefreshTokenReused, "REFRESH_TOKEN_REUSED");
                 self.end_copied(id, now).await?;
                 return Err(RefreshError::Reused.into());
             }

@@ -70,7 +70,8 @@ impl SigningKey {
     }
 }
 
-fn place(kid: &str) -> String {
+/// Where the sealed half of a key belongs.
+pub(crate) fn place(kid: &str) -> String {
     format!("signing_keys.seed {kid}")
 }
 

@@ -7,12 +7,14 @@ pub(crate) mod access_requests;
 pub(crate) mod answers;
 pub(crate) mod approval_policies;
 pub(crate) mod checkpoints;
+pub(crate) mod erasure;
 pub(crate) mod events;
 pub(crate) mod facts;
 pub(crate) mod grants;
 pub(crate) mod groups;
 pub(crate) mod identities;
 pub(crate) mod imports;
+pub(crate) mod incidents;
 pub(crate) mod keys;
 pub(crate) mod me;
 pub(crate) mod models;
@@ -40,6 +42,9 @@ pub enum StoreError {
     /// What is to be stored has no stored form.
     #[error("a value cannot be written as JSON")]
     Unwritable(#[from] serde_json::Error),
+    /// An encrypted value cannot be read.
+    #[error(transparent)]
+    Sealed(#[from] shared::seal::SealError),
 }
 
 impl StoreError {

@@ -8,7 +8,7 @@ use crate::{
 };
 use policy::{Change, Role, Time, UserId};
 use serde_json::{Value, json};
-use shared::db::Db;
+use shared::{db::Db, seal::Sealer};
 use uuid::Uuid;
 
 /// A person or machine account.
@@ -64,23 +64,28 @@ impl User {
 pub(crate) async fn create(write: &mut Write, new: NewUser) -> Result<User, Error> {
     only_owners_touch(new.role, &write.origin)?;
     let user = User::new(new, write.now());
-    store::users::insert(&mut write.tx, &user, None).await.map_err(taken)?;
+    if store::users::has_email(&mut write.tx, write.sealer.as_ref(), &user.email).await? {
+        return Err(taken());
+    }
+    store::users::insert(&mut write.tx, write.sealer.as_ref(), &user, None).await?;
     write.record(Record::created(Thing::user(user.id), user.image()).with(Change::PutUser(user.fact())));
     Ok(user)
 }
 
-pub(crate) async fn get(db: &Db, id: UserId) -> Result<User, Error> {
-    store::users::get(db, id).await?.ok_or_else(|| Error::not_found("user", id))
+pub(crate) async fn get(db: &Db, sealer: &Sealer, id: UserId) -> Result<User, Error> {
+    store::users::get(db, Some(sealer), id).await?.ok_or_else(|| Error::not_found("user", id))
 }
 
-pub(crate) async fn list(db: &Db, page: &Page) -> Result<Listed<User>, Error> {
-    let rows = store::users::list(db, page.after_id()?, page.limit()).await?;
+pub(crate) async fn list(db: &Db, sealer: &Sealer, page: &Page) -> Result<Listed<User>, Error> {
+    let rows = store::users::list(db, Some(sealer), page.after_id()?, page.limit()).await?;
     Ok(page.cut(rows, |user| user.id.to_string()))
 }
 
 pub(crate) async fn update(write: &mut Write, patch: UserPatch) -> Result<User, Error> {
-    let found = store::users::find(&mut write.tx, patch.id).await?;
-    let before = found.ok_or_else(|| Error::not_found("user", patch.id))?;
+    let found = store::users::find(&mut write.tx, write.sealer.as_ref(), patch.id).await?;
+    // Who was erased stays as that.
+    let before = found.filter(|user| !user.email.is_empty());
+    let before = before.ok_or_else(|| Error::not_found("user", patch.id))?;
     only_owners_touch(before.role, &write.origin)?;
     let after = before.clone().patched(patch);
     only_owners_touch(after.role, &write.origin)?;
@@ -92,7 +97,7 @@ pub(crate) async fn update(write: &mut Write, patch: UserPatch) -> Result<User, 
         sessions::end_all(write, after.id, None).await?;
     }
     if after.fact() != before.fact() || after.display_name != before.display_name {
-        store::users::update(&mut write.tx, &after).await?;
+        store::users::update(&mut write.tx, write.sealer.as_ref(), &after).await?;
         let record = Record::updated(Thing::user(after.id), before.image(), after.image());
         write.record(record.with(Change::PutUser(after.fact())));
     }
@@ -116,9 +121,6 @@ pub(crate) fn only_owners_touch(role: Role, origin: &Origin) -> Result<(), Forbi
     if role == Role::Owner && !owner { Err(Forbidden::OwnerRequired) } else { Ok(()) }
 }
 
-fn taken(error: store::StoreError) -> Error {
-    if error.is_duplicate() {
-        return Error::Exists { kind: "user", with: "with this e-mail address" };
-    }
-    error.into()
+fn taken() -> Error {
+    Error::Exists { kind: "user", with: "with this e-mail address" }
 }

@@ -32,6 +32,8 @@ const ECHO: Duration = Duration::from_secs(2);
 pub(crate) struct Write {
     pub(crate) tx: Tx,
     pub(crate) origin: Origin,
+    /// What encrypts single columns; none in the first run.
+    pub(crate) sealer: Option<Sealer>,
     token: Token,
     link: Link,
     records: Vec<Record>,
@@ -45,7 +47,8 @@ impl Write {
         let mut tx = db.begin().await?;
         let head = events::lock(&mut tx).await?;
         let token = Token { epoch: head.epoch, revision: head.revision };
-        Ok(Self { tx, origin, token, link: head.link, records: Vec::new(), tail: None, _turn: None })
+        let (link, records, sealer) = (head.link, Vec::new(), None);
+        Ok(Self { tx, origin, sealer, token, link, records, tail: None, _turn: None })
     }
 
     /// When it happens.
@@ -130,7 +133,8 @@ impl Writer {
     async fn begin(&self, origin: Origin) -> Result<Write, Error> {
         let turn = Arc::clone(&self.turn).lock_owned().await;
         let write = Write::begin(&self.db, origin).await?;
-        Ok(Write { _turn: Some(turn), tail: Some(self.tail.clone()), ..write })
+        let (sealer, tail) = (Some(self.sealer.clone()), Some(self.tail.clone()));
+        Ok(Write { _turn: Some(turn), tail, sealer, ..write })
     }
 
     /// Makes a change that is no answer to one request: a part of a stream, or what the service does by itself.

@@ -4,7 +4,11 @@ use super::{
     Caller, Credential, Denied, Refusal, ServiceToken, Verify, credential, role_number, scope_from_number,
     secret::SERVICE_PREFIX,
 };
-use crate::peer::Peer;
+use crate::{
+    api_key,
+    peer::Peer,
+    security::{Scene, Watch},
+};
 use http::{Request, Response};
 use policy::Scope;
 use std::{
@@ -32,12 +36,19 @@ pub struct AuthLayer<V, F> {
     service_token: Option<Arc<ServiceToken>>,
     access: Access,
     refuse: F,
+    watch: Option<Watch>,
 }
 
 impl<V, F> AuthLayer<V, F> {
     /// A layer that asks `verify`, accepts `service_token` from services, and refuses by `refuse`.
     pub fn new(verify: V, service_token: Option<ServiceToken>, access: Access, refuse: F) -> Self {
-        Self { verify, service_token: service_token.map(Arc::new), access, refuse }
+        Self { verify, service_token: service_token.map(Arc::new), access, refuse, watch: None }
+    }
+
+    /// Tells `watch` of refusals and of keys that are used, and lets whatever is behind the layer tell it more.
+    #[must_use]
+    pub fn watched(self, watch: Watch) -> Self {
+        Self { watch: Some(watch), ..self }
     }
 
     /// How a refusal is said to this service's callers.
@@ -89,12 +100,20 @@ where
                 peer: request.extensions().get().map(|Peer(peer)| *peer),
                 path: request.uri().path(),
             };
-            match layer.decide(asked).await {
+            let mut scene = layer.watch.clone().map(|watch| Scene::of(watch, asked.peer, asked.path));
+            let decided = layer.decide(asked, scene.as_mut()).await;
+            match decided {
                 Ok(Some(caller)) => drop(request.extensions_mut().insert(caller)),
                 Ok(None) => {}
-                Err(denied) => return Ok((layer.refuse)(denied.into())),
+                Err(denied) => {
+                    scene.inspect(|scene| scene.turned_away(denied));
+                    return Ok((layer.refuse)(denied.into()));
+                }
             }
-            inner.call(request).await
+            match scene {
+                Some(scene) => scene.around(inner.call(request)).await,
+                None => inner.call(request).await,
+            }
         })
     }
 }
@@ -108,9 +127,12 @@ struct Asked<'a> {
 
 impl<V: Verify, F> AuthLayer<V, F> {
     /// Who calls, nobody when anybody may; or why they may not. Every refusal of this layer comes from here.
-    async fn decide(&self, asked: Asked<'_>) -> Result<Option<Caller>, Denied> {
+    async fn decide(&self, asked: Asked<'_>, scene: Option<&mut Scene>) -> Result<Option<Caller>, Denied> {
         let row = if self.access == Access::Methods { row(asked.path) } else { None };
         let caller = self.identify(&asked).await;
+        if let (Ok(caller), Some(scene)) = (&caller, scene) {
+            scene.enter(caller.clone());
+        }
         if row.is_some_and(|row| row.public) {
             return Ok(caller.ok());
         }
@@ -124,6 +146,10 @@ impl<V: Verify, F> AuthLayer<V, F> {
         if secret.starts_with(SERVICE_PREFIX) {
             let known = self.service_token.as_ref().is_some_and(|token| token.matches(secret));
             return known.then_some(Caller::Service).ok_or(Refusal::ServiceToken);
+        }
+        if secret.starts_with(api_key::PREFIX) && !api_key::is_plausible(secret) {
+            // Mistyped or cut: nobody holds that, whatever is looked up.
+            return Err(Refusal::Unknown);
         }
         self.verify.verify(Credential::of(secret), asked.peer).await.map(Caller::Person)
     }

@@ -12,7 +12,7 @@ impl MeService for Api {
         &self,
         request: Request<pb::GetMeRequest>,
     ) -> Result<Response<pb::GetMeResponse>, Status> {
-        let me = me::me(&self.db, &self.tail, person(&request)?, time::now()).await?;
+        let me = me::me(&self.db, self.writer.sealer(), &self.tail, person(&request)?, time::now()).await?;
         Ok(Response::new(me.into()))
     }
 }

@@ -31,7 +31,9 @@ impl UserService for Api {
         &self,
         request: Request<pb::GetUserRequest>,
     ) -> Result<Response<pb::GetUserResponse>, Status> {
-        let user = users::get(&self.db, field::id("user_id", &request.get_ref().user_id)?).await?;
+        let user =
+            users::get(&self.db, self.writer.sealer(), field::id("user_id", &request.get_ref().user_id)?)
+                .await?;
         Ok(Response::new(pb::GetUserResponse { user: Some(user.into()) }))
     }
 
@@ -41,7 +43,7 @@ impl UserService for Api {
     ) -> Result<Response<pb::ListUsersResponse>, Status> {
         let request = request.get_ref();
         let page = Page::new("users".to_owned(), request.page_size, &request.page_token)?;
-        let listed = users::list(&self.db, &page).await?;
+        let listed = users::list(&self.db, self.writer.sealer(), &page).await?;
         let users = listed.rows.into_iter().map(pb::User::from).collect();
         Ok(Response::new(pb::ListUsersResponse { users, next_page_token: listed.next }))
     }

@@ -42,7 +42,7 @@ async fn may_end_of(write: &mut Write, person: &Person, user: UserId) -> Result<
     if !matches!(person.role, Role::Owner | Role::Admin) {
         return Err(Forbidden::NotYourself.into());
     }
-    let target = store::users::find(&mut write.tx, user).await?;
+    let target = store::users::find(&mut write.tx, write.sealer.as_ref(), user).await?;
     let target = target.ok_or_else(|| Error::not_found("user", user))?;
     Ok(only_owners_touch(target.role, &write.origin)?)
 }

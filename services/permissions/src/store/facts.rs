@@ -2,14 +2,13 @@
 
 use super::{StoreError, events, grants, groups::MembershipRow, keys, models};
 use policy::{
-    Change, Grant, GrantId, Group, GroupId, Key, KeyId, Membership, Model, ModelId, Scopes, SessionId,
-    SigningKey, Snapshot, Target, Time, User, UserId,
+    Change, Grant, GrantId, Group, GroupId, Membership, Model, ModelId, SessionId, SigningKey, Snapshot,
+    Target, Time, User, UserId,
 };
 use shared::{
     db::{self, Db, Tx},
     on_tx,
 };
-use sqlx::types::Json;
 use uuid::Uuid;
 
 #[derive(sqlx::FromRow)]
@@ -41,16 +40,6 @@ struct GrantRow {
 }
 
 #[derive(sqlx::FromRow)]
-struct KeyRow {
-    id: Uuid,
-    user_id: Uuid,
-    hash: Vec<u8>,
-    models: Option<Json<Vec<ModelId>>>,
-    expires_at: Option<db::Time>,
-    revoked: bool,
-}
-
-#[derive(sqlx::FromRow)]
 struct SigningKeyRow {
     kid: String,
     public: Vec<u8>,
@@ -65,9 +54,6 @@ const MEMBERSHIPS: &str = "SELECT group_id, member_kind, member_id, expires_at F
 const MODELS: &str = "SELECT id, name, owner_kind, owner_id, state FROM models";
 const GRANTS: &str = "SELECT id, model_id, grantee_kind, grantee_id, action, effect, starts_at, expires_at \
     FROM grants";
-const KEYS: &str =
-    "SELECT id, user_id, hash, models, expires_at, revoked_at IS NOT NULL AS revoked FROM keys";
-
 const SIGNING_KEYS: &str = "SELECT kid, public, until FROM signing_keys";
 /// What may be forgotten by the last end is left out, as the policy does that follows the ends one by one.
 const ENDED: &str = "SELECT id, ended_at, tokens_until FROM sessions WHERE ended_at IS NOT NULL \
@@ -106,9 +92,7 @@ async fn all(tx: &mut Tx) -> Result<Vec<Change>, StoreError> {
     for row in rows!(tx, GrantRow, GRANTS) {
         facts.push(Change::PutGrant(grant(&row)?));
     }
-    for row in rows!(tx, KeyRow, KEYS) {
-        facts.push(Change::PutKey(key(row)?));
-    }
+    facts.extend(keys::facts(tx).await?.into_iter().map(Change::PutKey));
     for row in rows!(tx, SigningKeyRow, SIGNING_KEYS) {
         facts.push(Change::PutSigningKey(signing_key(row)?));
     }
@@ -136,20 +120,6 @@ fn grant(row: &GrantRow) -> Result<Grant, StoreError> {
         effect: row.effect.parse()?,
         starts_at: row.starts_at.map(Time::from),
         expires_at: row.expires_at.map(Time::from),
-    })
-}
-
-fn key(row: KeyRow) -> Result<Key, StoreError> {
-    Ok(Key {
-        id: KeyId(row.id),
-        hash: keys::hash(&row.hash)?,
-        owner: UserId(row.user_id),
-        models: row.models.map(|models| models.0),
-        expires_at: row.expires_at.map(Time::from),
-        disabled: row.revoked,
-        scopes: Scopes::ALL,
-        networks: Vec::new(),
-        previous: Vec::new(),
     })
 }
 

@@ -1,10 +1,11 @@
 //! What the table of users keeps to sign in with.
 
-use super::StoreError;
+use super::{StoreError, seals};
 use policy::UserId;
 use shared::{
     db::{Db, Tx},
     on, on_tx,
+    seal::Sealer,
 };
 use uuid::Uuid;
 
@@ -12,7 +13,8 @@ use uuid::Uuid;
 #[derive(Debug, sqlx::FromRow)]
 pub(crate) struct Account {
     id: Uuid,
-    pub(crate) email: String,
+    email: String,
+    seal: Option<String>,
     /// `None` for who signs in elsewhere.
     pub(crate) password_hash: Option<String>,
     pub(crate) disabled: bool,
@@ -22,16 +24,28 @@ impl Account {
     pub(crate) const fn user(&self) -> UserId {
         UserId(self.id)
     }
+
+    /// What the account signs in as.
+    pub(crate) fn email(&self, sealer: &Sealer) -> Result<String, StoreError> {
+        seals::open_email(sealer, self.user(), self.email.clone(), self.seal.as_deref())
+    }
 }
 
-const BY_EMAIL: &str = "SELECT id, email, password_hash, disabled FROM users WHERE email_lower = $1";
-const BY_ID: &str = "SELECT id, email, password_hash, disabled FROM users WHERE id = $1";
+const BY_EMAIL: &str = "SELECT id, email, seal, password_hash, disabled FROM users WHERE email_lower = $1";
+const BY_ID: &str = "SELECT id, email, seal, password_hash, disabled FROM users WHERE id = $1";
 const SET: &str = "UPDATE users SET password_hash = $2 WHERE id = $1";
 const CHANGE: &str = "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2";
 
-pub(crate) async fn by_email(db: &Db, email: &str) -> Result<Option<Account>, StoreError> {
-    let email = email.to_lowercase();
-    Ok(on!(db, |pool| sqlx::query_as::<_, Account>(BY_EMAIL).bind(&email).fetch_optional(pool).await)?)
+pub(crate) async fn by_email(db: &Db, sealer: &Sealer, email: &str) -> Result<Option<Account>, StoreError> {
+    for lookup in seals::email_lookups(Some(sealer), email) {
+        let found = on!(db, |pool| {
+            sqlx::query_as::<_, Account>(BY_EMAIL).bind(&lookup).fetch_optional(pool).await
+        })?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
 }
 
 pub(crate) async fn of(db: &Db, user: UserId) -> Result<Option<Account>, StoreError> {

@@ -1,5 +1,9 @@
 //! API keys: made once, shown once, limited to what they name, revoked for good (A4).
 
+mod limits;
+mod rotation;
+mod uses;
+
 use crate::world::{
     Caller, World, assert_invalid, assert_missing, assert_refused, grant, in_seconds, on_both_engines, uuid,
 };
@@ -7,24 +11,24 @@ use proto::{common::v1::Role, permissions::v1 as pb};
 use shared::{auth, db::Db};
 use tonic::Code;
 
-fn new() -> pb::CreateKeyRequest {
+pub(crate) fn new() -> pb::CreateKeyRequest {
     pb::CreateKeyRequest { name: "laptop".to_owned(), ..Default::default() }
 }
 
-fn revoke(key: &str) -> pb::RevokeKeyRequest {
+pub(crate) fn revoke(key: &str) -> pb::RevokeKeyRequest {
     pb::RevokeKeyRequest { key_id: key.to_owned(), ..Default::default() }
 }
 
-fn of(user: &str) -> pb::ListKeysRequest {
+pub(crate) fn of(user: &str) -> pb::ListKeysRequest {
     pb::ListKeysRequest { user_id: user.to_owned(), ..Default::default() }
 }
 
-async fn create(caller: &Caller, request: pb::CreateKeyRequest) -> (pb::Key, String) {
+pub(crate) async fn create(caller: &Caller, request: pb::CreateKeyRequest) -> (pb::Key, String) {
     let answer = caller.keys().create_key(request).await.unwrap().into_inner();
     (answer.key.unwrap(), answer.secret)
 }
 
-async fn identify(
+pub(crate) async fn identify(
     world: &World,
     secret: &str,
 ) -> Result<tonic::Response<pb::IdentifyResponse>, tonic::Status> {
@@ -37,7 +41,7 @@ on_both_engines! {
     async fn a_key_works_until_it_is_revoked(world: World) {
         let member = world.user(Role::Member).await;
         let (key, secret) = create(&member, new()).await;
-        assert!(secret.starts_with("tgk_") && secret.starts_with(&key.hint) && secret.len() == 47);
+        assert!(secret.starts_with("tgk_") && secret.starts_with(&key.hint) && secret.len() == 53);
         let days = (key.expire_time.unwrap().seconds - key.create_time.unwrap().seconds) / 86_400;
         assert_eq!((days, key.user_id.as_str(), key.revoke_time), (90, member.id.as_str(), None));
         let holder = world.with_secret(&secret);
@@ -88,7 +92,7 @@ on_both_engines! {
         let (_, secret) = create(&world.owner, request).await;
         identify(world, &secret).await.unwrap();
         // Another process reads it as it stands in the table now.
-        world.sql("UPDATE keys SET expires_at = created_at WHERE expires_at IS NOT NULL AND name = 'laptop'").await;
+        world.sql("UPDATE keys SET expires_at = created_at, ends_at = created_at WHERE expires_at IS NOT NULL AND name = 'laptop'").await;
         let other = world.another().await;
         assert_refused(identify(&other, &secret).await, Code::Unauthenticated, "KEY_EXPIRED");
         other.end().await;

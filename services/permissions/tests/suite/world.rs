@@ -7,8 +7,9 @@ use proto::{
     permissions::v1::{
         self as pb, authorization_service_client::AuthorizationServiceClient,
         grant_service_client::GrantServiceClient, group_service_client::GroupServiceClient,
-        key_service_client::KeyServiceClient, me_service_client::MeServiceClient,
-        model_service_client::ModelServiceClient, policy_service_client::PolicyServiceClient,
+        incident_service_client::IncidentServiceClient, key_service_client::KeyServiceClient,
+        me_service_client::MeServiceClient, model_service_client::ModelServiceClient,
+        policy_service_client::PolicyServiceClient, privacy_service_client::PrivacyServiceClient,
         session_service_client::SessionServiceClient, signing_service_client::SigningServiceClient,
         user_service_client::UserServiceClient,
     },
@@ -215,6 +216,14 @@ impl Caller {
 
     pub(crate) fn keys(&self) -> KeyServiceClient<Channel> {
         KeyServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn incidents(&self) -> IncidentServiceClient<Channel> {
+        IncidentServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn privacy(&self) -> PrivacyServiceClient<Channel> {
+        PrivacyServiceClient::new(self.channel())
     }
 
     pub(crate) fn authorization(&self) -> AuthorizationServiceClient<Channel> {

@@ -1,0 +1,62 @@
+//! Erases what is known about one person. The id stays, and with it the log of events: events name people by id alone,
+//! so nothing in them has to be rewritten and their chain still holds.
+
+use crate::{
+    error::{Error, Forbidden},
+    keys, sessions, store,
+    users::{User, only_owners_touch},
+    write::{Record, Thing, Write},
+};
+use policy::{Change, Role, UserId};
+
+/// What an erasure did.
+#[derive(Debug, Default)]
+pub(crate) struct Erased {
+    /// Nothing, when it had been done before.
+    pub(crate) done: bool,
+    pub(crate) revoked_keys: usize,
+}
+
+/// Erases a person; `confirm` is the id once more, because there is no way back.
+pub(crate) async fn erase(write: &mut Write, id: UserId, confirm: UserId) -> Result<Erased, Error> {
+    write.origin.person().ok_or(Forbidden::NotYourself)?;
+    if confirm != id {
+        return Err(Error::invalid(
+            "confirm",
+            "must be the user_id once more; what is erased cannot be brought back",
+        ));
+    }
+    let erased = store::erasure::is_erased(&mut write.tx, id).await?;
+    if erased.ok_or_else(|| Error::not_found("user", id))? {
+        return Ok(Erased::default());
+    }
+    let found = store::users::find(&mut write.tx, write.sealer.as_ref(), id).await?;
+    let before = found.ok_or_else(|| Error::not_found("user", id))?;
+    only_owners_touch(before.role, &write.origin)?;
+    let owner = before.role == Role::Owner && !before.disabled;
+    if owner && !store::users::another_owner(&mut write.tx, id).await? {
+        return Err(Error::LastOwner);
+    }
+    let revoked_keys = revoke_keys(write, id).await?;
+    sessions::end_all(write, id, None).await?;
+    let now = write.now();
+    store::erasure::erase(&mut write.tx, id, now).await?;
+    record(write, &before);
+    Ok(Erased { done: true, revoked_keys })
+}
+
+async fn revoke_keys(write: &mut Write, id: UserId) -> Result<usize, Error> {
+    let keys = store::keys::of_user(&mut write.tx, id).await?;
+    let count = keys.len();
+    for key in keys {
+        keys::end(write, key).await?;
+    }
+    Ok(count)
+}
+
+/// The account is a disabled member from now on: an id that may do nothing.
+fn record(write: &mut Write, before: &User) {
+    let after = User { role: Role::Member, disabled: true, ..before.clone() };
+    let record = Record::updated(Thing::user(after.id), before.image(), after.image()).called("erased");
+    write.record(record.with(Change::PutUser(after.fact())));
+}

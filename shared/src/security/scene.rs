@@ -1,0 +1,101 @@
+//! Who is calling what, for the time of one request: so that the rules of fields can say what they suspect without
+//! being told who asks. The authentication layer sets it; outside of a request nothing is reported.
+
+use super::{Incident, Kind, Watch, suspicion};
+use crate::{
+    auth::{Caller, Denied, Refusal},
+    time,
+};
+use policy::KeyId;
+use std::net::IpAddr;
+
+tokio::task_local! { static SCENE: Scene; }
+
+/// Longest path that is kept of what nobody serves, in bytes.
+const PATH: usize = 120;
+
+/// One request, as incidents tell of it.
+#[derive(Debug, Clone)]
+pub struct Scene {
+    watch: Watch,
+    caller: Option<Caller>,
+    address: Option<IpAddr>,
+    method: String,
+}
+
+impl Scene {
+    /// A request for `path` from this address, by nobody knows whom yet.
+    #[must_use]
+    pub fn of(watch: Watch, address: Option<IpAddr>, path: &str) -> Self {
+        let method = path[..path.floor_char_boundary(PATH)].to_owned();
+        Self { watch, caller: None, address, method }
+    }
+
+    /// It is known who calls.
+    pub fn enter(&mut self, caller: Caller) {
+        if let Some(key) = caller.person().and_then(|person| person.key) {
+            self.watch.used(key, time::now());
+        }
+        self.caller = Some(caller);
+    }
+
+    /// The authentication layer turns the caller away.
+    pub fn turned_away(&self, denied: Denied) {
+        let kind = match denied {
+            // Neither says anything about the caller: a probe without a credential, a store that is away, a client
+            // whose access token ran out and who refreshes it now.
+            Denied::Refused(Refusal::Missing | Refusal::Unavailable | Refusal::TokenExpired) => return,
+            Denied::Refused(_) => Kind::CredentialRefused,
+            Denied::Role(_) | Denied::Scope(_) => Kind::CallRefused,
+        };
+        self.report(kind, denied.fault().reason);
+    }
+
+    /// Runs a request in this scene.
+    pub async fn around<F: Future>(self, request: F) -> F::Output {
+        SCENE.scope(self, request).await
+    }
+
+    /// Reports an incident of this request.
+    pub fn report(&self, kind: Kind, detail: impl Into<String>) {
+        let incident = Incident {
+            kind,
+            actor: self.actor(),
+            key: self.key(),
+            address: self.address,
+            method: self.method.clone(),
+            detail: detail.into(),
+        };
+        self.watch.report(incident, time::now());
+    }
+
+    fn actor(&self) -> String {
+        match &self.caller {
+            Some(Caller::Person(person)) => person.user.to_string(),
+            Some(Caller::Service) => "service".to_owned(),
+            None => String::new(),
+        }
+    }
+
+    fn key(&self) -> Option<KeyId> {
+        self.caller.as_ref()?.person()?.key
+    }
+}
+
+/// Reports that the current request failed or was refused by something other than the authentication layer: a
+/// password, a refresh token.
+pub fn report(kind: Kind, detail: &'static str) {
+    if let Ok(scene) = SCENE.try_with(Scene::clone) {
+        scene.report(kind, detail);
+    }
+}
+
+/// Looks at a management text and reports what it looks like; it is not refused for that. The text itself is not kept.
+pub fn inspect(field: &str, text: &str) {
+    // Whether there is anybody to tell is the cheaper question.
+    if let Ok(scene) = SCENE.try_with(Scene::clone)
+        && let Some(suspicion) = suspicion(text)
+    {
+        scene.report(Kind::InjectionSuspected, format!("{} in {field}", suspicion.as_str()));
+    }
+}
