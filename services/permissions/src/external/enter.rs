@@ -90,7 +90,9 @@ async fn identify(
         return Ok((identity, account.user, false));
     }
     let email = admitted.email.as_ref().ok_or(SignInError::EmailNotVerified)?;
-    let (account, created) = match identities::account_by_email(&mut write.tx, &email.0).await? {
+    let sealer = write.sealer.as_ref();
+    let found = identities::account_by_email(&mut write.tx, sealer, &email.0).await?;
+    let (account, created) = match found {
         Some(found) => (linkable(&mut write.tx, found.user, &admitted.provider).await?, false),
         None if rules.create_users => {
             let (email, display_name) = (email.0.clone(), admitted.display_name.clone());

@@ -1,11 +1,12 @@
 //! The tables of sign-ins under way, of identities, and of the memberships that identities made.
 
-use super::StoreError;
+use super::{StoreError, seals};
 use crate::external::{Account, Identity, SignIn, Standing};
 use policy::{GroupId, Role, UserId};
 use shared::{
     db::{Db, Time, Tx},
     on, on_tx,
+    seal::Sealer,
 };
 use sqlx::AssertSqlSafe;
 use std::collections::BTreeMap;
@@ -229,11 +230,19 @@ pub(crate) async fn account(tx: &mut Tx, user: UserId) -> Result<Option<Account>
     row.map(Account::try_from).transpose()
 }
 
-/// The account with this address, in any case.
-pub(crate) async fn account_by_email(tx: &mut Tx, email: &str) -> Result<Option<Account>, StoreError> {
-    let row = on_tx!(tx, |on| {
-        let query = sqlx::query_as::<_, AccountRow>(ACCOUNT_BY_EMAIL).bind(email.to_lowercase());
-        query.fetch_optional(on).await
-    })?;
-    row.map(Account::try_from).transpose()
+/// The account with this address, in any case and whichever of the keys it is kept under.
+pub(crate) async fn account_by_email(
+    tx: &mut Tx,
+    sealer: Option<&Sealer>,
+    email: &str,
+) -> Result<Option<Account>, StoreError> {
+    for lookup in seals::email_lookups(sealer, email) {
+        let row = on_tx!(tx, |on| {
+            sqlx::query_as::<_, AccountRow>(ACCOUNT_BY_EMAIL).bind(&lookup).fetch_optional(on).await
+        })?;
+        if let Some(row) = row {
+            return row.try_into().map(Some);
+        }
+    }
+    Ok(None)
 }
