@@ -40,6 +40,7 @@ fn main() -> Result<()> {
 
     tonic_prost_build::configure()
         .bytes(".")
+        .boxed(".tollgate.permissions.v1.WatchChangesResponse.message.event")
         .extern_path(".google.rpc", "::tonic_types::pb")
         .compile_fds(compiler.file_descriptor_set())
         .context("generate Rust from the contract")?;
