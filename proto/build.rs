@@ -19,6 +19,7 @@ const FILES: &[&str] = &[
     "tollgate/permissions/v1/me.proto",
     "tollgate/permissions/v1/models.proto",
     "tollgate/permissions/v1/policy.proto",
+    "tollgate/permissions/v1/providers.proto",
     "tollgate/permissions/v1/sessions.proto",
     "tollgate/permissions/v1/users.proto",
     "tollgate/inference/v1/engines.proto",

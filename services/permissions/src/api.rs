@@ -14,6 +14,7 @@ mod keys;
 mod me;
 mod models;
 mod policy;
+mod providers;
 mod sessions;
 mod signing;
 mod users;
@@ -25,6 +26,7 @@ use crate::{
     error::Error,
     field,
     history::History,
+    provider::Providers,
     sessions::Sessions,
     signing::Signing,
     tail::Tail,
@@ -39,8 +41,8 @@ use proto::permissions::v1::{
     grant_service_server::GrantServiceServer, group_service_server::GroupServiceServer,
     key_service_server::KeyServiceServer, me_service_server::MeServiceServer,
     model_service_server::ModelServiceServer, policy_service_server::PolicyServiceServer,
-    session_service_server::SessionServiceServer, signing_service_server::SigningServiceServer,
-    user_service_server::UserServiceServer,
+    provider_service_server::ProviderServiceServer, session_service_server::SessionServiceServer,
+    signing_service_server::SigningServiceServer, user_service_server::UserServiceServer,
 };
 use shared::{
     auth::{self, Caller, Person, Refusal, RequestExt},
@@ -66,6 +68,7 @@ pub(crate) const SERVICES: &[&str] = &[
     "tollgate.permissions.v1.MeService",
     "tollgate.permissions.v1.ModelService",
     "tollgate.permissions.v1.PolicyService",
+    "tollgate.permissions.v1.ProviderService",
     "tollgate.permissions.v1.SessionService",
     "tollgate.permissions.v1.SigningService",
     "tollgate.permissions.v1.UserService",
@@ -74,33 +77,20 @@ pub(crate) const SERVICES: &[&str] = &[
 /// What the handlers call.
 #[derive(Debug, Clone)]
 pub(crate) struct Api {
-    db: Db,
-    writer: Writer,
-    tail: Tail,
-    verifier: Verifier,
-    sessions: Sessions,
-    signing: Signing,
-    key_lifetime: Duration,
-    stop: CancellationToken,
-    history: History,
-    hub: Hub,
+    pub(crate) db: Db,
+    pub(crate) writer: Writer,
+    pub(crate) tail: Tail,
+    pub(crate) verifier: Verifier,
+    pub(crate) sessions: Sessions,
+    pub(crate) signing: Signing,
+    pub(crate) key_lifetime: Duration,
+    pub(crate) providers: Providers,
+    pub(crate) stop: CancellationToken,
+    pub(crate) history: History,
+    pub(crate) hub: Hub,
 }
 
 impl Api {
-    pub(crate) fn new(
-        writer: Writer,
-        verifier: Verifier,
-        sessions: Sessions,
-        signing: Signing,
-        hub: Hub,
-        config: &Config,
-        stop: CancellationToken,
-    ) -> Self {
-        let history = hub.history().clone();
-        let (db, tail, key_lifetime) = (writer.db().clone(), writer.tail().clone(), config.key_lifetime);
-        Self { db, tail, writer, verifier, sessions, signing, key_lifetime, stop, history, hub }
-    }
-
     /// Makes the change that a request asks for, as [`Writer::perform`] says.
     async fn change<Q: Mutation>(
         &self,
@@ -124,6 +114,7 @@ impl Api {
             .add_service(MeServiceServer::new(self.clone()))
             .add_service(ModelServiceServer::new(self.clone()))
             .add_service(PolicyServiceServer::new(self.clone()))
+            .add_service(ProviderServiceServer::new(self.clone()))
             .add_service(SessionServiceServer::new(self.clone()))
             .add_service(SigningServiceServer::new(self.clone()))
             .add_service(UserServiceServer::new(self.clone()))

@@ -1,10 +1,13 @@
 //! Settings of the permissions service, with their defaults.
 
-use crate::sessions::LONGEST_ACCESS;
 mod events;
 
 pub use events::Events;
 
+use crate::{
+    provider::{self, IdentityProvider},
+    sessions::LONGEST_ACCESS,
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use shared::{config::Validate, seal::Sealer};
@@ -44,6 +47,8 @@ pub struct Config {
     /// How long a key is published before it signs: by then every service knows it.
     #[serde(with = "humantime_serde")]
     pub signing_key_lead: Duration,
+    /// Who else people may sign in with.
+    pub identity_providers: Vec<IdentityProvider>,
     /// The log of events.
     pub events: Events,
 }
@@ -61,6 +66,7 @@ impl Default for Config {
             session_lifetime: Duration::from_secs(DAY),
             signing_key_lifetime: Duration::from_secs(30 * DAY),
             signing_key_lead: Duration::from_secs(5 * 60),
+            identity_providers: Vec::new(),
             events: Events::default(),
         }
     }
@@ -108,6 +114,7 @@ impl Validate for Config {
             faults
                 .push("permissions.signing_key_lifetime: must be at least twice signing_key_lead".to_owned());
         }
+        provider::validate(&self.identity_providers, faults);
         self.events.validate(faults);
     }
 }

@@ -1,5 +1,9 @@
 //! What can go wrong, and what a caller is told of it. Reasons are listed in `docs/errors.md`.
 
+mod sign_in;
+
+pub use sign_in::SignInError;
+
 use crate::{approval, sessions::RefreshError, store::StoreError};
 use policy::Revision;
 use shared::{
@@ -94,6 +98,12 @@ pub enum Error {
     /// The credential in the request is none.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// Nobody was signed in.
+    #[error(transparent)]
+    SignIn(#[from] SignInError),
+    /// The settings are not usable.
+    #[error("the configuration has faults: {}", .0.join("; "))]
+    Config(Vec<String>),
     /// The caller has seen a later revision than this process.
     #[error("the revision of the token has not arrived here yet; try again in a moment")]
     NotYetApplied,
@@ -230,6 +240,8 @@ impl IntoStatus for Error {
             Self::TooSlow { .. } => Fault::retry(Code::ResourceExhausted, "WATCHER_TOO_SLOW", soon),
             Self::StoreReplaced => Fault::new(Code::Aborted, "STORE_REPLACED"),
             Self::Refused(refusal) => refusal.fault(),
+            Self::SignIn(error) => error.fault(),
+            Self::Config(_) => Fault::new(Code::Internal, "CONFIGURATION_INVALID"),
             Self::NotYetApplied => Fault::retry(Code::Unavailable, "REVISION_NOT_YET_APPLIED", soon),
             Self::OtherEpoch => Fault::new(Code::InvalidArgument, "TOKEN_OF_ANOTHER_EPOCH"),
             Self::Stale => Fault::retry(Code::Unavailable, "POLICY_STALE", later),

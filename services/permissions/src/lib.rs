@@ -18,6 +18,7 @@ mod config;
 mod encryption;
 mod error;
 mod export;
+mod external;
 mod field;
 mod grants;
 mod groups;
@@ -29,6 +30,7 @@ mod models;
 mod notifications;
 mod passwords;
 mod ping;
+mod provider;
 mod pump;
 mod retention;
 mod sessions;
@@ -44,13 +46,15 @@ mod write;
 pub use bootstrap::{FirstRun, bootstrap};
 pub use check::Verifier;
 pub use config::{Config, Events};
-pub use error::{Error, Forbidden};
+pub use error::{Error, Forbidden, SignInError};
+pub use provider::{IdentityProvider, Kind as ProviderKind};
 pub use sessions::RefreshError;
 pub use store::StoreError;
 
 use changes::Hub;
 use history::History;
 use policy::Bounds;
+use provider::Providers;
 use sessions::Sessions;
 use shared::{
     auth::{Access, AuthLayer, ServiceToken},
@@ -86,7 +90,7 @@ impl Permissions {
     /// Loads the policy and starts to follow the log.
     ///
     /// # Errors
-    /// When the store cannot be read, or there is no key to encrypt with.
+    /// When the store cannot be read, there is no key to encrypt with, or an identity provider is not set up right.
     pub async fn start(config: &Config, db: Db, tasks: &Tasks, health: &Health) -> Result<Self, Error> {
         let sealer = Sealer::new(&config.encryption_keys).map_err(Error::EncryptionKeys)?;
         encryption::prove(&db, &sealer).await?;
@@ -95,6 +99,7 @@ impl Permissions {
         let bounds = Bounds { fresh_within: config.fresh_within, serve_stale_for: config.serve_stale_for };
         let reporter = health.component("policy", true);
         let tail = Tail::start(db.clone(), bounds, config.poll_interval, tasks, reporter).await?;
+        let providers = Providers::new(&config.identity_providers).map_err(Error::Config)?;
         api::SERVICES.iter().for_each(|service| health.serves(service));
         let verifier = Verifier::new(tail.clone());
         let history = History::new(db.clone());
@@ -105,7 +110,19 @@ impl Permissions {
         let signing = Signing::new(writer.clone(), config);
         signing.start(tasks).await?;
         let sessions = Sessions::new(writer.clone(), signing.clone(), config);
-        let api = api::Api::new(writer, verifier.clone(), sessions, signing, hub, config, tasks.stopping());
+        let api = api::Api {
+            db: writer.db().clone(),
+            tail: writer.tail().clone(),
+            writer,
+            verifier: verifier.clone(),
+            sessions,
+            signing,
+            key_lifetime: config.key_lifetime,
+            providers,
+            stop: tasks.stopping(),
+            history: hub.history().clone(),
+            hub,
+        };
         Ok(Self { api, verifier })
     }
 

@@ -11,6 +11,7 @@ pub(crate) mod events;
 pub(crate) mod facts;
 pub(crate) mod grants;
 pub(crate) mod groups;
+pub(crate) mod identities;
 pub(crate) mod imports;
 pub(crate) mod keys;
 pub(crate) mod me;
