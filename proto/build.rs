@@ -51,6 +51,7 @@ fn main() -> Result<()> {
     tonic_prost_build::configure()
         .bytes(".")
         .skip_debug(redacted.iter().map(|message| format!(".{}", message.full_name())))
+        .boxed(".tollgate.permissions.v1.WatchChangesResponse.message.event")
         .extern_path(".google.rpc", "::tonic_types::pb")
         .compile_fds(compiler.file_descriptor_set())
         .context("generate Rust from the contract")?;

@@ -28,6 +28,9 @@ use tokio::sync::Mutex;
 /// States that are kept for the next question.
 const KEPT: usize = 2;
 
+/// A state, and the log that it was folded from.
+type Known = (Epoch, Arc<State>);
+
 /// A point in the past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Point {
@@ -49,7 +52,7 @@ pub(crate) struct Moment {
 pub(crate) struct History {
     db: Db,
     /// The states asked for last. Folding holds the lock, so that at most one state is built at a time.
-    kept: Arc<Mutex<VecDeque<(Epoch, Arc<State>)>>>,
+    kept: Arc<Mutex<VecDeque<Known>>>,
 }
 
 impl History {

@@ -45,7 +45,7 @@ fn kinds(kinds: Vec<String>) -> Result<HashSet<String>, Error> {
 fn to_proto((token, news): (ResumeToken, News)) -> pb::WatchChangesResponse {
     use response::Message;
     let message = match news {
-        News::Item(Item::Event(stored)) => Message::Event(super::audit::event(&stored)),
+        News::Item(Item::Event(stored)) => Message::Event(Box::new(super::audit::event(&stored))),
         News::Item(Item::Expiry(expiry)) => Message::Expiration(expiration(expiry)),
         News::Heartbeat(at) => Message::Heartbeat(response::Heartbeat {
             time: Some(time::to_proto(at)),

@@ -6,12 +6,13 @@ use crate::{
     external::{self, Identity, Returned},
     field,
     provider::{Kind, Provider},
+    questions,
     write::Write,
 };
 use policy::GroupId;
 use proto::permissions::v1::{self as pb, provider_service_server::ProviderService};
 use secrecy::ExposeSecret;
-use shared::time;
+use shared::{auth::RequestExt, time};
 use tonic::{Request, Response, Status};
 
 /// Longest part of an address that a provider sends a browser back to.

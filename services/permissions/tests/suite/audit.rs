@@ -236,7 +236,8 @@ on_both_engines! {
         let put_in = if matches!(world.db, Db::Postgres(_)) { columns } else { put_in };
         let swap = ["UPDATE events SET revision = 900 WHERE revision = 9", "UPDATE events SET revision = 9 WHERE revision = 10",
             "UPDATE events SET revision = 10 WHERE revision = 900"];
-        let cases: [(&[&'static str], (u64, u32, ChainProblem)); 6] = [
+        type Case<'a> = (&'a [&'static str], (u64, u32, ChainProblem));
+        let cases: [Case<'_>; 6] = [
             (&["DELETE FROM events WHERE revision = 9"], (9, 0, ChainProblem::Missing)),
             (&["DELETE FROM events WHERE revision = (SELECT revision FROM head)"], (head, 0, ChainProblem::Missing)),
             (&["DELETE FROM events WHERE revision <= 9"], (9, 0, ChainProblem::Missing)),

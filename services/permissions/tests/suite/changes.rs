@@ -55,7 +55,7 @@ impl Watcher {
         assert!(!answer.resume_token.is_empty());
         self.token = answer.resume_token;
         match answer.message.unwrap() {
-            Message::Event(event) => self.events.push(event),
+            Message::Event(event) => self.events.push(*event),
             Message::Expiration(expiration) => self.expirations.push(expiration),
             Message::Heartbeat(beat) => {
                 assert!(beat.time.is_some());
@@ -255,7 +255,7 @@ async fn who_reads_too_slowly_is_cut_and_goes_on_without_a_gap() {
                 let message = message.unwrap();
                 slow.token = message.resume_token;
                 if let Some(Message::Event(event)) = message.message {
-                    slow.events.push(event);
+                    slow.events.push(*event);
                 }
             }
             Err(status) => break status,
