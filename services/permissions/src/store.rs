@@ -14,6 +14,7 @@ pub(crate) mod seals;
 pub(crate) mod users;
 
 use policy::{GroupId, Member, UnknownWord, UserId};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// The store did not do what was asked.
@@ -31,6 +32,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// When asking again may help.
+    pub(crate) fn retry_after(&self) -> Duration {
+        match self {
+            Self::Database(error) => shared::db::retry_after(error),
+            Self::Corrupt(_) => Duration::ZERO,
+        }
+    }
+
     /// Whether the row is there already.
     pub(crate) fn is_duplicate(&self) -> bool {
         matches!(self, Self::Database(error) if shared::db::violation(error) == Some(shared::db::Violation::Unique))
