@@ -11,6 +11,7 @@ const FILES: &[&str] = &[
     "tollgate/permissions/v1/access_requests.proto",
     "tollgate/permissions/v1/authorization.proto",
     "tollgate/permissions/v1/batches.proto",
+    "tollgate/permissions/v1/database.proto",
     "tollgate/permissions/v1/grants.proto",
     "tollgate/permissions/v1/groups.proto",
     "tollgate/permissions/v1/keys.proto",

@@ -4,6 +4,7 @@
 //! [`crate::field`]; what only the store can know is decided behind them.
 
 mod authorization;
+mod database;
 mod grants;
 mod groups;
 mod keys;
@@ -21,9 +22,10 @@ use ::policy::{Member, Role, Time};
 use proto::Mutation;
 use proto::permissions::v1::{
     self as pb, authorization_service_server::AuthorizationServiceServer,
-    grant_service_server::GrantServiceServer, group_service_server::GroupServiceServer,
-    key_service_server::KeyServiceServer, model_service_server::ModelServiceServer,
-    policy_service_server::PolicyServiceServer, user_service_server::UserServiceServer,
+    database_service_server::DatabaseServiceServer, grant_service_server::GrantServiceServer,
+    group_service_server::GroupServiceServer, key_service_server::KeyServiceServer,
+    model_service_server::ModelServiceServer, policy_service_server::PolicyServiceServer,
+    user_service_server::UserServiceServer,
 };
 use shared::{
     auth::{self, Caller, Person, Refusal, RequestExt},
@@ -38,8 +40,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, service::Routes};
 
 /// The services, as health checks name them.
-pub(crate) const SERVICES: [&str; 7] = [
+pub(crate) const SERVICES: [&str; 8] = [
     "tollgate.permissions.v1.AuthorizationService",
+    "tollgate.permissions.v1.DatabaseService",
     "tollgate.permissions.v1.GrantService",
     "tollgate.permissions.v1.GroupService",
     "tollgate.permissions.v1.KeyService",
@@ -82,6 +85,7 @@ impl Api {
     /// All services, without layers.
     pub(crate) fn routes(&self) -> axum::Router {
         Routes::new(AuthorizationServiceServer::new(self.clone()))
+            .add_service(DatabaseServiceServer::new(self.clone()))
             .add_service(GrantServiceServer::new(self.clone()))
             .add_service(GroupServiceServer::new(self.clone()))
             .add_service(KeyServiceServer::new(self.clone()))
