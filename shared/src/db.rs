@@ -22,6 +22,7 @@ pub use slow::SlowQuery;
 pub use time::Time;
 
 use sqlx::{Connection as _, Postgres, Sqlite, migrate::Migrator};
+use std::time::Duration;
 
 /// A pool of either kind.
 #[derive(Debug, Clone)]
@@ -95,22 +96,28 @@ impl Db {
     /// # Errors
     /// When the database is away or busy for too long.
     pub async fn begin(&self) -> Result<Tx, sqlx::Error> {
-        Ok(match self {
-            Self::Postgres(pool) => Tx::Postgres(pool.begin_held("BEGIN").await?),
-            Self::Sqlite(pool) => Tx::Sqlite(pool.begin_held("BEGIN IMMEDIATE").await?),
-        })
+        let limit = on!(self, |pool| pool.watch().limit());
+        self.begin_with("BEGIN", "BEGIN IMMEDIATE", limit).await
     }
 
-    /// Begins a transaction whose queries all see the same state. It only reads, and holds no writer up.
+    /// Begins a transaction whose queries all see the same state. It only reads, and holds no writer up, so its
+    /// queries may read whole tables.
     ///
     /// # Errors
     /// When the database is away or busy for too long.
     pub async fn begin_read(&self) -> Result<Tx, sqlx::Error> {
+        self.begin_with(open::BEGIN_READ, "BEGIN", open::READ).await
+    }
+
+    async fn begin_with(
+        &self,
+        postgres: &'static str,
+        sqlite: &'static str,
+        limit: Duration,
+    ) -> Result<Tx, sqlx::Error> {
         Ok(match self {
-            Self::Postgres(pool) => {
-                Tx::Postgres(pool.begin_held("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
-            }
-            Self::Sqlite(pool) => Tx::Sqlite(pool.begin_held("BEGIN").await?),
+            Self::Postgres(pool) => Tx::Postgres(pool.begin_held(postgres, limit).await?),
+            Self::Sqlite(pool) => Tx::Sqlite(pool.begin_held(sqlite, limit).await?),
         })
     }
 
@@ -119,10 +126,10 @@ impl Db {
     /// # Errors
     /// When it does not give one.
     pub async fn ping(&self) -> Result<(), sqlx::Error> {
-        match self {
-            Self::Postgres(pool) => pool.watch().ask(async { pool.acquire().await?.ping().await }).await,
-            Self::Sqlite(pool) => pool.watch().ask(async { pool.acquire().await?.ping().await }).await,
-        }
+        on!(self, |pool| {
+            let watch = pool.watch();
+            watch.ask(watch.limit(), async { pool.acquire().await?.ping().await }).await
+        })
     }
 
     /// The statements that were slow, the slowest first.

@@ -3,7 +3,7 @@
 //! [`binary`] finds the program, [`process`] runs it with a folder and ports of its own; [`suite`] is `tollgate up`,
 //! [`apart`] the four services as processes of their own, [`engine`] a simulated engine. [`http`] and [`rpc`] are the
 //! clients, [`people`] makes users and grants, [`ledger`] reads usage back, [`metrics`] reads `/metrics`.
-//! [`postgres`] gives the stores' tests their server.
+//! [`postgres`] gives the stores' tests their server, [`statements`] hears what they ask of it.
 //! Whatever goes wrong here fails the test at once, so nothing returns an error.
 
 #![expect(
@@ -22,6 +22,7 @@ pub mod people;
 pub mod postgres;
 pub mod process;
 pub mod rpc;
+pub mod statements;
 pub mod suite;
 
 use std::time::Duration;

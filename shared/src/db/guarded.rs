@@ -10,6 +10,7 @@ use sqlx::{Database, Pool, SqlStr, Transaction};
 use std::{
     ops::{Deref, DerefMut},
     sync::Arc,
+    time::Duration,
 };
 use tokio::time::Instant;
 
@@ -25,6 +26,8 @@ pub struct Guarded<D: Database> {
 pub struct Held<D: Database> {
     transaction: Transaction<'static, D>,
     pool: Guarded<D>,
+    /// The longest that each statement may take.
+    limit: Duration,
 }
 
 impl<D: Database> Guarded<D> {
@@ -36,9 +39,14 @@ impl<D: Database> Guarded<D> {
         &self.watch
     }
 
-    pub(super) async fn begin_held(&self, statement: &'static str) -> Result<Held<D>, sqlx::Error> {
-        let transaction = self.watch.ask(self.pool.begin_with(statement)).await?;
-        Ok(Held { transaction, pool: self.clone() })
+    /// Begins a transaction with this statement, for statements that take no longer than `limit`.
+    pub(super) async fn begin_held(
+        &self,
+        statement: &'static str,
+        limit: Duration,
+    ) -> Result<Held<D>, sqlx::Error> {
+        let transaction = self.watch.ask(self.watch.limit(), self.pool.begin_with(statement)).await?;
+        Ok(Held { transaction, pool: self.clone(), limit })
     }
 }
 

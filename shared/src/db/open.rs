@@ -11,6 +11,11 @@ use std::{str::FromStr, time::Duration};
 
 /// The longest that PostgreSQL works on one statement before it gives up by itself.
 const STATEMENT: &str = "10s";
+/// Begins a transaction that reads all of it as it is now, however long that takes.
+pub(super) const BEGIN_READ: &str =
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '120s'";
+/// The longest wait for a statement of such a transaction.
+pub(super) const READ: Duration = Duration::from_secs(125);
 /// Time in which a connection that is given back must answer, or it is closed.
 const RELEASE: Duration = Duration::from_secs(5);
 

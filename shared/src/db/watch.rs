@@ -67,12 +67,17 @@ impl Watch {
         &self.slow
     }
 
+    pub(super) const fn limit(&self) -> Duration {
+        self.limit
+    }
+
     /// Asks the database something, unless the breaker is open.
     pub(super) async fn ask<T>(
         &self,
+        limit: Duration,
         answer: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
-        let mut asked = self.admit()?;
+        let mut asked = self.admit(limit)?;
         let answer = asked.within(answer).await?;
         asked.answered();
         Ok(answer)
@@ -84,21 +89,21 @@ impl Watch {
         answer: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
         let pass = self.told(|breaker| breaker.pass());
-        let mut asked = self.asked(pass, Instant::now());
+        let mut asked = self.asked(pass, Instant::now(), self.limit);
         let answer = asked.within(answer).await?;
         asked.answered();
         Ok(answer)
     }
 
     /// Lets one question through, or says that the breaker is open.
-    pub(super) fn admit(&self) -> Result<Asked<'_>, sqlx::Error> {
+    pub(super) fn admit(&self, limit: Duration) -> Result<Asked<'_>, sqlx::Error> {
         let since = Instant::now();
         let pass = self.told(|breaker| breaker.admit(since.into_std()));
-        Ok(self.asked(pass.map_err(failure::refused)?, since))
+        Ok(self.asked(pass.map_err(failure::refused)?, since, limit))
     }
 
-    fn asked(&self, pass: Pass, since: Instant) -> Asked<'_> {
-        let limit = deadline::left().map_or(self.limit, |left| left.mul_f64(0.9).min(self.limit));
+    fn asked(&self, pass: Pass, since: Instant, limit: Duration) -> Asked<'_> {
+        let limit = deadline::left().map_or(limit, |left| left.mul_f64(0.9).min(limit));
         Asked { watch: self, pass: Some(pass), since, limit }
     }
 

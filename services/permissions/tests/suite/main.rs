@@ -15,6 +15,7 @@ mod keys;
 mod models;
 mod repeat;
 mod replica;
+mod statements;
 mod users;
 mod watch;
 mod world;

@@ -8,6 +8,7 @@ use futures_util::{
     stream::{self, BoxStream, StreamExt},
 };
 use sqlx::{Database, Describe, Either, Execute, Executor, Postgres, SqlStr, Sqlite, error::BoxDynError};
+use std::time::Duration;
 
 /// A query on its way, whose text can be read without using it up.
 struct Carried<D: Database> {
@@ -55,7 +56,7 @@ impl<D: Explain> Guarded<D> {
             let _running = Running::new(self, query.sql.clone());
             work(&mut connection, query).await
         };
-        self.watch.ask(on_a_connection).await
+        self.watch.ask(self.watch.limit(), on_a_connection).await
     }
 }
 
@@ -70,7 +71,7 @@ impl<D: Explain> Held<D> {
             let _running = Running::new(&self.pool, query.sql.clone());
             work(&mut self.transaction, query).await
         };
-        self.pool.watch.ask(in_it).await
+        self.pool.watch.ask(self.limit, in_it).await
     }
 }
 
@@ -81,11 +82,12 @@ type Answers<'e, D> =
 /// Rows one by one, each within the time that the whole statement has.
 fn follow<'e, D: Explain>(
     watch: &'e Watch,
+    limit: Duration,
     rows: Answers<'e, D>,
     running: impl FnOnce() -> Running<D> + Send + 'e,
 ) -> Answers<'e, D> {
     let begin = async move {
-        let asked = watch.admit()?;
+        let asked = watch.admit(limit)?;
         Ok::<_, sqlx::Error>((asked, running(), rows))
     };
     stream::once(begin)
@@ -113,7 +115,7 @@ macro_rules! executors {
             {
                 let query = Carried::new(query);
                 let sql = query.sql.clone();
-                follow(&self.watch, self.pool.fetch_many(query), move || Running::new(self, sql))
+                follow(&self.watch, self.watch.limit(), self.pool.fetch_many(query), move || Running::new(self, sql))
             }
 
             fn prepare_with<'e>(
@@ -148,7 +150,7 @@ macro_rules! executors {
                 let query = Carried::new(query);
                 let (sql, pool) = (query.sql.clone(), &self.pool);
                 let rows = self.transaction.fetch_many(query);
-                follow(&pool.watch, rows, move || Running::new(pool, sql))
+                follow(&pool.watch, self.limit, rows, move || Running::new(pool, sql))
             }
 
             fn prepare_with<'e>(
