@@ -127,8 +127,7 @@ impl Db {
     /// When it does not give one.
     pub async fn ping(&self) -> Result<(), sqlx::Error> {
         on!(self, |pool| {
-            let watch = pool.watch();
-            watch.ask(watch.limit(), async { pool.acquire().await?.ping().await }).await
+            pool.ask(pool.watch().limit(), async { pool.acquire().await?.ping().await }).await
         })
     }
 

@@ -62,11 +62,12 @@ pub(super) struct Breaker {
     rules: Rules,
     state: State,
     period: u64,
+    last_answer: Option<Instant>,
 }
 
 impl Breaker {
     pub(super) const fn new(rules: Rules) -> Self {
-        Self { rules, state: State::Closed { failures: 0 }, period: 0 }
+        Self { rules, state: State::Closed { failures: 0 }, period: 0, last_answer: None }
     }
 
     /// Lets a query through, or says how long until the next probe; zero while one is under way.
@@ -87,8 +88,21 @@ impl Breaker {
         Pass { period: self.period }
     }
 
+    /// Learns that the database is there.
+    pub(super) const fn heard(&mut self, now: Instant) {
+        self.last_answer = Some(now);
+    }
+
+    /// Whether the database has answered anything from then on, so that what is late is held up there.
+    pub(super) fn answered_since(&self, then: Instant) -> bool {
+        self.last_answer.is_some_and(|last| last >= then)
+    }
+
     /// Learns what became of a query.
     pub(super) fn settle(&mut self, pass: Pass, outcome: Outcome, now: Instant) {
+        if outcome == Outcome::Answered {
+            self.heard(now);
+        }
         if pass.period != self.period {
             return;
         }

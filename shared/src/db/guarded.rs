@@ -3,6 +3,7 @@
 //! Both are executors, so queries are written as against the driver's own, and [`on!`](crate::on) and
 //! [`on_tx!`](crate::on_tx) hand them out. The driver's pool and connection beneath are not watched.
 
+mod asked;
 mod executor;
 
 use super::{plan::Explain, watch::Watch};
@@ -45,7 +46,7 @@ impl<D: Database> Guarded<D> {
         statement: &'static str,
         limit: Duration,
     ) -> Result<Held<D>, sqlx::Error> {
-        let transaction = self.watch.ask(self.watch.limit(), self.pool.begin_with(statement)).await?;
+        let transaction = self.ask(self.watch.limit(), self.pool.begin_with(statement)).await?;
         Ok(Held { transaction, pool: self.clone(), limit })
     }
 }
@@ -53,7 +54,7 @@ impl<D: Database> Guarded<D> {
 impl<D: Database> Held<D> {
     /// Commits even while the breaker is open: the work is done, and only the database can say that it lasts.
     pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
-        self.pool.watch.conclude(self.transaction.commit()).await
+        self.pool.conclude(self.transaction.commit()).await
     }
 }
 

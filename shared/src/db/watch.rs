@@ -1,15 +1,11 @@
-//! What stands between a query and the database: the breaker, a time limit, and the list of slow statements.
-//!
-//! A frozen server neither answers nor closes a connection, so the limit is ours: nine tenths of what the request
-//! has left, so that its caller still hears of it, and no more than [`Options::limit`].
+//! What is known of one database while it is used: how its breaker stands, when it was silent, what was slow.
 
 use super::{
     Options,
-    breaker::{Breaker, Outcome, Pass, Rules, Standing},
-    failure,
+    breaker::{Breaker, Rules, Standing},
     slow::Slow,
 };
-use crate::{deadline, telemetry};
+use crate::telemetry;
 use opentelemetry::{
     KeyValue,
     metrics::{Counter, Gauge},
@@ -18,10 +14,7 @@ use std::{
     sync::{LazyLock, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::time::{Instant, timeout_at};
-
-/// A query that nobody waits for any more has failed when it went unanswered for so long.
-const LONG: Duration = Duration::from_secs(1);
+use tokio::time::Instant;
 
 static STANDING: LazyLock<Gauge<u64>> = LazyLock::new(|| {
     telemetry::meter()
@@ -41,18 +34,10 @@ static OPENED: LazyLock<Counter<u64>> = LazyLock::new(|| {
 pub(super) struct Watch {
     breaker: Mutex<Breaker>,
     slow: Slow,
+    /// When it last did not say that it is there. Locked while it is asked.
+    pub(super) silent: tokio::sync::Mutex<Option<Instant>>,
     limit: Duration,
     labels: [KeyValue; 1],
-}
-
-/// A question let through. However it ends, the breaker learns of it.
-#[derive(Debug)]
-pub(super) struct Asked<'w> {
-    watch: &'w Watch,
-    /// `None`: it is settled.
-    pass: Option<Pass>,
-    since: Instant,
-    limit: Duration,
 }
 
 impl Watch {
@@ -60,7 +45,8 @@ impl Watch {
         let labels = [KeyValue::new("service", service)];
         STANDING.record(Standing::Closed as u64, &labels);
         let breaker = Mutex::new(Breaker::new(Rules::default()));
-        Self { breaker, slow: Slow::new(service, options.slow_after), limit: options.limit, labels }
+        let slow = Slow::new(service, options.slow_after);
+        Self { breaker, slow, silent: tokio::sync::Mutex::default(), limit: options.limit, labels }
     }
 
     pub(super) const fn slow(&self) -> &Slow {
@@ -71,44 +57,8 @@ impl Watch {
         self.limit
     }
 
-    /// Asks the database something, unless the breaker is open.
-    pub(super) async fn ask<T>(
-        &self,
-        limit: Duration,
-        answer: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<T, sqlx::Error> {
-        let mut asked = self.admit(limit)?;
-        let answer = asked.within(answer).await?;
-        asked.answered();
-        Ok(answer)
-    }
-
-    /// Asks it even while the breaker is open.
-    pub(super) async fn conclude<T>(
-        &self,
-        answer: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<T, sqlx::Error> {
-        let pass = self.told(|breaker| breaker.pass());
-        let mut asked = self.asked(pass, Instant::now(), self.limit);
-        let answer = asked.within(answer).await?;
-        asked.answered();
-        Ok(answer)
-    }
-
-    /// Lets one question through, or says that the breaker is open.
-    pub(super) fn admit(&self, limit: Duration) -> Result<Asked<'_>, sqlx::Error> {
-        let since = Instant::now();
-        let pass = self.told(|breaker| breaker.admit(since.into_std()));
-        Ok(self.asked(pass.map_err(failure::refused)?, since, limit))
-    }
-
-    fn asked(&self, pass: Pass, since: Instant, limit: Duration) -> Asked<'_> {
-        let limit = deadline::left().map_or(limit, |left| left.mul_f64(0.9).min(limit));
-        Asked { watch: self, pass: Some(pass), since, limit }
-    }
-
     /// Changes the breaker and says so where it matters.
-    fn told<T>(&self, change: impl FnOnce(&mut Breaker) -> T) -> T {
+    pub(super) fn told<T>(&self, change: impl FnOnce(&mut Breaker) -> T) -> T {
         let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
         let before = breaker.standing();
         let result = change(&mut breaker);
@@ -126,46 +76,5 @@ impl Watch {
             }
         }
         result
-    }
-}
-
-impl Asked<'_> {
-    /// Waits for an answer, or a part of it, no longer than the question may take.
-    pub(super) async fn within<T>(
-        &mut self,
-        answer: impl Future<Output = Result<T, sqlx::Error>>,
-    ) -> Result<T, sqlx::Error> {
-        match timeout_at(self.since + self.limit, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => {
-                self.settle(if failure::is_outage(&error) { Outcome::Failed } else { Outcome::Answered });
-                Err(error)
-            }
-            Err(_) => {
-                self.give_up();
-                Err(failure::late(self.limit))
-            }
-        }
-    }
-
-    pub(super) fn answered(&mut self) {
-        self.settle(Outcome::Answered);
-    }
-
-    /// Little time says nothing about the database.
-    fn give_up(&mut self) {
-        self.settle(if self.since.elapsed() < LONG { Outcome::Abandoned } else { Outcome::Failed });
-    }
-
-    fn settle(&mut self, outcome: Outcome) {
-        if let Some(pass) = self.pass.take() {
-            self.watch.told(|breaker| breaker.settle(pass, outcome, Instant::now().into_std()));
-        }
-    }
-}
-
-impl Drop for Asked<'_> {
-    fn drop(&mut self) {
-        self.give_up();
     }
 }

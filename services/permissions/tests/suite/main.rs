@@ -15,6 +15,7 @@ mod keys;
 mod models;
 mod repeat;
 mod replica;
+mod slow;
 mod statements;
 mod users;
 mod watch;

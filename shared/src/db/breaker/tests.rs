@@ -119,6 +119,25 @@ fn late_news_of_queries_from_before_a_change_is_ignored() {
 }
 
 #[test]
+fn any_answer_shows_that_the_database_is_there() {
+    let mut told = Told::new();
+    let start = told.start;
+    assert!(!told.breaker.answered_since(start));
+    let pass = told.at(1.0).admit().unwrap();
+    told.settle(pass, Failed);
+    assert!(!told.breaker.answered_since(start));
+    told.at(2.0).settle(pass, Answered);
+    assert!(told.breaker.answered_since(start) && told.breaker.answered_since(told.now));
+    assert!(!told.breaker.answered_since(told.now + Duration::from_millis(1)));
+    // One from before the breaker opened counts here too.
+    let mut told = Told::new();
+    let early = told.admit().unwrap();
+    told.queries(&[Failed; 5]);
+    told.at(3.0).settle(early, Answered);
+    assert!(told.breaker.answered_since(told.now));
+}
+
+#[test]
 fn an_abandoned_probe_told_twice_takes_no_place_from_the_next() {
     let mut told = Told::opened();
     let first = told.at(30.0).admit().unwrap();

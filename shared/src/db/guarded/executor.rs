@@ -1,7 +1,7 @@
 //! How queries get from the driver's API to a watched connection.
 
 use super::{Guarded, Held, Running};
-use crate::db::{plan::Explain, watch::Watch};
+use crate::db::plan::Explain;
 use futures_util::{
     TryStreamExt,
     future::BoxFuture,
@@ -56,7 +56,7 @@ impl<D: Explain> Guarded<D> {
             let _running = Running::new(self, query.sql.clone());
             work(&mut connection, query).await
         };
-        self.watch.ask(self.watch.limit(), on_a_connection).await
+        self.ask(self.watch.limit(), on_a_connection).await
     }
 }
 
@@ -71,7 +71,7 @@ impl<D: Explain> Held<D> {
             let _running = Running::new(&self.pool, query.sql.clone());
             work(&mut self.transaction, query).await
         };
-        self.pool.watch.ask(self.limit, in_it).await
+        self.pool.ask(self.limit, in_it).await
     }
 }
 
@@ -81,19 +81,19 @@ type Answers<'e, D> =
 
 /// Rows one by one, each within the time that the whole statement has.
 fn follow<'e, D: Explain>(
-    watch: &'e Watch,
+    guarded: &'e Guarded<D>,
     limit: Duration,
     rows: Answers<'e, D>,
     running: impl FnOnce() -> Running<D> + Send + 'e,
 ) -> Answers<'e, D> {
     let begin = async move {
-        let asked = watch.admit(limit)?;
+        let asked = guarded.admit(limit)?;
         Ok::<_, sqlx::Error>((asked, running(), rows))
     };
     stream::once(begin)
         .map_ok(|state| {
             stream::try_unfold(state, |(mut asked, running, mut rows)| async move {
-                let row = asked.within(rows.try_next()).await?;
+                let row = asked.wait(rows.try_next()).await?;
                 asked.answered();
                 Ok(row.map(|row| (row, (asked, running, rows))))
             })
@@ -115,7 +115,7 @@ macro_rules! executors {
             {
                 let query = Carried::new(query);
                 let sql = query.sql.clone();
-                follow(&self.watch, self.watch.limit(), self.pool.fetch_many(query), move || Running::new(self, sql))
+                follow(self, self.watch.limit(), self.pool.fetch_many(query), move || Running::new(self, sql))
             }
 
             fn prepare_with<'e>(
@@ -150,7 +150,7 @@ macro_rules! executors {
                 let query = Carried::new(query);
                 let (sql, pool) = (query.sql.clone(), &self.pool);
                 let rows = self.transaction.fetch_many(query);
-                follow(&pool.watch, self.limit, rows, move || Running::new(pool, sql))
+                follow(pool, self.limit, rows, move || Running::new(pool, sql))
             }
 
             fn prepare_with<'e>(
