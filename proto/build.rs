@@ -58,7 +58,7 @@ fn access_table(pool: &DescriptorPool) -> Result<String> {
             roles(access),
             flag(access, "service"),
             flag(access, "public"),
-            scope(&pool, &method, access)?
+            scope(pool, &method, access)?
         )?;
     }
     rows.push_str("]\n");

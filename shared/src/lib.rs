@@ -8,6 +8,7 @@ pub mod channel;
 pub mod config;
 pub mod db;
 pub mod deadline;
+pub mod dynamic;
 pub mod event;
 pub mod health;
 pub mod page;

@@ -2,11 +2,10 @@
 //! becomes JSON again.
 //!
 //! [`route`] holds the methods by verb and path, [`body`] makes the message with [`parameters`] and [`shape`],
-//! [`call`] sends it through [`codec`], and [`stream`] turns a stream of messages into server-sent events.
+//! [`call`] sends it, and [`stream`] turns a stream of messages into server-sent events.
 
 pub(crate) mod body;
 mod call;
-mod codec;
 pub(crate) mod parameters;
 pub(crate) mod path;
 pub(crate) mod route;

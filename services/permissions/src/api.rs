@@ -3,7 +3,9 @@
 //! One file per service. Fields are read in the `TryFrom`-like functions beside the handlers and checked in
 //! [`crate::field`]; what only the store can know is decided behind them.
 
+mod access_requests;
 mod authorization;
+mod batches;
 mod database;
 mod grants;
 mod groups;
@@ -21,7 +23,8 @@ use crate::{
 use ::policy::{Member, Role, Time};
 use proto::Mutation;
 use proto::permissions::v1::{
-    self as pb, authorization_service_server::AuthorizationServiceServer,
+    self as pb, access_request_service_server::AccessRequestServiceServer,
+    authorization_service_server::AuthorizationServiceServer, batch_service_server::BatchServiceServer,
     database_service_server::DatabaseServiceServer, grant_service_server::GrantServiceServer,
     group_service_server::GroupServiceServer, key_service_server::KeyServiceServer,
     model_service_server::ModelServiceServer, policy_service_server::PolicyServiceServer,
@@ -32,7 +35,6 @@ use shared::{
     db::Db,
     deadline::Deadline,
     request_id::RequestId,
-    seal::Sealer,
     time,
 };
 use std::time::Duration;
@@ -40,8 +42,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, service::Routes};
 
 /// The services, as health checks name them.
-pub(crate) const SERVICES: [&str; 8] = [
+pub(crate) const SERVICES: &[&str] = &[
+    "tollgate.permissions.v1.AccessRequestService",
     "tollgate.permissions.v1.AuthorizationService",
+    "tollgate.permissions.v1.BatchService",
     "tollgate.permissions.v1.DatabaseService",
     "tollgate.permissions.v1.GrantService",
     "tollgate.permissions.v1.GroupService",
@@ -62,14 +66,8 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    pub(crate) fn new(
-        db: Db,
-        tail: Tail,
-        sealer: Sealer,
-        key_lifetime: Duration,
-        stop: CancellationToken,
-    ) -> Self {
-        Self { writer: Writer::new(db.clone(), tail.clone(), sealer), db, tail, key_lifetime, stop }
+    pub(crate) fn new(writer: Writer, key_lifetime: Duration, stop: CancellationToken) -> Self {
+        Self { db: writer.db().clone(), tail: writer.tail().clone(), writer, key_lifetime, stop }
     }
 
     /// Makes the change that a request asks for, as [`Writer::perform`] says.
@@ -85,6 +83,8 @@ impl Api {
     /// All services, without layers.
     pub(crate) fn routes(&self) -> axum::Router {
         Routes::new(AuthorizationServiceServer::new(self.clone()))
+            .add_service(AccessRequestServiceServer::new(self.clone()))
+            .add_service(BatchServiceServer::new(self.clone()))
             .add_service(DatabaseServiceServer::new(self.clone()))
             .add_service(GrantServiceServer::new(self.clone()))
             .add_service(GroupServiceServer::new(self.clone()))
@@ -100,7 +100,10 @@ impl Api {
 fn origin<Q: Mutation>(request: &Request<Q>) -> Result<Origin, Status> {
     let id = request.extensions().get::<RequestId>().map_or("-", RequestId::as_str);
     let asked = request.get_ref();
-    let repeat = field::optional_id("request_id", asked.request_id())?;
+    let repeat = match asked.request_id() {
+        "" => request.metadata().get("idempotency-key").map(|key| Repeat::named(key.as_encoded_bytes())),
+        id => Some(field::id("request_id", id)?),
+    };
     Ok(Origin {
         actor: Actor::Caller(request.caller()?),
         request_id: id.to_owned(),

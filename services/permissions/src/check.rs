@@ -180,6 +180,14 @@ pub(crate) fn may_manage(write: &Write, model: ModelId) -> Result<(), Error> {
     }
 }
 
+/// Whether the credential at hand reaches a model at all.
+///
+/// # Errors
+/// [`Forbidden::KeyNarrowed`] when it is a key for others.
+pub(crate) fn within_key_of(tail: &Tail, person: &Person, model: ModelId) -> Result<(), Forbidden> {
+    if within_key(&tail.replica(), person, model) { Ok(()) } else { Err(Forbidden::KeyNarrowed) }
+}
+
 fn within_key(replica: &Replica, person: &Person, model: ModelId) -> bool {
     key_models(replica, person).is_none_or(|only| only.contains(&model))
 }

@@ -1,6 +1,6 @@
 //! What can go wrong, and what a caller is told of it. Reasons are listed in `docs/errors.md`.
 
-use crate::store::StoreError;
+use crate::{approval, store::StoreError};
 use shared::{
     auth::Refusal,
     page::PageError,
@@ -41,9 +41,35 @@ pub enum Error {
     /// The caller may call this method, but not for this object.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
+    /// One operation of an atomic batch failed, so none was done.
+    #[error("operations[{index}]: {error}; nothing was done")]
+    Operation {
+        /// Its place in the batch, from 0.
+        index: usize,
+        /// Why.
+        error: Box<Self>,
+    },
+    /// A part of an import does not follow what was taken in.
+    #[error("offset: the next part of this import starts at {next}")]
+    ImportGap {
+        /// Where the next part starts.
+        next: u64,
+    },
     /// A group would be in itself.
     #[error("the group would become a member of itself; take it out of the other group first")]
     GroupCycle,
+    /// The caller asks for what they have.
+    #[error("you may do this with this model already")]
+    AlreadyAllowed,
+    /// The caller asks for what a deny stands against.
+    #[error("a deny stands against it, which no approval lifts; ask whoever may manage the model")]
+    DenyStands,
+    /// The caller broke the glass before, and nobody has looked at it yet.
+    #[error("an earlier use of break_glass waits for its review; ask without it")]
+    ReviewOutstanding,
+    /// A request for access does not stand so that this could be done.
+    #[error("{0}")]
+    Approval(ApprovalRefusal),
     /// Nobody would be left who may do everything.
     #[error("this is the last enabled owner; make another user owner first")]
     LastOwner,
@@ -93,6 +119,9 @@ pub enum Forbidden {
     /// Changing a model and its grants needs `manage`.
     #[error("you may not manage this model; ask its owner, or an owner or admin")]
     ManageRequired,
+    /// Only approvers decide about a request.
+    #[error("only an approver of this request may do this")]
+    ApproverRequired,
     /// This is another user's affair.
     #[error("you may only do this for yourself; ask an owner or admin")]
     NotYourself,
@@ -110,6 +139,16 @@ impl Error {
     /// Something that is not there.
     pub(crate) fn not_found(kind: &'static str, id: impl ToString) -> Self {
         Self::NotFound { kind, id: id.to_string() }
+    }
+
+    /// A grant like this is there.
+    pub(crate) const fn grant_exists() -> Self {
+        Self::Exists { kind: "grant", with: "of the same grantee, model, action and effect" }
+    }
+
+    /// The error as that of one operation of a batch.
+    pub(crate) fn of_operation(self, index: usize) -> Self {
+        Self::Operation { index, error: Box::new(self) }
     }
 
     /// A page that cannot be.
@@ -141,9 +180,15 @@ impl IntoStatus for Error {
         match self {
             Self::Invalid { .. } => Fault::new(Code::InvalidArgument, "INVALID_FIELD"),
             Self::NotFound { .. } => Fault::new(Code::NotFound, "NOT_FOUND"),
+            Self::Operation { error, .. } => error.fault(),
+            Self::ImportGap { .. } => Fault::new(Code::OutOfRange, "IMPORT_GAP"),
             Self::Exists { .. } => Fault::new(Code::AlreadyExists, "ALREADY_EXISTS"),
             Self::Forbidden(forbidden) => Fault::new(Code::PermissionDenied, forbidden.reason()),
             Self::GroupCycle => Fault::new(Code::FailedPrecondition, "GROUP_CYCLE"),
+            Self::AlreadyAllowed => Fault::new(Code::FailedPrecondition, "ALREADY_ALLOWED"),
+            Self::DenyStands => Fault::new(Code::FailedPrecondition, "DENY_STANDS"),
+            Self::ReviewOutstanding => Fault::new(Code::FailedPrecondition, "REVIEW_OUTSTANDING"),
+            Self::Approval(refusal) => refusal.fault(),
             Self::LastOwner => Fault::new(Code::FailedPrecondition, "LAST_OWNER"),
             Self::Refused(refusal) => refusal.fault(),
             Self::NotYetApplied => Fault::retry(Code::Unavailable, "REVISION_NOT_YET_APPLIED", soon),
@@ -167,6 +212,7 @@ impl IntoStatus for Error {
             Self::OtherEpoch => {
                 details.add_bad_request_violation("at_least_as_fresh", "is of a store that was replaced");
             }
+            Self::Operation { error, .. } => error.describe(details),
             Self::NotFound { kind, id } => {
                 details.set_resource_info(*kind, id.as_str(), "", "does not exist");
             }
@@ -179,8 +225,40 @@ impl IntoStatus for Error {
             Self::LastOwner => {
                 details.add_precondition_failure_violation("LAST_OWNER", "user", self.to_string());
             }
+            Self::AlreadyAllowed | Self::DenyStands | Self::ReviewOutstanding | Self::Approval(_) => {
+                let fault = self.fault();
+                details.add_precondition_failure_violation(fault.reason, "access request", self.to_string());
+            }
             _ => {}
         }
+    }
+}
+
+/// Why something cannot be done to a request for access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub struct ApprovalRefusal(#[from] approval::Refusal);
+
+impl From<approval::Refusal> for Error {
+    fn from(refusal: approval::Refusal) -> Self {
+        Self::Approval(ApprovalRefusal(refusal))
+    }
+}
+
+impl ApprovalRefusal {
+    const fn fault(self) -> Fault {
+        use approval::Refusal::{
+            AlreadyApproved, GlassNotBreakable, NotPending, NotRequester, NothingToReview, OwnRequest,
+        };
+        let reason = match self.0 {
+            NotPending => "REQUEST_NOT_PENDING",
+            AlreadyApproved => "ALREADY_APPROVED",
+            NothingToReview => "NOTHING_TO_REVIEW",
+            GlassNotBreakable => "BREAK_GLASS_NOT_ALLOWED",
+            OwnRequest => return Fault::new(Code::PermissionDenied, "OWN_REQUEST"),
+            NotRequester => return Fault::new(Code::PermissionDenied, "NOT_YOURSELF"),
+        };
+        Fault::new(Code::FailedPrecondition, reason)
     }
 }
 
@@ -189,6 +267,7 @@ impl Forbidden {
         match self {
             Self::OwnerRequired => "OWNER_REQUIRED",
             Self::ManageRequired => "MANAGE_REQUIRED",
+            Self::ApproverRequired => "APPROVER_REQUIRED",
             Self::NotYourself => "NOT_YOURSELF",
             Self::KeyNarrowed => "KEY_NARROWED",
         }

@@ -4,18 +4,24 @@
 //! change goes through `write`; `tail` follows the log of changes and holds the policy in memory, from which `check`
 //! answers and `watch` streams. Who is asking, `shared::auth` settled before.
 
+mod access_requests;
 mod api;
+mod approval;
+mod approval_policies;
+mod batches;
 mod bootstrap;
 mod check;
 mod config;
 mod encryption;
 mod error;
+mod export;
 mod field;
 mod grants;
 mod groups;
 mod keys;
 mod list;
 mod models;
+mod notifications;
 mod ping;
 mod store;
 mod sweep;
@@ -41,6 +47,7 @@ use shared::{
 };
 use std::time::Duration;
 use tail::Tail;
+use write::Writer;
 
 /// The tables of this service.
 pub const MIGRATIONS: Migrations = Migrations {
@@ -75,7 +82,9 @@ impl Permissions {
         let tail = Tail::start(db.clone(), bounds, config.poll_interval, tasks, reporter).await?;
         api::SERVICES.iter().for_each(|service| health.serves(service));
         let verifier = Verifier(tail.clone());
-        let api = api::Api::new(db, tail, sealer, config.key_lifetime, tasks.stopping());
+        let writer = Writer::new(db, tail, sealer);
+        access_requests::start(&writer, tasks);
+        let api = api::Api::new(writer, config.key_lifetime, tasks.stopping());
         Ok(Self { api, verifier })
     }
 

@@ -3,17 +3,23 @@
 //! One file per noun; every query is one text for both engines. Functions that take a [`shared::db::Tx`] belong to
 //! a write and run while the head is locked, so what they read stays true until the commit.
 
+pub(crate) mod access_requests;
 pub(crate) mod answers;
+pub(crate) mod approval_policies;
 pub(crate) mod events;
 pub(crate) mod facts;
 pub(crate) mod grants;
 pub(crate) mod groups;
+pub(crate) mod imports;
 pub(crate) mod keys;
 pub(crate) mod models;
+pub(crate) mod notifications;
 pub(crate) mod seals;
 pub(crate) mod users;
 
 use policy::{GroupId, Member, UnknownWord, UserId};
+use shared::{db::Tx, on_tx};
+use sqlx::QueryBuilder;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -50,6 +56,27 @@ impl From<UnknownWord> for StoreError {
     fn from(_: UnknownWord) -> Self {
         Self::Corrupt("word")
     }
+}
+
+/// Which of these ids a table has. Its name is ours, never a caller's.
+pub(crate) async fn known(
+    table: &'static str,
+    tx: &mut Tx,
+    ids: impl ExactSizeIterator<Item = Uuid>,
+) -> Result<Vec<Uuid>, StoreError> {
+    if ids.len() == 0 {
+        return Ok(Vec::new());
+    }
+    Ok(on_tx!(tx, |on| {
+        let mut query = QueryBuilder::new("SELECT id FROM ");
+        query.push(table).push(" WHERE id IN (");
+        let mut list = query.separated(", ");
+        for id in ids {
+            list.push_bind(id);
+        }
+        query.push(")");
+        query.build_query_scalar::<Uuid>().fetch_all(on).await
+    })?)
 }
 
 /// A user or a group as two columns.

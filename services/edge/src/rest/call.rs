@@ -1,11 +1,12 @@
 //! One gRPC call: what the caller's headers become, and how long it may take.
 
-use super::{codec::DynamicCodec, route::Route};
+use super::route::Route;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use prost_reflect::DynamicMessage;
 use shared::{
     channel::Channel,
     deadline,
+    dynamic::DynamicCodec,
     request_id::{self, RequestId},
     status::{self, Fault},
     telemetry,

@@ -8,7 +8,7 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 use shared::seal::Sealer;
 use std::time::Duration;
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 /// How long an answer is kept.
 pub(crate) const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -29,9 +29,26 @@ impl Repeat {
         Self { id, body }
     }
 
+    /// The id of a request that was given a name instead, as HTTP callers do.
+    pub(crate) fn named(name: &[u8]) -> Uuid {
+        hashed(Sha256::digest(name).into())
+    }
+
+    /// Of one part of the request, when it is done in several.
+    pub(crate) fn part(self, place: usize) -> Self {
+        let digest = Sha256::new().chain_update(self.id).chain_update(place.to_be_bytes()).finalize();
+        Self { id: hashed(digest.into()), ..self }
+    }
+
     fn place(&self, actor: &str) -> String {
         format!("answers {actor} {}", self.id)
     }
+}
+
+fn hashed(digest: [u8; 32]) -> Uuid {
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest[..16]);
+    Builder::from_custom_bytes(id).into_uuid()
 }
 
 /// What the request was answered before, within the time that answers are kept.

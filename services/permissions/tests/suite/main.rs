@@ -7,6 +7,8 @@
 )]
 
 mod access;
+mod access_requests;
+mod batches;
 mod check;
 mod first_run;
 mod grants;
