@@ -29,3 +29,9 @@ CREATE INDEX grants_ending ON grants (expires_at, id) WHERE expires_at IS NOT NU
 CREATE INDEX memberships_ending ON memberships (expires_at) WHERE expires_at IS NOT NULL;
 -- "Which keys still work?" A key that was revoked stays for the record alone.
 CREATE INDEX keys_in_force ON keys (expires_at, id) WHERE revoked_at IS NULL;
+
+-- What refers to a row is looked for when that row goes.
+CREATE INDEX approval_policies_by_approver ON approval_policies (approver_group) WHERE approver_group IS NOT NULL;
+CREATE INDEX approval_policies_by_auto_group ON approval_policies (auto_group) WHERE auto_group IS NOT NULL;
+CREATE INDEX access_requests_by_model ON access_requests (model_id);
+CREATE INDEX notifications_by_request ON notifications (request_id);

@@ -4,7 +4,10 @@ use crate::{
     load::{self, Size},
     world::{World, grant},
 };
-use pb::database_service_client::DatabaseServiceClient;
+use pb::{
+    access_request_service_client::AccessRequestServiceClient, batch_service_client::BatchServiceClient,
+    database_service_client::DatabaseServiceClient,
+};
 use proto::{common::v1::Role, permissions::v1 as pb};
 
 /// Calls a method, which must be answered.
@@ -17,6 +20,8 @@ macro_rules! call {
 pub(crate) async fn every_method(world: &World, size: &Size) {
     people(world, size).await;
     models_and_grants(world, size).await;
+    batches(world, size).await;
+    access_requests(world).await;
     questions(world, size).await;
 }
 
@@ -143,4 +148,110 @@ async fn questions(world: &World, size: &Size) {
     let mut policy = call!(world.service().policy(), watch_policy, WatchPolicyRequest {});
     policy.message().await.unwrap().expect("a stream has a beginning");
     call!(DatabaseServiceClient::new(world.owner.channel()), list_slow_queries, ListSlowQueriesRequest {});
+}
+
+async fn batches(world: &World, size: &Size) {
+    let mut batches = BatchServiceClient::new(world.owner.channel());
+    let (model_id, import_id) = (load::model(2).to_string(), uuid::Uuid::new_v4().to_string());
+    let new = |number: u128| {
+        let grantee = pb::grant::Grantee::UserId(load::user(size.users / 2 + number).to_string());
+        grant(&load::model(2).to_string(), grantee, pb::Action::Manage, pb::Effect::Deny)
+    };
+    let create = |number| pb::grant_operation::Operation::Create(new(number));
+    let revoke = pb::grant_operation::Operation::Revoke(load::grant(3).to_string());
+    for (mode, wanted) in [
+        (pb::BatchMode::Atomic, vec![create(1), create(2), revoke]),
+        (pb::BatchMode::BestEffort, vec![create(2), create(3)]),
+    ] {
+        let operation = |operation| pb::GrantOperation { operation: Some(operation), ..Default::default() };
+        let operations = wanted.into_iter().map(operation).collect();
+        call!(batches, batch_grants, BatchGrantsRequest { operations, mode: mode.into() });
+    }
+    use pb::import_grants_request::{Begin, Grants, Part};
+    let begin = Part::Begin(Begin { import_id: import_id.clone(), ..Default::default() });
+    let grants = Part::Grants(Grants { offset: 0, grants: vec![new(4), new(5)] });
+    let parts = [begin, grants].map(|part| pb::ImportGrantsRequest { part: Some(part) });
+    batches.import_grants(tokio_stream::iter(parts)).await.unwrap();
+    call!(batches, get_import, GetImportRequest { import_id });
+    for model_id in [model_id, String::new()] {
+        let mut export = call!(batches, export_grants, ExportGrantsRequest { model_id });
+        export.message().await.unwrap().expect("there are grants");
+    }
+}
+
+async fn access_requests(world: &World) {
+    let requester = world.user(Role::Member).await;
+    let mut requests = AccessRequestServiceClient::new(requester.channel());
+    let mut approver = AccessRequestServiceClient::new(world.owner.channel());
+    let policy = pb::ApprovalPolicy {
+        target: Some(pb::approval_policy::Target::Default(true)),
+        break_glass: Some(prost_types::Duration { seconds: 600, nanos: 0 }),
+        ..Default::default()
+    };
+    let created = call!(
+        approver,
+        create_approval_policy,
+        CreateApprovalPolicyRequest { approval_policy: Some(policy) }
+    );
+    let policy = created.approval_policy.unwrap();
+    let mut ids = Vec::new();
+    for number in 10..14 {
+        let created = call!(
+            requests,
+            create_access_request,
+            CreateAccessRequestRequest {
+                model_id: load::model(number).to_string(),
+                justification: "to work".into(),
+                break_glass: number == 13
+            }
+        );
+        ids.push(created.access_request.unwrap().access_request_id);
+    }
+    let [approved, denied, cancelled, reviewed]: [String; 4] = ids.try_into().unwrap();
+    call!(
+        requests,
+        comment_access_request,
+        CommentAccessRequestRequest { access_request_id: approved.clone(), text: "please".into() }
+    );
+    call!(requests, get_access_request, GetAccessRequestRequest { access_request_id: approved.clone() });
+    call!(requests, cancel_access_request, CancelAccessRequestRequest { access_request_id: cancelled });
+    for view in [pb::AccessRequestView::Mine, pb::AccessRequestView::ToDecide, pb::AccessRequestView::All] {
+        call!(approver, list_access_requests, ListAccessRequestsRequest { view: view.into() });
+        call!(
+            approver,
+            list_access_requests,
+            ListAccessRequestsRequest {
+                view: view.into(),
+                state: pb::AccessRequestState::Pending.into(),
+                page_size: 1
+            }
+        );
+    }
+    call!(
+        requests,
+        list_access_requests,
+        ListAccessRequestsRequest { view: pb::AccessRequestView::ToDecide.into() }
+    );
+    call!(approver, approve_access_request, ApproveAccessRequestRequest { access_request_id: approved });
+    call!(approver, deny_access_request, DenyAccessRequestRequest { access_request_id: denied });
+    call!(
+        approver,
+        review_access_request,
+        ReviewAccessRequestRequest { access_request_id: reviewed, accept: false }
+    );
+    call!(approver, list_approval_policies, ListApprovalPoliciesRequest {});
+    let approval_policy_id = policy.approval_policy_id.clone();
+    call!(
+        approver,
+        update_approval_policy,
+        UpdateApprovalPolicyRequest {
+            approval_policy_id: approval_policy_id.clone(),
+            approval_policy: Some(policy)
+        }
+    );
+    call!(approver, delete_approval_policy, DeleteApprovalPolicyRequest { approval_policy_id });
+    call!(requests, list_notifications, ListNotificationsRequest { unread: true });
+    let page = call!(requests, list_notifications, ListNotificationsRequest { page_size: 1 });
+    let notification_id = page.notifications[0].notification_id.clone();
+    call!(requests, read_notifications, ReadNotificationsRequest { notification_id });
 }

@@ -3,7 +3,8 @@
 
 use crate::world::{Caller, World, grant, on_both_engines};
 use pb::{
-    Action, Effect, database_service_client::DatabaseServiceClient, grant::Grantee, membership::Member,
+    Action, Effect, access_request_service_client::AccessRequestServiceClient, approval_policy::Target,
+    database_service_client::DatabaseServiceClient, grant::Grantee, membership::Member,
 };
 use proto::{common::v1::Role, permissions::v1 as pb};
 use shared::on;
@@ -84,6 +85,11 @@ async fn counts(world: &World, many: usize) -> Vec<(String, usize)> {
         list_slow_queries,
         ListSlowQueriesRequest {}
     );
+    let requests = || AccessRequestServiceClient::new(owner.channel());
+    let view = pb::AccessRequestView::All.into();
+    count!(recorder, counts, requests(), list_access_requests, ListAccessRequestsRequest { page_size, view });
+    count!(recorder, counts, requests(), list_approval_policies, ListApprovalPoliciesRequest { page_size });
+    count!(recorder, counts, requests(), list_notifications, ListNotificationsRequest { page_size });
     counts
 }
 
@@ -123,8 +129,34 @@ impl Things {
             let request = pb::CreateKeyRequest { name, user_id, ..Default::default() };
             world.owner.keys().create_key(request).await.unwrap();
         }
+        for model_id in &model_ids {
+            want(world, model_id).await;
+        }
         Self { group_id, model_id: model_ids[0].clone(), user, model_ids }
     }
+}
+
+/// Somebody asks for a model and says more, somebody else decides by a policy of its own.
+async fn want(world: &World, model_id: &str) {
+    let model_id = model_id.to_owned();
+    let mut owner = AccessRequestServiceClient::new(world.owner.channel());
+    let mut somebody = AccessRequestServiceClient::new(world.user(Role::Member).await.channel());
+    let policy = pb::ApprovalPolicy { target: Some(Target::ModelId(model_id.clone())), ..Default::default() };
+    let request = pb::CreateApprovalPolicyRequest { approval_policy: Some(policy), ..Default::default() };
+    owner.create_approval_policy(request).await.unwrap();
+    let justification = "to work".to_owned();
+    let request = pb::CreateAccessRequestRequest { model_id, justification, ..Default::default() };
+    let created = somebody.create_access_request(request).await.unwrap().into_inner();
+    let access_request_id = created.access_request.unwrap().access_request_id;
+    let text = "please".to_owned();
+    let request = pb::CommentAccessRequestRequest {
+        access_request_id: access_request_id.clone(),
+        text,
+        ..Default::default()
+    };
+    somebody.comment_access_request(request).await.unwrap();
+    let request = pb::ApproveAccessRequestRequest { access_request_id, ..Default::default() };
+    owner.approve_access_request(request).await.unwrap();
 }
 
 on_both_engines! {

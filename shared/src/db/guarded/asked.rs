@@ -16,8 +16,10 @@ use sqlx::{ConnectOptions as _, Database};
 use std::{pin::pin, time::Duration};
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// So long without an answer to anybody is silence, and so long may the answer to "are you there?" take.
+/// So long without an answer to anybody is silence.
 const SILENCE: Duration = Duration::from_secs(1);
+/// So long may the answer to "are you there?" take.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// A request with less time than this hears of its deadline sooner than of anything else.
 const SHORT: Duration = Duration::from_millis(400);
 
@@ -64,16 +66,19 @@ impl<D: Database> Guarded<D> {
 
     /// Whether anybody was answered since `then`, or else the database says that it is there.
     async fn is_there(&self, then: Instant) -> bool {
-        let answered = || self.watch.told(|breaker| breaker.answered_since(then.into_std()));
-        if answered() {
+        let heard_since = |then: Instant| self.watch.told(|breaker| breaker.answered_since(then.into_std()));
+        if heard_since(then) {
             return true;
         }
-        // One at a time asks for all who wait.
+        // One at a time asks for all who wait, and as long as nothing is heard after that, it is known.
         let mut silent = self.watch.silent.lock().await;
-        if answered() || silent.is_some_and(|silent| silent >= then) {
-            return answered();
+        if heard_since(then) {
+            return true;
         }
-        let there = matches!(timeout(SILENCE, self.pool.connect_options().connect()).await, Ok(Ok(_)));
+        if silent.is_some_and(|silent| !heard_since(silent)) {
+            return false;
+        }
+        let there = matches!(timeout(PATIENCE, self.pool.connect_options().connect()).await, Ok(Ok(_)));
         let now = Instant::now();
         if there {
             self.watch.told(|breaker| breaker.heard(now.into_std()));
@@ -103,7 +108,7 @@ impl<D: Database> Asked<'_, D> {
                 self.settle(Outcome::Abandoned);
                 return Err(failure::late(begun.elapsed()));
             }
-            let patience = SILENCE.min(left.mul_f64(0.4));
+            let patience = PATIENCE.min(left.mul_f64(0.4));
             tokio::select! {
                 biased;
                 answered = &mut answer => break answered,

@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, types
 
 /// Nothing is changed, and nobody is held up for long.
 const SETTINGS: &str = "SET LOCAL statement_timeout = '2s'; SET LOCAL plan_cache_mode = force_generic_plan";
+const FORGET: &str = "DEALLOCATE tollgate_plan";
 const PARAMETERS: &str =
     "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'tollgate_plan'";
 const COLUMNS: &str = "SELECT attname::text FROM pg_attribute \
@@ -14,9 +15,11 @@ const COLUMNS: &str = "SELECT attname::text FROM pg_attribute \
 impl Explain for Postgres {
     async fn explain(pool: &PgPool, sql: &str) -> Result<Plan, sqlx::Error> {
         let mut connection = pool.acquire().await?;
+        // What is prepared outlives its transaction, and whoever asked before may have been cut short. Mostly there
+        // is nothing of that name.
+        let _ = sqlx::raw_sql(FORGET).execute(&mut *connection).await;
         let plan = explain(&mut connection, sql).await;
-        // What is prepared outlives its transaction. After a failure it may not be there.
-        let _ = sqlx::raw_sql("DEALLOCATE tollgate_plan").execute(&mut *connection).await;
+        let _ = sqlx::raw_sql(FORGET).execute(&mut *connection).await;
         plan
     }
 }
