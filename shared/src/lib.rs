@@ -12,6 +12,7 @@ pub mod dynamic;
 pub mod event;
 pub mod health;
 pub mod page;
+pub mod peer;
 pub mod request_id;
 pub mod seal;
 pub mod server;

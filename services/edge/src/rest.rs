@@ -49,9 +49,11 @@ impl Rest {
         let body = body::read(&parts.headers, body, &self.config).await?;
         let message = body::message(&found, parts.uri.query().unwrap_or_default(), &body)?;
 
-        let call = call::Call::new(found.route, &parts.headers, id, self.config.management_timeout);
+        let call = call::Call::new(found.route, &parts, id, self.config.management_timeout);
         if found.route.method.is_server_streaming() {
             Ok(stream::answer(call.stream(message).await?, id.clone(), self.config.stream_heartbeat))
+        } else if found.route.is_document() {
+            Ok(envelope::document(&call.unary(message).await?)?)
         } else {
             Ok(envelope::success(&call.unary(message).await?, id)?)
         }

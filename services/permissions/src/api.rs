@@ -10,13 +10,20 @@ mod database;
 mod grants;
 mod groups;
 mod keys;
+mod me;
 mod models;
 mod policy;
+mod sessions;
+mod signing;
 mod users;
 
 use crate::{
+    check::Verifier,
+    config::Config,
     error::Error,
     field,
+    sessions::Sessions,
+    signing::Signing,
     tail::Tail,
     write::{Actor, Origin, Repeat, Write, Writer},
 };
@@ -27,8 +34,9 @@ use proto::permissions::v1::{
     authorization_service_server::AuthorizationServiceServer, batch_service_server::BatchServiceServer,
     database_service_server::DatabaseServiceServer, grant_service_server::GrantServiceServer,
     group_service_server::GroupServiceServer, key_service_server::KeyServiceServer,
-    model_service_server::ModelServiceServer, policy_service_server::PolicyServiceServer,
-    user_service_server::UserServiceServer,
+    me_service_server::MeServiceServer, model_service_server::ModelServiceServer,
+    policy_service_server::PolicyServiceServer, session_service_server::SessionServiceServer,
+    signing_service_server::SigningServiceServer, user_service_server::UserServiceServer,
 };
 use shared::{
     auth::{self, Caller, Person, Refusal, RequestExt},
@@ -50,8 +58,11 @@ pub(crate) const SERVICES: &[&str] = &[
     "tollgate.permissions.v1.GrantService",
     "tollgate.permissions.v1.GroupService",
     "tollgate.permissions.v1.KeyService",
+    "tollgate.permissions.v1.MeService",
     "tollgate.permissions.v1.ModelService",
     "tollgate.permissions.v1.PolicyService",
+    "tollgate.permissions.v1.SessionService",
+    "tollgate.permissions.v1.SigningService",
     "tollgate.permissions.v1.UserService",
 ];
 
@@ -61,13 +72,24 @@ pub(crate) struct Api {
     db: Db,
     writer: Writer,
     tail: Tail,
+    verifier: Verifier,
+    sessions: Sessions,
+    signing: Signing,
     key_lifetime: Duration,
     stop: CancellationToken,
 }
 
 impl Api {
-    pub(crate) fn new(writer: Writer, key_lifetime: Duration, stop: CancellationToken) -> Self {
-        Self { db: writer.db().clone(), tail: writer.tail().clone(), writer, key_lifetime, stop }
+    pub(crate) fn new(
+        writer: Writer,
+        verifier: Verifier,
+        sessions: Sessions,
+        signing: Signing,
+        config: &Config,
+        stop: CancellationToken,
+    ) -> Self {
+        let (db, tail, key_lifetime) = (writer.db().clone(), writer.tail().clone(), config.key_lifetime);
+        Self { db, tail, writer, verifier, sessions, signing, key_lifetime, stop }
     }
 
     /// Makes the change that a request asks for, as [`Writer::perform`] says.
@@ -89,16 +111,24 @@ impl Api {
             .add_service(GrantServiceServer::new(self.clone()))
             .add_service(GroupServiceServer::new(self.clone()))
             .add_service(KeyServiceServer::new(self.clone()))
+            .add_service(MeServiceServer::new(self.clone()))
             .add_service(ModelServiceServer::new(self.clone()))
             .add_service(PolicyServiceServer::new(self.clone()))
+            .add_service(SessionServiceServer::new(self.clone()))
+            .add_service(SigningServiceServer::new(self.clone()))
             .add_service(UserServiceServer::new(self.clone()))
             .into_axum_router()
     }
 }
 
+/// The id of a request.
+fn request_id<T>(request: &Request<T>) -> &str {
+    request.extensions().get::<RequestId>().map_or("-", RequestId::as_str)
+}
+
 /// Who changes something, in which request and why.
 fn origin<Q: Mutation>(request: &Request<Q>) -> Result<Origin, Status> {
-    let id = request.extensions().get::<RequestId>().map_or("-", RequestId::as_str);
+    let id = request_id(request);
     let asked = request.get_ref();
     let repeat = match asked.request_id() {
         "" => request.metadata().get("idempotency-key").map(|key| Repeat::named(key.as_encoded_bytes())),

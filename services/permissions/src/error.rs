@@ -1,6 +1,6 @@
 //! What can go wrong, and what a caller is told of it. Reasons are listed in `docs/errors.md`.
 
-use crate::{approval, store::StoreError};
+use crate::{approval, sessions::RefreshError, store::StoreError};
 use shared::{
     auth::Refusal,
     page::PageError,
@@ -105,6 +105,21 @@ pub enum Error {
     /// The answer kept for a repeated request is not one of this version.
     #[error("this request was answered by another version; ask again with a new request_id")]
     UnreadableAnswer,
+    /// Wrong address, wrong password, or somebody who may not sign in: which of them is not said.
+    #[error("the e-mail address or the password is not right")]
+    SignInRefused,
+    /// Too many tries failed, or too many are made at once.
+    #[error("too many tries to sign in; wait before the next one")]
+    SignInLimited {
+        /// How long.
+        after: Duration,
+    },
+    /// The refresh token carries nothing any more.
+    #[error(transparent)]
+    Refresh(#[from] RefreshError),
+    /// There is no key to sign access tokens with.
+    #[error("no access token can be signed at the moment; try again in a moment")]
+    NoSigningKey,
     /// A password could not be hashed.
     #[error("a password could not be hashed")]
     Hash(#[source] argon2::password_hash::Error),
@@ -128,6 +143,9 @@ pub enum Forbidden {
     /// The credential is a key for some models, and this goes beyond them.
     #[error("the API key of this request is limited to its own models; use another one")]
     KeyNarrowed,
+    /// The current password was asked for, and this is not it.
+    #[error("the current password is not right")]
+    PasswordWrong,
 }
 
 impl Error {
@@ -200,6 +218,10 @@ impl IntoStatus for Error {
             Self::EncryptionKeys(_) => Fault::new(Code::Internal, "ENCRYPTION_KEY_MISSING"),
             Self::Sealed(_) => Fault::new(Code::Internal, "ENCRYPTION_KEY_MISSING"),
             Self::UnreadableAnswer => Fault::new(Code::FailedPrecondition, "ANSWER_OF_ANOTHER_VERSION"),
+            Self::SignInRefused => Fault::new(Code::Unauthenticated, "SIGN_IN_REFUSED"),
+            Self::SignInLimited { after } => Fault::retry(Code::ResourceExhausted, "SIGN_IN_LIMITED", *after),
+            Self::Refresh(refresh) => Fault::new(Code::Unauthenticated, refresh.reason()),
+            Self::NoSigningKey => Fault::retry(Code::Unavailable, "SIGNING_KEY_MISSING", later),
             Self::Hash(_) => Fault::new(Code::Internal, "HASH_FAILED"),
         }
     }
@@ -270,6 +292,17 @@ impl Forbidden {
             Self::ApproverRequired => "APPROVER_REQUIRED",
             Self::NotYourself => "NOT_YOURSELF",
             Self::KeyNarrowed => "KEY_NARROWED",
+            Self::PasswordWrong => "PASSWORD_WRONG",
+        }
+    }
+}
+
+impl RefreshError {
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Unknown => "REFRESH_TOKEN_UNKNOWN",
+            Self::Reused => "REFRESH_TOKEN_REUSED",
+            Self::Expired => "SESSION_EXPIRED",
         }
     }
 }

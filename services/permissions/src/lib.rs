@@ -8,6 +8,7 @@ mod access_requests;
 mod api;
 mod approval;
 mod approval_policies;
+mod attempts;
 mod batches;
 mod bootstrap;
 mod check;
@@ -20,9 +21,13 @@ mod grants;
 mod groups;
 mod keys;
 mod list;
+mod me;
 mod models;
 mod notifications;
+mod passwords;
 mod ping;
+mod sessions;
+mod signing;
 mod store;
 mod sweep;
 mod tail;
@@ -35,9 +40,11 @@ pub use bootstrap::{FirstRun, bootstrap};
 pub use check::Verifier;
 pub use config::Config;
 pub use error::{Error, Forbidden};
+pub use sessions::RefreshError;
 pub use store::StoreError;
 
 use policy::Bounds;
+use sessions::Sessions;
 use shared::{
     auth::{Access, AuthLayer, ServiceToken},
     db::{Db, Migrations},
@@ -45,6 +52,7 @@ use shared::{
     seal::Sealer,
     server::{self, Guard, Tasks},
 };
+use signing::Signing;
 use std::time::Duration;
 use tail::Tail;
 use write::Writer;
@@ -81,10 +89,13 @@ impl Permissions {
         let reporter = health.component("policy", true);
         let tail = Tail::start(db.clone(), bounds, config.poll_interval, tasks, reporter).await?;
         api::SERVICES.iter().for_each(|service| health.serves(service));
-        let verifier = Verifier(tail.clone());
+        let verifier = Verifier::new(tail.clone());
         let writer = Writer::new(db, tail, sealer);
         access_requests::start(&writer, tasks);
-        let api = api::Api::new(writer, config.key_lifetime, tasks.stopping());
+        let signing = Signing::new(writer.clone(), config);
+        signing.start(tasks).await?;
+        let sessions = Sessions::new(writer.clone(), signing.clone(), config);
+        let api = api::Api::new(writer, verifier.clone(), sessions, signing, config, tasks.stopping());
         Ok(Self { api, verifier })
     }
 

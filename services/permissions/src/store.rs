@@ -12,9 +12,13 @@ pub(crate) mod grants;
 pub(crate) mod groups;
 pub(crate) mod imports;
 pub(crate) mod keys;
+pub(crate) mod me;
 pub(crate) mod models;
 pub(crate) mod notifications;
+pub(crate) mod passwords;
 pub(crate) mod seals;
+pub(crate) mod sessions;
+pub(crate) mod signing;
 pub(crate) mod users;
 
 use policy::{GroupId, Member, UnknownWord, UserId};

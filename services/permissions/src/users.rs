@@ -3,7 +3,7 @@
 use crate::{
     error::{Error, Forbidden},
     list::{Listed, Page},
-    store,
+    sessions, store,
     write::{Origin, Record, Thing, Write},
 };
 use policy::{Change, Role, Time, UserId};
@@ -88,6 +88,9 @@ pub(crate) async fn update(write: &mut Write, patch: UserPatch) -> Result<User, 
     if lost && !store::users::another_owner(&mut write.tx, after.id).await? {
         return Err(Error::LastOwner);
     }
+    if after.disabled && !before.disabled {
+        sessions::end_all(write, after.id, None).await?;
+    }
     if after.fact() != before.fact() || after.display_name != before.display_name {
         store::users::update(&mut write.tx, &after).await?;
         let record = Record::updated(Thing::user(after.id), before.image(), after.image());
@@ -108,7 +111,7 @@ impl User {
 }
 
 /// An admin may do anything to anybody but owners: not make one, not change one.
-fn only_owners_touch(role: Role, origin: &Origin) -> Result<(), Forbidden> {
+pub(crate) fn only_owners_touch(role: Role, origin: &Origin) -> Result<(), Forbidden> {
     let owner = origin.person().is_some_and(|person| person.role == Role::Owner);
     if role == Role::Owner && !owner { Err(Forbidden::OwnerRequired) } else { Ok(()) }
 }

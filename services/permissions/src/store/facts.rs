@@ -2,8 +2,8 @@
 
 use super::{StoreError, events, grants, groups::MembershipRow, keys, models};
 use policy::{
-    Change, Grant, GrantId, Group, GroupId, Key, KeyId, Membership, Model, ModelId, Scopes, Snapshot, Target,
-    Time, User, UserId,
+    Change, Grant, GrantId, Group, GroupId, Key, KeyId, Membership, Model, ModelId, Scopes, SessionId,
+    SigningKey, Snapshot, Target, Time, User, UserId,
 };
 use shared::{
     db::{self, Db, Tx},
@@ -50,6 +50,13 @@ struct KeyRow {
     revoked: bool,
 }
 
+#[derive(sqlx::FromRow)]
+struct SigningKeyRow {
+    kid: String,
+    public: Vec<u8>,
+    until: Option<db::Time>,
+}
+
 const USERS: &str = "SELECT id, role, disabled FROM users";
 const GROUPS: &str = "SELECT id FROM groups";
 /// Groups in groups first: the policy then works out what users reach only once.
@@ -60,6 +67,11 @@ const GRANTS: &str = "SELECT id, model_id, grantee_kind, grantee_id, action, eff
     FROM grants";
 const KEYS: &str =
     "SELECT id, user_id, hash, models, expires_at, revoked_at IS NOT NULL AS revoked FROM keys";
+
+const SIGNING_KEYS: &str = "SELECT kid, public, until FROM signing_keys";
+/// What may be forgotten by the last end is left out, as the policy does that follows the ends one by one.
+const ENDED: &str = "SELECT id, ended_at, tokens_until FROM sessions WHERE ended_at IS NOT NULL \
+    AND tokens_until > (SELECT max(ended_at) FROM sessions WHERE ended_at IS NOT NULL) ORDER BY ended_at";
 
 macro_rules! rows {
     ($tx:expr, $row:ty, $query:expr) => {
@@ -97,6 +109,12 @@ async fn all(tx: &mut Tx) -> Result<Vec<Change>, StoreError> {
     for row in rows!(tx, KeyRow, KEYS) {
         facts.push(Change::PutKey(key(row)?));
     }
+    for row in rows!(tx, SigningKeyRow, SIGNING_KEYS) {
+        facts.push(Change::PutSigningKey(signing_key(row)?));
+    }
+    for (id, at, until) in rows!(tx, (Uuid, db::Time, db::Time), ENDED) {
+        facts.push(Change::EndSession { session: SessionId(id), at: at.0, until: until.0 });
+    }
     Ok(facts)
 }
 
@@ -133,4 +151,9 @@ fn key(row: KeyRow) -> Result<Key, StoreError> {
         networks: Vec::new(),
         previous: Vec::new(),
     })
+}
+
+fn signing_key(row: SigningKeyRow) -> Result<SigningKey, StoreError> {
+    let public = row.public.try_into().map_err(|_| StoreError::Corrupt("signing_keys"))?;
+    Ok(SigningKey { id: row.kid, public, until: row.until.map(Time::from) })
 }

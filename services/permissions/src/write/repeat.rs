@@ -4,6 +4,7 @@
 
 use super::Write;
 use crate::{error::Error, store::answers};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use prost::Message;
 use sha2::{Digest, Sha256};
 use shared::seal::Sealer;
@@ -13,13 +14,15 @@ use uuid::{Builder, Uuid};
 /// How long an answer is kept.
 pub(crate) const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
+const COLUMN: &str = "answers.body";
+
 /// What makes a repetition of a request recognisable.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Repeat {
     /// The caller's id for the request.
     pub(crate) id: Uuid,
     /// Digest of method and body: the same id with another body is a mistake.
-    pub(crate) body: [u8; 32],
+    body: [u8; 32],
 }
 
 impl Repeat {
@@ -38,6 +41,12 @@ impl Repeat {
     pub(crate) fn part(self, place: usize) -> Self {
         let digest = Sha256::new().chain_update(self.id).chain_update(place.to_be_bytes()).finalize();
         Self { id: hashed(digest.into()), ..self }
+    }
+
+    /// The digest as it is kept under a key of ours: what was asked may hold a password, which nobody is to guess
+    /// from the table.
+    fn text(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.body)
     }
 
     fn place(&self, actor: &str) -> String {
@@ -59,7 +68,7 @@ pub(super) async fn answered<R: Message + Default>(
     let Some(repeat) = write.origin.repeat else { return Ok(None) };
     let (actor, since) = (write.origin.name(), write.now().minus(KEPT));
     let Some(kept) = answers::find(&mut write.tx, &actor, repeat.id, since).await? else { return Ok(None) };
-    if kept.body != repeat.body {
+    if !sealer.indexes(COLUMN, &repeat.text()).contains(&kept.body) {
         return Err(Error::invalid("request_id", "was used for another request within the last 24 hours"));
     }
     let plain = sealer.open(&repeat.place(&actor), &kept.answer)?;
@@ -72,6 +81,7 @@ pub(super) async fn keep(write: &mut Write, answer: &impl Message, sealer: &Seal
     let actor = write.origin.name();
     let sealed = sealer.seal(&repeat.place(&actor), &answer.encode_to_vec());
     let now = write.now();
-    answers::put(&mut write.tx, &actor, &repeat, &sealed, now).await?;
+    let body = sealer.index(COLUMN, &repeat.text());
+    answers::put(&mut write.tx, (&actor, repeat.id), &body, &sealed, now).await?;
     Ok(())
 }
