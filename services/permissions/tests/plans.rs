@@ -23,7 +23,7 @@ use uuid::Uuid;
 use world::World;
 
 /// Tables that are small whatever happens, so that reading all of one is the best plan.
-const SMALL: [&str; 2] = ["head", "models"];
+const SMALL: [&str; 3] = ["head", "models", "signing_keys"];
 
 /// What operators ask by hand, and what indexes are there for.
 const BY_HAND: [&str; 6] = [

@@ -22,6 +22,7 @@ pub(crate) async fn every_method(world: &World, size: &Size) {
     models_and_grants(world, size).await;
     batches(world, size).await;
     access_requests(world).await;
+    sessions(world).await;
     questions(world, size).await;
 }
 
@@ -144,7 +145,9 @@ async fn questions(world: &World, size: &Size) {
     );
     call!(owner, list_accessible_models, ListAccessibleModelsRequest { user_id });
     let key_hash = shared::auth::hash(&world.owner.secret).as_bytes().to_vec();
-    call!(service, identify_key, IdentifyKeyRequest { key_hash: key_hash.into() });
+    let credential = Some(pb::identify_request::Credential::KeyHash(key_hash.into()));
+    call!(service, identify, IdentifyRequest { credential });
+    call!(world.owner.me(), get_me, GetMeRequest {});
     let mut policy = call!(world.service().policy(), watch_policy, WatchPolicyRequest {});
     policy.message().await.unwrap().expect("a stream has a beginning");
     call!(DatabaseServiceClient::new(world.owner.channel()), list_slow_queries, ListSlowQueriesRequest {});
@@ -254,4 +257,37 @@ async fn access_requests(world: &World) {
     let page = call!(requests, list_notifications, ListNotificationsRequest { page_size: 1 });
     let notification_id = page.notifications[0].notification_id.clone();
     call!(requests, read_notifications, ReadNotificationsRequest { notification_id });
+}
+
+async fn sessions(world: &World) {
+    const PASSWORD: &str = "correct horse battery";
+    let user = world.user(Role::Member).await;
+    let found = call!(world.owner.users(), get_user, GetUserRequest { user_id: user.id.clone() });
+    let email = found.user.unwrap().email;
+    let new_password = PASSWORD.to_owned();
+    call!(
+        world.owner.sessions(),
+        set_password,
+        SetPasswordRequest { user_id: user.id.clone(), new_password }
+    );
+    let mut nobody = world.nobody().sessions();
+    let mut signed = Vec::new();
+    for _ in 0..3 {
+        let password = PASSWORD.to_owned();
+        signed.push(call!(nobody, sign_in, SignInRequest { email: email.clone(), password }).tokens.unwrap());
+    }
+    let [one, two, three]: [pb::SessionTokens; 3] = signed.try_into().unwrap();
+    let one = call!(nobody, refresh_session, RefreshSessionRequest { refresh_token: one.refresh_token })
+        .tokens
+        .unwrap();
+    let mut mine = world.with_secret(&one.access_token).sessions();
+    let page = call!(mine, list_sessions, ListSessionsRequest { page_size: 1 });
+    call!(mine, list_sessions, ListSessionsRequest { page_size: 1, page_token: page.next_page_token });
+    call!(mine, end_session, EndSessionRequest { session_id: two.session_id });
+    let (current_password, new_password) = (PASSWORD.to_owned(), "another horse battery".to_owned());
+    call!(mine, change_password, ChangePasswordRequest { current_password, new_password });
+    call!(nobody, sign_out, SignOutRequest { refresh_token: three.refresh_token });
+    call!(mine, end_sessions, EndSessionsRequest {});
+    call!(world.nobody().signing(), get_jwks, GetJwksRequest {});
+    call!(world.owner.signing(), rotate_signing_key, RotateSigningKeyRequest {});
 }

@@ -85,6 +85,7 @@ async fn counts(world: &World, many: usize) -> Vec<(String, usize)> {
         list_slow_queries,
         ListSlowQueriesRequest {}
     );
+    count!(recorder, counts, user.sessions(), list_sessions, ListSessionsRequest { page_size });
     let requests = || AccessRequestServiceClient::new(owner.channel());
     let view = pb::AccessRequestView::All.into();
     count!(recorder, counts, requests(), list_access_requests, ListAccessRequestsRequest { page_size, view });
