@@ -16,6 +16,7 @@ const FILES: &[&str] = &[
     "tollgate/permissions/v1/batches.proto",
     "tollgate/permissions/v1/changes.proto",
     "tollgate/permissions/v1/consistency.proto",
+    "tollgate/permissions/v1/database.proto",
     "tollgate/permissions/v1/grants.proto",
     "tollgate/permissions/v1/groups.proto",
     "tollgate/permissions/v1/incidents.proto",

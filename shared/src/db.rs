@@ -2,36 +2,44 @@
 //!
 //! `$1` placeholders and `FromRow` work on both, so a query is written once and dispatched by [`on!`](crate::on)
 //! (a pool) or [`on_tx!`](crate::on_tx) (a transaction). Times go through [`Time`], because SQLite has none.
+//!
+//! What is run passes a circuit breaker and a time limit on its way, and is listed when it was slow: [`Guarded`].
 
+mod breaker;
+mod failure;
+mod guarded;
+mod open;
+mod plan;
+mod slow;
 mod time;
+mod watch;
 
+pub use failure::{retry_after, violation};
+pub use guarded::{Guarded, Held};
+pub use open::Options;
+pub use plan::{Explain, Plan, Scan};
+pub use slow::SlowQuery;
 pub use time::Time;
 
-use secrecy::{ExposeSecret, SecretString};
-use sqlx::{
-    Connection as _, Executor as _, PgPool, Postgres, Sqlite, SqlitePool, Transaction,
-    migrate::Migrator,
-    postgres::{PgConnectOptions, PgPoolOptions},
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
-};
-use std::{str::FromStr, time::Duration};
+use sqlx::{Connection as _, Postgres, Sqlite, migrate::Migrator};
+use std::time::Duration;
 
 /// A pool of either kind.
 #[derive(Debug, Clone)]
 pub enum Db {
     /// Production.
-    Postgres(PgPool),
+    Postgres(Guarded<Postgres>),
     /// The embedded default: a file, or memory in tests.
-    Sqlite(SqlitePool),
+    Sqlite(Guarded<Sqlite>),
 }
 
 /// A transaction of either kind. Dropping it rolls it back.
 #[derive(Debug)]
 pub enum Tx {
     /// On PostgreSQL.
-    Postgres(Transaction<'static, Postgres>),
+    Postgres(Held<Postgres>),
     /// On SQLite.
-    Sqlite(Transaction<'static, Sqlite>),
+    Sqlite(Held<Sqlite>),
 }
 
 /// Runs one query on whichever pool it is.
@@ -51,11 +59,11 @@ macro_rules! on_tx {
     ($tx:expr, |$connection:ident| $query:expr) => {
         match $tx {
             $crate::db::Tx::Postgres(transaction) => {
-                let $connection = &mut **transaction;
+                let $connection = &mut *transaction;
                 $query
             }
             $crate::db::Tx::Sqlite(transaction) => {
-                let $connection = &mut **transaction;
+                let $connection = &mut *transaction;
                 $query
             }
         }
@@ -82,95 +90,34 @@ pub enum Violation {
     Other,
 }
 
-/// The constraint that an error is about, or `None` when it is about something else.
-#[must_use]
-pub fn violation(error: &sqlx::Error) -> Option<Violation> {
-    use sqlx::error::ErrorKind;
-    Some(match error.as_database_error()?.kind() {
-        ErrorKind::UniqueViolation => Violation::Unique,
-        ErrorKind::ForeignKeyViolation => Violation::ForeignKey,
-        ErrorKind::NotNullViolation | ErrorKind::CheckViolation | ErrorKind::ExclusionViolation => {
-            Violation::Other
-        }
-        _ => return None,
-    })
-}
-
 impl Db {
-    /// Opens `postgres://…` or `sqlite:PATH`, in a schema of the service's own, and applies its migrations.
-    ///
-    /// # Errors
-    /// When the URL is not understood, the database is away, or a migration fails.
-    pub async fn open(
-        url: &SecretString,
-        schema: &'static str,
-        migrations: &Migrations,
-    ) -> Result<Self, sqlx::Error> {
-        let url = url.expose_secret();
-        if url.starts_with("postgres") {
-            let db = Self::Postgres(postgres(url, schema).await?);
-            db.migrate(migrations).await?;
-            return Ok(db);
-        }
-        let options = SqliteConnectOptions::from_str(url)?
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(5));
-        let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
-        let db = Self::Sqlite(pool);
-        db.migrate(migrations).await?;
-        Ok(db)
-    }
-
-    /// A SQLite database in memory, for tests. It has one connection that is never given back.
-    ///
-    /// # Errors
-    /// When a migration fails.
-    pub async fn memory(migrations: &Migrations) -> Result<Self, sqlx::Error> {
-        let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .min_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(options)
-            .await?;
-        let db = Self::Sqlite(pool);
-        db.migrate(migrations).await?;
-        Ok(db)
-    }
-
-    async fn migrate(&self, migrations: &Migrations) -> Result<(), sqlx::Error> {
-        match self {
-            Self::Postgres(pool) => migrations.postgres.run(pool).await?,
-            Self::Sqlite(pool) => migrations.sqlite.run(pool).await?,
-        }
-        Ok(())
-    }
-
     /// Begins a write transaction; on SQLite it holds the single writer's place from the start.
     ///
     /// # Errors
     /// When the database is away or busy for too long.
     pub async fn begin(&self) -> Result<Tx, sqlx::Error> {
-        Ok(match self {
-            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
-            Self::Sqlite(pool) => Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
-        })
+        let limit = on!(self, |pool| pool.watch().limit());
+        self.begin_with("BEGIN", "BEGIN IMMEDIATE", limit).await
     }
 
-    /// Begins a transaction whose queries all see the same state. It only reads, and holds no writer up.
+    /// Begins a transaction whose queries all see the same state. It only reads, and holds no writer up, so its
+    /// queries may read whole tables.
     ///
     /// # Errors
     /// When the database is away or busy for too long.
     pub async fn begin_read(&self) -> Result<Tx, sqlx::Error> {
+        self.begin_with(open::BEGIN_READ, "BEGIN", open::READ).await
+    }
+
+    async fn begin_with(
+        &self,
+        postgres: &'static str,
+        sqlite: &'static str,
+        limit: Duration,
+    ) -> Result<Tx, sqlx::Error> {
         Ok(match self {
-            Self::Postgres(pool) => {
-                Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
-            }
-            Self::Sqlite(pool) => Tx::Sqlite(pool.begin().await?),
+            Self::Postgres(pool) => Tx::Postgres(pool.begin_held(postgres, limit).await?),
+            Self::Sqlite(pool) => Tx::Sqlite(pool.begin_held(sqlite, limit).await?),
         })
     }
 
@@ -179,9 +126,25 @@ impl Db {
     /// # Errors
     /// When it does not give one.
     pub async fn ping(&self) -> Result<(), sqlx::Error> {
+        on!(self, |pool| {
+            pool.ask(pool.watch().limit(), async { pool.acquire().await?.ping().await }).await
+        })
+    }
+
+    /// The statements that were slow, the slowest first.
+    #[must_use]
+    pub fn slow_queries(&self) -> Vec<SlowQuery> {
+        on!(self, |pool| pool.watch().slow().list())
+    }
+
+    /// How the database would run a statement, whatever its values.
+    ///
+    /// # Errors
+    /// When the database is away, or does not know such a statement.
+    pub async fn explain(&self, statement: &str) -> Result<Plan, sqlx::Error> {
         match self {
-            Self::Postgres(pool) => pool.acquire().await?.ping().await,
-            Self::Sqlite(pool) => pool.acquire().await?.ping().await,
+            Self::Postgres(pool) => Postgres::explain(pool, statement).await,
+            Self::Sqlite(pool) => Sqlite::explain(pool, statement).await,
         }
     }
 
@@ -198,29 +161,8 @@ impl Tx {
     /// When the database does not confirm it.
     pub async fn commit(self) -> Result<(), sqlx::Error> {
         match self {
-            Self::Postgres(transaction) => transaction.commit().await,
-            Self::Sqlite(transaction) => transaction.commit().await,
+            Self::Postgres(held) => held.commit().await,
+            Self::Sqlite(held) => held.commit().await,
         }
     }
-}
-
-async fn postgres(url: &str, schema: &'static str) -> Result<PgPool, sqlx::Error> {
-    let options = PgConnectOptions::from_str(url)?
-        .application_name("tollgate")
-        .options([("search_path", schema), ("statement_timeout", "10s")]);
-    PgPoolOptions::new()
-        .max_connections(16)
-        .acquire_timeout(Duration::from_secs(3))
-        .after_connect(move |connection, _| {
-            Box::pin(async move {
-                let mut create = sqlx::QueryBuilder::<Postgres>::new("CREATE SCHEMA IF NOT EXISTS ");
-                create.push(schema);
-                connection.execute(create.build()).await.map(drop).or_else(|error| {
-                    // Two processes may create it at once; the second finds it there.
-                    if violation(&error) == Some(Violation::Unique) { Ok(()) } else { Err(error) }
-                })
-            })
-        })
-        .connect_with(options)
-        .await
 }

@@ -13,6 +13,17 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
+tokio::task_local! {
+    /// When the request that this task works on must be answered.
+    static CURRENT: Instant;
+}
+
+/// The time that the request at hand has left, for those deep below it; `None` where there is no request or no limit.
+#[must_use]
+pub fn left() -> Option<Duration> {
+    CURRENT.try_with(|deadline| deadline.saturating_duration_since(Instant::now())).ok()
+}
+
 /// When a request must be answered, found among its extensions.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(pub Instant);
@@ -62,7 +73,8 @@ where
         };
         let deadline = Instant::now() + timeout;
         request.extensions_mut().insert(Deadline(deadline));
-        let (answer, refuse) = (self.inner.call(request), self.layer.refuse.clone());
+        let answer = CURRENT.sync_scope(deadline, || self.inner.call(request));
+        let (answer, refuse) = (CURRENT.scope(deadline, answer), self.layer.refuse.clone());
         Box::pin(async move {
             tokio::time::timeout_at(deadline, answer).await.unwrap_or_else(|_| {
                 let fault = Fault::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED");

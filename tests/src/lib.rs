@@ -3,7 +3,8 @@
 //! [`binary`] finds the program, [`process`] runs it with a folder and ports of its own; [`suite`] is `tollgate up`,
 //! [`apart`] the four services as processes of their own, [`several`] one of them several times, [`engine`] a simulated engine. [`http`] and [`rpc`] are the
 //! clients, [`people`] makes users and grants, [`ledger`] reads usage back, [`metrics`] reads `/metrics`.
-//! [`postgres`] gives the stores' tests their server, [`redis`] is one to be killed.
+//! [`postgres`] gives the stores' tests their server, [`statements`] hears what they ask of it, [`redis`] is one to be
+//! killed.
 //! Whatever goes wrong here fails the test at once, so nothing returns an error.
 
 #![expect(
@@ -24,6 +25,7 @@ pub mod process;
 pub mod redis;
 pub mod rpc;
 pub mod several;
+pub mod statements;
 pub mod suite;
 
 use std::time::Duration;

@@ -1,5 +1,9 @@
 //! A PostgreSQL for the tests: the one that `TOLLGATE_TEST_POSTGRES` names, else a private one from the system's
-//! packages that ends with the test process, however that ends.
+//! packages that ends with the test process, however that ends. [`Private`] is for tests that break theirs.
+
+mod private;
+
+pub use private::Private;
 
 use std::{
     io::{BufRead, BufReader, Write},

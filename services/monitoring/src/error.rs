@@ -1,7 +1,9 @@
 //! What can go wrong here, and what a caller is told of it. Reasons are listed in `docs/errors.md`.
 
-use shared::status::{Fault, IntoStatus};
-use std::time::Duration;
+use shared::{
+    db::retry_after,
+    status::{Fault, IntoStatus},
+};
 use tonic::{Code, Status};
 use tonic_types::ErrorDetails;
 
@@ -62,7 +64,7 @@ impl IntoStatus for Error {
         match self {
             Self::Invalid(_) => Fault::new(Code::InvalidArgument, "INVALID_FIELD"),
             Self::OthersUsage => Fault::new(Code::PermissionDenied, "USAGE_OF_OTHERS"),
-            Self::Store(_) => Fault::retry(Code::Unavailable, "STORE_UNAVAILABLE", Duration::from_secs(1)),
+            Self::Store(error) => Fault::retry(Code::Unavailable, "STORE_UNAVAILABLE", retry_after(error)),
             Self::Corrupt(_) => Fault::new(Code::Internal, "STORE_CORRUPT"),
         }
     }

@@ -8,6 +8,7 @@ mod audit;
 mod authorization;
 mod batches;
 mod changes;
+mod database;
 mod erasure;
 mod grants;
 mod groups;
@@ -43,13 +44,13 @@ use proto::permissions::v1::{
     self as pb, access_request_service_server::AccessRequestServiceServer,
     audit_service_server::AuditServiceServer, authorization_service_server::AuthorizationServiceServer,
     batch_service_server::BatchServiceServer, change_service_server::ChangeServiceServer,
-    grant_service_server::GrantServiceServer, group_service_server::GroupServiceServer,
-    incident_service_server::IncidentServiceServer, key_service_server::KeyServiceServer,
-    me_service_server::MeServiceServer, model_service_server::ModelServiceServer,
-    policy_service_server::PolicyServiceServer, privacy_service_server::PrivacyServiceServer,
-    provider_service_server::ProviderServiceServer, replica_service_server::ReplicaServiceServer,
-    session_service_server::SessionServiceServer, signing_service_server::SigningServiceServer,
-    user_service_server::UserServiceServer,
+    database_service_server::DatabaseServiceServer, grant_service_server::GrantServiceServer,
+    group_service_server::GroupServiceServer, incident_service_server::IncidentServiceServer,
+    key_service_server::KeyServiceServer, me_service_server::MeServiceServer,
+    model_service_server::ModelServiceServer, policy_service_server::PolicyServiceServer,
+    privacy_service_server::PrivacyServiceServer, provider_service_server::ProviderServiceServer,
+    replica_service_server::ReplicaServiceServer, session_service_server::SessionServiceServer,
+    signing_service_server::SigningServiceServer, user_service_server::UserServiceServer,
 };
 use proto::{Mutation, Written};
 use shared::{
@@ -71,6 +72,7 @@ pub(crate) const SERVICES: &[&str] = &[
     "tollgate.permissions.v1.AuthorizationService",
     "tollgate.permissions.v1.BatchService",
     "tollgate.permissions.v1.ChangeService",
+    "tollgate.permissions.v1.DatabaseService",
     "tollgate.permissions.v1.GrantService",
     "tollgate.permissions.v1.GroupService",
     "tollgate.permissions.v1.IncidentService",
@@ -151,6 +153,7 @@ impl Api {
             .add_service(AuditServiceServer::new(self.clone()))
             .add_service(BatchServiceServer::new(self.clone()))
             .add_service(ChangeServiceServer::new(self.clone()))
+            .add_service(DatabaseServiceServer::new(self.clone()))
             .add_service(GrantServiceServer::new(self.clone()))
             .add_service(GroupServiceServer::new(self.clone()))
             .add_service(IncidentServiceServer::new(self.clone()))

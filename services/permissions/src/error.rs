@@ -272,7 +272,7 @@ impl IntoStatus for Error {
             Self::TooLongAgo { .. } => Fault::new(Code::OutOfRange, "REVISION_OUT_OF_RANGE"),
             Self::Stale => Fault::retry(Code::Unavailable, "POLICY_STALE", later),
             Self::Stopping => Fault::retry(Code::Unavailable, "SHUTTING_DOWN", later),
-            Self::Store(_) => Fault::retry(Code::Unavailable, "STORE_UNAVAILABLE", later),
+            Self::Store(error) => Fault::retry(Code::Unavailable, "STORE_UNAVAILABLE", error.retry_after()),
             Self::Corrupt(_) => Fault::new(Code::Internal, "STORE_CORRUPT"),
             Self::EncryptionKeys(_) => Fault::new(Code::Internal, "ENCRYPTION_KEY_MISSING"),
             Self::Sealed(_) => Fault::new(Code::Internal, "ENCRYPTION_KEY_MISSING"),

@@ -29,6 +29,7 @@ pub(crate) mod users;
 use policy::{GroupId, Member, UnknownWord, UserId};
 use shared::{db::Tx, on_tx};
 use sqlx::QueryBuilder;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// The store did not do what was asked.
@@ -49,6 +50,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// When asking again may help.
+    pub(crate) fn retry_after(&self) -> Duration {
+        match self {
+            Self::Database(error) => shared::db::retry_after(error),
+            Self::Corrupt(_) | Self::Unwritable(_) => Duration::ZERO,
+        }
+    }
+
     /// Whether the row is there already.
     pub(crate) fn is_duplicate(&self) -> bool {
         matches!(self, Self::Database(error) if shared::db::violation(error) == Some(shared::db::Violation::Unique))

@@ -7,6 +7,7 @@ mod bad_input;
 mod chat;
 mod config;
 mod crash;
+mod database;
 mod failover;
 mod hangup;
 mod journey;

@@ -29,6 +29,8 @@ mod replica;
 mod replicas;
 mod sessions;
 mod signing;
+mod slow;
+mod statements;
 mod time_travel;
 mod users;
 mod watch;

@@ -1,0 +1,37 @@
+-- Grants as people read them: one row per grant, with names where the tables have ids.
+CREATE VIEW model_permissions_detailed AS
+SELECT
+    grants.id            AS grant_id,
+    grants.model_id,
+    models.name          AS model_name,
+    grants.grantee_kind,
+    grants.grantee_id,
+    CASE grants.grantee_kind
+        WHEN 'user' THEN users.display_name
+        WHEN 'group' THEN groups.name
+        ELSE 'everyone'
+    END                  AS grantee_name,
+    grants.action,
+    grants.effect,
+    grants.starts_at,
+    grants.expires_at,
+    grants.granted_by,
+    granters.display_name AS granted_by_name,
+    grants.created_at
+FROM grants
+JOIN models ON models.id = grants.model_id
+LEFT JOIN users ON grants.grantee_kind = 'user' AND users.id = grants.grantee_id
+LEFT JOIN groups ON grants.grantee_kind = 'group' AND groups.id = grants.grantee_id
+LEFT JOIN users AS granters ON granters.id = grants.granted_by;
+
+-- "What ends soon?" Most grants and memberships never do.
+CREATE INDEX grants_ending ON grants (expires_at, id) WHERE expires_at IS NOT NULL;
+CREATE INDEX memberships_ending ON memberships (expires_at) WHERE expires_at IS NOT NULL;
+-- "Which keys still work?" A key that was revoked stays for the record alone.
+CREATE INDEX keys_in_force ON keys (expires_at, id) WHERE revoked_at IS NULL;
+
+-- What refers to a row is looked for when that row goes.
+CREATE INDEX approval_policies_by_approver ON approval_policies (approver_group) WHERE approver_group IS NOT NULL;
+CREATE INDEX approval_policies_by_auto_group ON approval_policies (auto_group) WHERE auto_group IS NOT NULL;
+CREATE INDEX access_requests_by_model ON access_requests (model_id);
+CREATE INDEX notifications_by_request ON notifications (request_id);

@@ -1,0 +1,80 @@
+//! What is known of one database while it is used: how its breaker stands, when it was silent, what was slow.
+
+use super::{
+    Options,
+    breaker::{Breaker, Rules, Standing},
+    slow::Slow,
+};
+use crate::telemetry;
+use opentelemetry::{
+    KeyValue,
+    metrics::{Counter, Gauge},
+};
+use std::{
+    sync::{LazyLock, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+static STANDING: LazyLock<Gauge<u64>> = LazyLock::new(|| {
+    telemetry::meter()
+        .u64_gauge("tollgate.db.breaker.state")
+        .with_description("Breaker before the database: 0 closed, 1 half open, 2 open")
+        .build()
+});
+static OPENED: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    telemetry::meter()
+        .u64_counter("tollgate.db.breaker.opened")
+        .with_description("Times that the breaker before the database opened")
+        .build()
+});
+
+/// The eyes on one database.
+#[derive(Debug)]
+pub(super) struct Watch {
+    breaker: Mutex<Breaker>,
+    slow: Slow,
+    /// When it last did not say that it is there. Locked while it is asked.
+    pub(super) silent: tokio::sync::Mutex<Option<Instant>>,
+    limit: Duration,
+    labels: [KeyValue; 1],
+}
+
+impl Watch {
+    pub(super) fn new(service: &'static str, options: Options) -> Self {
+        let labels = [KeyValue::new("service", service)];
+        STANDING.record(Standing::Closed as u64, &labels);
+        let breaker = Mutex::new(Breaker::new(Rules::default()));
+        let slow = Slow::new(service, options.slow_after);
+        Self { breaker, slow, silent: tokio::sync::Mutex::default(), limit: options.limit, labels }
+    }
+
+    pub(super) const fn slow(&self) -> &Slow {
+        &self.slow
+    }
+
+    pub(super) const fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Changes the breaker and says so where it matters.
+    pub(super) fn told<T>(&self, change: impl FnOnce(&mut Breaker) -> T) -> T {
+        let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = breaker.standing();
+        let result = change(&mut breaker);
+        let after = breaker.standing();
+        drop(breaker);
+        if before != after {
+            STANDING.record(after as u64, &self.labels);
+            match after {
+                Standing::Open => {
+                    OPENED.add(1, &self.labels);
+                    tracing::warn!("the database fails; nothing is asked of it until the next probe");
+                }
+                Standing::HalfOpen => tracing::info!("probing whether the database is back"),
+                Standing::Closed => tracing::info!("the database answers again"),
+            }
+        }
+        result
+    }
+}
