@@ -43,8 +43,8 @@ use proto::permissions::v1::{
     key_service_server::KeyServiceServer, me_service_server::MeServiceServer,
     model_service_server::ModelServiceServer, policy_service_server::PolicyServiceServer,
     provider_service_server::ProviderServiceServer, replica_service_server::ReplicaServiceServer,
-    session_service_server::SessionServiceServer,
-    signing_service_server::SigningServiceServer, user_service_server::UserServiceServer,
+    session_service_server::SessionServiceServer, signing_service_server::SigningServiceServer,
+    user_service_server::UserServiceServer,
 };
 use proto::{Mutation, Written};
 use shared::{

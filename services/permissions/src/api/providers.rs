@@ -5,13 +5,15 @@ use crate::{
     error::Error,
     external::{self, Identity, Returned},
     field,
+    freshness::serving,
     provider::{Kind, Provider},
+    questions::may_ask,
     write::Write,
 };
 use policy::GroupId;
 use proto::permissions::v1::{self as pb, provider_service_server::ProviderService};
 use secrecy::ExposeSecret;
-use shared::time;
+use shared::{auth::RequestExt, time};
 use tonic::{Request, Response, Status};
 
 /// Longest part of an address that a provider sends a browser back to.
@@ -61,8 +63,10 @@ impl ProviderService for Api {
         &self,
         request: Request<pb::ListIdentitiesRequest>,
     ) -> Result<Response<pb::ListIdentitiesResponse>, Status> {
-        let user = asked(&request, &request.get_ref().user_id)?;
-        let listed = external::list(&self.db, user, time::now()).await?;
+        let (caller, now) = (request.caller()?, time::now());
+        let user = asked(&caller, &request.get_ref().user_id)?;
+        may_ask(serving(&self.tail, now)?.policy(), &caller, Some(user), None, now)?;
+        let listed = external::list(&self.db, user, now).await?;
         let identities = listed.into_iter().map(|(found, groups)| identity(found, &groups)).collect();
         Ok(Response::new(pb::ListIdentitiesResponse { identities }))
     }

@@ -51,7 +51,8 @@ pub(super) async fn enter(
         Ok((user, created))
     };
     let ((user, created), token) = writer.make(origin, enter).await?;
-    Ok(Entered { provider: admitted.provider, user, created, revision: token.encode() })
+    let revision = writer.tail().tokens().encode(token);
+    Ok(Entered { provider: admitted.provider, user, created, revision })
 }
 
 /// The identity, when it is known and there is nothing to change.
