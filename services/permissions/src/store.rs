@@ -54,7 +54,7 @@ impl StoreError {
     pub(crate) fn retry_after(&self) -> Duration {
         match self {
             Self::Database(error) => shared::db::retry_after(error),
-            Self::Corrupt(_) | Self::Unwritable(_) => Duration::ZERO,
+            Self::Corrupt(_) | Self::Unwritable(_) | Self::Sealed(_) => Duration::ZERO,
         }
     }
 

@@ -5,8 +5,9 @@ use crate::{
     error::Error,
     external::{self, Identity, Returned},
     field,
+    freshness::serving,
     provider::{Kind, Provider},
-    questions,
+    questions::may_ask,
     write::Write,
 };
 use policy::GroupId;
@@ -62,11 +63,10 @@ impl ProviderService for Api {
         &self,
         request: Request<pb::ListIdentitiesRequest>,
     ) -> Result<Response<pb::ListIdentitiesResponse>, Status> {
-        let caller = request.caller()?;
+        let (caller, now) = (request.caller()?, time::now());
         let user = asked(&caller, &request.get_ref().user_id)?;
-        let now = time::now();
-        questions::may_ask(self.tail.replica().policy(), &caller, Some(user), None, now)?;
-        let listed = external::list(&self.db, user, time::now()).await?;
+        may_ask(serving(&self.tail, now)?.policy(), &caller, Some(user), None, now)?;
+        let listed = external::list(&self.db, user, now).await?;
         let identities = listed.into_iter().map(|(found, groups)| identity(found, &groups)).collect();
         Ok(Response::new(pb::ListIdentitiesResponse { identities }))
     }
