@@ -16,6 +16,7 @@ const FILES: &[&str] = &[
     "tollgate/permissions/v1/keys.proto",
     "tollgate/permissions/v1/models.proto",
     "tollgate/permissions/v1/policy.proto",
+    "tollgate/permissions/v1/sets.proto",
     "tollgate/permissions/v1/users.proto",
     "tollgate/inference/v1/engines.proto",
     "tollgate/inference/v1/inference.proto",

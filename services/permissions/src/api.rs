@@ -3,12 +3,14 @@
 //! One file per service. Fields are read in the `TryFrom`-like functions beside the handlers and checked in
 //! [`crate::field`]; what only the store can know is decided behind them.
 
+mod aliases;
 mod authorization;
 mod grants;
 mod groups;
 mod keys;
 mod models;
 mod policy;
+mod sets;
 mod users;
 
 use crate::{
@@ -20,9 +22,9 @@ use crate::{
 use ::policy::{Member, Role, Time};
 use proto::Mutation;
 use proto::permissions::v1::{
-    self as pb, authorization_service_server::AuthorizationServiceServer,
+    self as pb, alias_service_server::AliasServiceServer, authorization_service_server::AuthorizationServiceServer,
     grant_service_server::GrantServiceServer, group_service_server::GroupServiceServer,
-    key_service_server::KeyServiceServer, model_service_server::ModelServiceServer,
+    key_service_server::KeyServiceServer, model_service_server::ModelServiceServer, model_set_service_server::ModelSetServiceServer,
     policy_service_server::PolicyServiceServer, user_service_server::UserServiceServer,
 };
 use shared::{
@@ -33,17 +35,19 @@ use shared::{
     seal::Sealer,
     time,
 };
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, service::Routes};
 
 /// The services, as health checks name them.
-pub(crate) const SERVICES: [&str; 7] = [
+pub(crate) const SERVICES: [&str; 9] = [
+    "tollgate.permissions.v1.AliasService",
     "tollgate.permissions.v1.AuthorizationService",
     "tollgate.permissions.v1.GrantService",
     "tollgate.permissions.v1.GroupService",
     "tollgate.permissions.v1.KeyService",
     "tollgate.permissions.v1.ModelService",
+    "tollgate.permissions.v1.ModelSetService",
     "tollgate.permissions.v1.PolicyService",
     "tollgate.permissions.v1.UserService",
 ];
@@ -69,6 +73,11 @@ impl Api {
         Self { writer: Writer::new(db.clone(), tail.clone(), sealer), db, tail, key_lifetime, stop }
     }
 
+    /// What makes every change.
+    pub(crate) const fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
     /// Makes the change that a request asks for, as [`Writer::perform`] says.
     async fn change<Q: Mutation>(
         &self,
@@ -82,10 +91,12 @@ impl Api {
     /// All services, without layers.
     pub(crate) fn routes(&self) -> axum::Router {
         Routes::new(AuthorizationServiceServer::new(self.clone()))
+            .add_service(AliasServiceServer::new(self.clone()))
             .add_service(GrantServiceServer::new(self.clone()))
             .add_service(GroupServiceServer::new(self.clone()))
             .add_service(KeyServiceServer::new(self.clone()))
             .add_service(ModelServiceServer::new(self.clone()))
+            .add_service(ModelSetServiceServer::new(self.clone()))
             .add_service(PolicyServiceServer::new(self.clone()))
             .add_service(UserServiceServer::new(self.clone()))
             .into_axum_router()
@@ -158,4 +169,38 @@ fn owner(owner: Option<&pb::ModelOwner>) -> Result<Option<Member>, Error> {
         Some(Owner::GroupId(id)) => field::id("owner.group_id", id).map(|id| Some(Member::Group(id))),
         None => Err(Error::invalid("owner", "must name a user or a group")),
     }
+}
+
+/// A model's or set's owner in a change; `None` leaves it as it is.
+fn owner_patch(given: Option<&pb::ModelOwner>, clear: bool) -> Result<Option<Option<Member>>, Error> {
+    match (owner(given)?, clear) {
+        (Some(_), true) => Err(Error::invalid("clear_owner", "cannot be given together with owner")),
+        (Some(owner), false) => Ok(Some(Some(owner))),
+        (None, clear) => Ok(clear.then_some(None)),
+    }
+}
+
+/// Most things in one call.
+const MANY: usize = 1_000;
+
+/// 1 to 1,000 things of a request, none of them twice.
+fn each_once<T, U, K: Eq + std::hash::Hash>(
+    field: &'static str,
+    given: &[T],
+    read: impl Fn(&T) -> Result<U, Error>,
+    key: impl Fn(&U) -> K,
+) -> Result<Vec<U>, Error> {
+    if given.is_empty() || given.len() > MANY {
+        return Err(Error::invalid(field, format!("must have 1 to {MANY} entries")));
+    }
+    let (mut seen, mut all) = (HashSet::with_capacity(given.len()), Vec::with_capacity(given.len()));
+    for (place, given) in given.iter().enumerate() {
+        let part = format!("{field}[{place}]");
+        let thing = read(given).map_err(|error| error.within(&part))?;
+        if !seen.insert(key(&thing)) {
+            return Err(Error::invalid(part, "was named before in this call"));
+        }
+        all.push(thing);
+    }
+    Ok(all)
 }

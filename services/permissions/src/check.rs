@@ -8,7 +8,7 @@ use crate::{
     write::Write,
 };
 use policy::{
-    Action, Decision, Freshness, KeyHash, KeyRefusal, ModelId, Reason, Replica, Role, Time, UserId,
+    Action, Decision, Freshness, KeyHash, KeyRefusal, Model, ModelId, Reason, Replica, Role, Time, UserId,
 };
 use shared::{
     auth::{Person, Refusal, Verify},
@@ -98,37 +98,35 @@ pub(crate) fn accessible(
     now: Time,
 ) -> Result<(Listed<(ModelId, String)>, String), Error> {
     let (replica, _) = serving(tail, now)?;
-    let rows = models_of(&replica, user, None, action, now, page, "");
+    let rows = models_of(&replica, user, |_| true, action, now, page);
     Ok((page.cut(rows, |(_, name)| name.clone()), token(&replica)))
 }
 
-/// The models that a person may use with the credential at hand, by name, whose name contains `search` in any case.
+/// The models that a person may use with the credential at hand and that pass `keep`, by name.
 pub(crate) fn usable(
     tail: &Tail,
     person: &Person,
-    search: &str,
+    keep: impl Fn(&Model) -> bool,
     page: &Page,
     now: Time,
 ) -> Result<Vec<(ModelId, String)>, Error> {
     let (replica, _) = serving(tail, now)?;
-    Ok(models_of(&replica, person.user, Some(person), Action::Use, now, page, search))
+    let keep = |model: &Model| keep(model) && within_key(&replica, person, model.id);
+    Ok(models_of(&replica, person.user, keep, Action::Use, now, page))
 }
 
 fn models_of(
     replica: &Replica,
     user: UserId,
-    with: Option<&Person>,
+    keep: impl Fn(&Model) -> bool,
     action: Action,
     now: Time,
     page: &Page,
-    search: &str,
 ) -> Vec<(ModelId, String)> {
     let policy = replica.policy();
-    let search = search.to_lowercase();
     let mut models: Vec<_> = policy
         .models()
-        .filter(|model| model.name.as_str() > page.after() && model.name.to_lowercase().contains(&search))
-        .filter(|model| with.is_none_or(|person| within_key(replica, person, model.id)))
+        .filter(|model| model.name.as_str() > page.after() && keep(model))
         .filter(|model| policy.check(user, model.id, action, now).allowed)
         .map(|model| (model.id, model.name.clone()))
         .collect();
@@ -159,6 +157,14 @@ impl Verify for Verifier {
     async fn verify(&self, hash: KeyHash) -> Result<Person, Refusal> {
         identify(&self.0, &hash, time::now())
     }
+}
+
+/// The policy that a write decides by.
+///
+/// # Errors
+/// [`Error::Stale`] when it is too old for that.
+pub(crate) fn current(write: &Write) -> Result<RwLockReadGuard<'_, Replica>, Error> {
+    Ok(serving(write.policy()?, write.now())?.0)
 }
 
 /// Whether the caller may change this model and its grants.

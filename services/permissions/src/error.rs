@@ -7,7 +7,7 @@ use shared::{
     seal::SealError,
     status::{Fault, IntoStatus},
 };
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::ErrorDetails;
 
@@ -18,7 +18,7 @@ pub enum Error {
     #[error("{field}: {problem}")]
     Invalid {
         /// The field as the contract names it.
-        field: &'static str,
+        field: Cow<'static, str>,
         /// What it must be.
         problem: String,
     },
@@ -44,6 +44,12 @@ pub enum Error {
     /// A group would be in itself.
     #[error("the group would become a member of itself; take it out of the other group first")]
     GroupCycle,
+    /// A set would be in itself.
+    #[error("the set would be in itself; take it out of the other set first")]
+    SetCycle,
+    /// What should be changed is no longer as the caller read it.
+    #[error("it has changed since it was read; read it again, and send the change with the new etag")]
+    EtagMismatch,
     /// Nobody would be left who may do everything.
     #[error("this is the last enabled owner; make another user owner first")]
     LastOwner,
@@ -90,9 +96,12 @@ pub enum Forbidden {
     /// Only an owner touches owners.
     #[error("only an owner may create, change or act for an owner")]
     OwnerRequired,
-    /// Changing a model and its grants needs `manage`.
-    #[error("you may not manage this model; ask its owner, or an owner or admin")]
+    /// Changing a model or a set and its grants needs `manage`.
+    #[error("you may not manage this model or set; ask its owner, or an owner or admin")]
     ManageRequired,
+    /// Only owners and admins see and do this.
+    #[error("only an owner or admin may do this; ask one of them")]
+    AdminRequired,
     /// This is another user's affair.
     #[error("you may only do this for yourself; ask an owner or admin")]
     NotYourself,
@@ -103,8 +112,16 @@ pub enum Forbidden {
 
 impl Error {
     /// A field that breaks its rules.
-    pub(crate) fn invalid(field: &'static str, problem: impl Into<String>) -> Self {
-        Self::Invalid { field, problem: problem.into() }
+    pub(crate) fn invalid(field: impl Into<Cow<'static, str>>, problem: impl Into<String>) -> Self {
+        Self::Invalid { field: field.into(), problem: problem.into() }
+    }
+
+    /// The same about a part of a request: what it says of a field is of that field in the part.
+    pub(crate) fn within(self, part: impl std::fmt::Display) -> Self {
+        match self {
+            Self::Invalid { field, problem } => Self::invalid(format!("{part}.{field}"), problem),
+            other => other,
+        }
     }
 
     /// Something that is not there.
@@ -144,6 +161,8 @@ impl IntoStatus for Error {
             Self::Exists { .. } => Fault::new(Code::AlreadyExists, "ALREADY_EXISTS"),
             Self::Forbidden(forbidden) => Fault::new(Code::PermissionDenied, forbidden.reason()),
             Self::GroupCycle => Fault::new(Code::FailedPrecondition, "GROUP_CYCLE"),
+            Self::SetCycle => Fault::new(Code::FailedPrecondition, "SET_CYCLE"),
+            Self::EtagMismatch => Fault::new(Code::Aborted, "ETAG_MISMATCH"),
             Self::LastOwner => Fault::new(Code::FailedPrecondition, "LAST_OWNER"),
             Self::Refused(refusal) => refusal.fault(),
             Self::NotYetApplied => Fault::retry(Code::Unavailable, "REVISION_NOT_YET_APPLIED", soon),
@@ -162,7 +181,7 @@ impl IntoStatus for Error {
     fn describe(&self, details: &mut ErrorDetails) {
         match self {
             Self::Invalid { field, problem } => {
-                details.add_bad_request_violation(*field, problem.as_str());
+                details.add_bad_request_violation(field.as_ref(), problem.as_str());
             }
             Self::OtherEpoch => {
                 details.add_bad_request_violation("at_least_as_fresh", "is of a store that was replaced");
@@ -175,6 +194,9 @@ impl IntoStatus for Error {
             }
             Self::GroupCycle => {
                 details.add_precondition_failure_violation("GROUP_CYCLE", "membership", self.to_string());
+            }
+            Self::SetCycle => {
+                details.add_precondition_failure_violation("SET_CYCLE", "items", self.to_string());
             }
             Self::LastOwner => {
                 details.add_precondition_failure_violation("LAST_OWNER", "user", self.to_string());
@@ -189,6 +211,7 @@ impl Forbidden {
         match self {
             Self::OwnerRequired => "OWNER_REQUIRED",
             Self::ManageRequired => "MANAGE_REQUIRED",
+            Self::AdminRequired => "ADMIN_REQUIRED",
             Self::NotYourself => "NOT_YOURSELF",
             Self::KeyNarrowed => "KEY_NARROWED",
         }

@@ -1,14 +1,13 @@
-//! Grants: who may, or may not, do what with a model.
+//! Grants: who may, or may not, do what with a model or with every model of a set.
 
 use crate::{
-    check,
     error::Error,
     groups::must_exist,
     list::{Listed, Page},
-    store,
+    manage, store,
     write::{Origin, Record, Thing, Write},
 };
-use policy::{Action, Change, Effect, GrantId, Grantee, GroupId, Member, ModelId, Target, Time, UserId};
+use policy::{Action, Change, Effect, GrantId, Grantee, GroupId, Member, ModelId, ModelSetId, Target, Time, UserId};
 use serde_json::{Value, json};
 use shared::db::Db;
 use uuid::Uuid;
@@ -24,7 +23,7 @@ pub(crate) struct Grant {
 /// What a new grant is made of.
 #[derive(Debug)]
 pub(crate) struct NewGrant {
-    pub(crate) model: ModelId,
+    pub(crate) target: Target,
     pub(crate) grantee: Grantee,
     pub(crate) action: Action,
     pub(crate) effect: Effect,
@@ -43,6 +42,7 @@ impl Grant {
 #[derive(Debug, Default)]
 pub(crate) struct Filter {
     pub(crate) model: Option<ModelId>,
+    pub(crate) set: Option<ModelSetId>,
     pub(crate) user: Option<UserId>,
     pub(crate) group: Option<GroupId>,
 }
@@ -55,10 +55,7 @@ impl Filter {
 }
 
 pub(crate) async fn create(write: &mut Write, new: NewGrant) -> Result<Grant, Error> {
-    check::may_manage(write, new.model)?;
-    if store::models::find(&mut write.tx, new.model).await?.is_none() {
-        return Err(Error::not_found("model", new.model));
-    }
+    manage::may_manage(write, &[new.target]).await?;
     match new.grantee {
         Grantee::User(id) => must_exist(&mut write.tx, Member::User(id)).await?,
         Grantee::Group(id) => must_exist(&mut write.tx, Member::Group(id)).await?,
@@ -75,8 +72,7 @@ pub(crate) async fn create(write: &mut Write, new: NewGrant) -> Result<Grant, Er
 pub(crate) async fn revoke(write: &mut Write, id: GrantId) -> Result<(), Error> {
     let found = store::grants::find(&mut write.tx, id).await?;
     let grant = found.ok_or_else(|| Error::not_found("grant", id))?;
-    let Target::Model(model) = grant.fact.target else { return Err(Error::not_found("grant", id)) };
-    check::may_manage(write, model)?;
+    manage::may_manage(write, &[grant.fact.target]).await?;
     store::grants::delete(&mut write.tx, id).await?;
     let record = Record::deleted(Thing::grant(id), grant.image()).called("revoked");
     write.record(record.with(Change::RemoveGrant(id)));
@@ -93,7 +89,7 @@ impl NewGrant {
         let fact = policy::Grant {
             id: GrantId(Uuid::now_v7()),
             grantee: self.grantee,
-            target: Target::Model(self.model),
+            target: self.target,
             action: self.action,
             effect: self.effect,
             starts_at: self.starts_at,
@@ -105,7 +101,7 @@ impl NewGrant {
 
 fn taken(error: store::StoreError) -> Error {
     if error.is_duplicate() {
-        let with = "of the same grantee, model, action and effect";
+        let with = "of the same grantee, model or set, action and effect";
         return Error::Exists { kind: "grant", with };
     }
     error.into()

@@ -4,19 +4,24 @@
 //! change goes through `write`; `tail` follows the log of changes and holds the policy in memory, from which `check`
 //! answers and `watch` streams. Who is asking, `shared::auth` settled before.
 
+mod aliases;
 mod api;
 mod bootstrap;
 mod check;
 mod config;
+mod deletion;
 mod encryption;
 mod error;
+mod etag;
 mod field;
 mod grants;
 mod groups;
 mod keys;
 mod list;
+mod manage;
 mod models;
 mod ping;
+mod sets;
 mod store;
 mod sweep;
 mod tail;
@@ -68,7 +73,6 @@ impl Permissions {
     pub async fn start(config: &Config, db: Db, tasks: &Tasks, health: &Health) -> Result<Self, Error> {
         let sealer = Sealer::new(&config.encryption_keys).map_err(Error::EncryptionKeys)?;
         encryption::prove(&db, &sealer).await?;
-        sweep::start(&db, tasks);
         ping::start(&db, tasks, health.component("database", true));
         let bounds = Bounds { fresh_within: config.fresh_within, serve_stale_for: config.serve_stale_for };
         let reporter = health.component("policy", true);
@@ -76,6 +80,7 @@ impl Permissions {
         api::SERVICES.iter().for_each(|service| health.serves(service));
         let verifier = Verifier(tail.clone());
         let api = api::Api::new(db, tail, sealer, config.key_lifetime, tasks.stopping());
+        sweep::start(api.writer(), tasks);
         Ok(Self { api, verifier })
     }
 

@@ -3,7 +3,9 @@
 //! One file per noun; every query is one text for both engines. Functions that take a [`shared::db::Tx`] belong to
 //! a write and run while the head is locked, so what they read stays true until the commit.
 
+pub(crate) mod aliases;
 pub(crate) mod answers;
+pub(crate) mod deletion;
 pub(crate) mod events;
 pub(crate) mod facts;
 pub(crate) mod grants;
@@ -11,6 +13,7 @@ pub(crate) mod groups;
 pub(crate) mod keys;
 pub(crate) mod models;
 pub(crate) mod seals;
+pub(crate) mod sets;
 pub(crate) mod users;
 
 use policy::{GroupId, Member, UnknownWord, UserId};
@@ -41,6 +44,27 @@ impl From<UnknownWord> for StoreError {
     fn from(_: UnknownWord) -> Self {
         Self::Corrupt("word")
     }
+}
+
+/// Values in one list of a query, or rows in one statement; SQLite takes 32,766 parameters.
+const LIST: usize = 1_000;
+
+/// A pattern for what contains `text` in lower case; `!` stands before what is meant literally.
+fn contains(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for letter in text.to_lowercase().chars() {
+        if matches!(letter, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(letter);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// The end of the range, compared by bytes, of what begins with `text`.
+fn prefix_end(text: &str) -> String {
+    format!("{text}{}", char::MAX)
 }
 
 /// A user or a group as two columns.

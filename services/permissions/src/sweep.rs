@@ -1,27 +1,30 @@
 //! What is past its time is deleted, at intervals and away from every request.
 
 use crate::{
-    store::{StoreError, answers},
-    write,
+    deletion,
+    error::Error,
+    store::answers,
+    write::{self, Writer},
 };
 use policy::Time;
-use shared::{db::Db, server::Tasks, time};
+use shared::{server::Tasks, time};
 use std::time::Duration;
 
 const EVERY: Duration = Duration::from_secs(10 * 60);
 
-pub(crate) fn start(db: &Db, tasks: &Tasks) {
-    let db = db.clone();
+pub(crate) fn start(writer: &Writer, tasks: &Tasks) {
+    let writer = writer.clone();
     tasks.repeat(EVERY, move || {
-        let db = db.clone();
+        let writer = writer.clone();
         async move {
-            if let Err(error) = sweep(&db, time::now()).await {
+            if let Err(error) = sweep(&writer, time::now()).await {
                 tracing::warn!(%error, "what is past its time could not be deleted; it is tried again");
             }
         }
     });
 }
 
-async fn sweep(db: &Db, now: Time) -> Result<(), StoreError> {
-    answers::forget(db, now.minus(write::KEPT)).await
+async fn sweep(writer: &Writer, now: Time) -> Result<(), Error> {
+    answers::forget(writer.db(), now.minus(write::KEPT)).await?;
+    deletion::purge(writer, now).await
 }

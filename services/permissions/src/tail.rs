@@ -158,11 +158,7 @@ impl Tail {
     }
 
     async fn reload(&self, at: Time) -> Result<(), Error> {
-        let snapshot = facts::snapshot(&self.0.db, at).await?;
-        let loaded = snapshot.load().map_err(|error| {
-            tracing::error!(%error, "the tables contradict themselves");
-            StoreError::Corrupt("policy")
-        })?;
+        let loaded = facts::load(&self.0.db, at).await?;
         self.0.replica.write().unwrap_or_else(PoisonError::into_inner).adopt(loaded, time::now());
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::{StoreError, columns, member};
 use crate::grants::{Filter, Grant};
-use policy::{Action, Effect, GrantId, Grantee, Member, ModelId, Target, UserId};
+use policy::{Action, Effect, GrantId, Grantee, Member, ModelId, ModelSetId, Target, UserId};
 use shared::{
     db::{Db, Time, Tx},
     on, on_tx,
@@ -13,7 +13,8 @@ use uuid::Uuid;
 #[derive(sqlx::FromRow)]
 struct GrantRow {
     id: Uuid,
-    model_id: Uuid,
+    model_id: Option<Uuid>,
+    model_set_id: Option<Uuid>,
     grantee_kind: String,
     grantee_id: Option<Uuid>,
     action: String,
@@ -31,13 +32,29 @@ impl TryFrom<GrantRow> for Grant {
         let fact = policy::Grant {
             id: GrantId(row.id),
             grantee: grantee(&row.grantee_kind, row.grantee_id)?,
-            target: Target::Model(ModelId(row.model_id)),
+            target: target(row.model_id, row.model_set_id)?,
             action: row.action.parse::<Action>()?,
             effect: row.effect.parse::<Effect>()?,
             starts_at: row.starts_at.map(policy::Time::from),
             expires_at: row.expires_at.map(policy::Time::from),
         };
         Ok(Self { fact, granted_by: row.granted_by.map(UserId), created_at: row.created_at.0 })
+    }
+}
+
+pub(super) fn target(model: Option<Uuid>, set: Option<Uuid>) -> Result<Target, StoreError> {
+    match (model, set) {
+        (Some(model), None) => Ok(Target::Model(ModelId(model))),
+        (None, Some(set)) => Ok(Target::Set(ModelSetId(set))),
+        _ => Err(StoreError::Corrupt("grants")),
+    }
+}
+
+/// What a grant is on as two columns: a model, a set.
+fn target_columns(target: Target) -> (Option<Uuid>, Option<Uuid>) {
+    match target {
+        Target::Model(id) => (Some(id.uuid()), None),
+        Target::Set(id) => (None, Some(id.uuid())),
     }
 }
 
@@ -59,10 +76,10 @@ fn grantee_columns(grantee: Grantee) -> (&'static str, Option<Uuid>) {
     (kind, Some(id))
 }
 
-const COLUMNS: &str = "SELECT id, model_id, grantee_kind, grantee_id, action, effect, starts_at, expires_at, \
-    granted_by, created_at FROM grants WHERE id ";
+const COLUMNS: &str = "SELECT id, model_id, model_set_id, grantee_kind, grantee_id, action, effect, starts_at, \
+    expires_at, granted_by, created_at FROM grants WHERE dead_ends = 0 AND id ";
 const INSERT: &str = "INSERT INTO grants (id, model_id, grantee_kind, grantee_id, action, effect, starts_at, \
-    expires_at, granted_by, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    expires_at, granted_by, created_at, model_set_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 const DELETE: &str = "DELETE FROM grants WHERE id = $1";
 
 pub(crate) async fn find(tx: &mut Tx, id: GrantId) -> Result<Option<Grant>, StoreError> {
@@ -87,6 +104,9 @@ pub(crate) async fn list(
         if let Some(model) = filter.model {
             query.push(" AND model_id = ").push_bind(model.uuid());
         }
+        if let Some(set) = filter.set {
+            query.push(" AND model_set_id = ").push_bind(set.uuid());
+        }
         for member in filter.grantees() {
             let (kind, id) = columns(member);
             query.push(" AND grantee_kind = ").push_bind(kind).push(" AND grantee_id = ").push_bind(id);
@@ -99,9 +119,10 @@ pub(crate) async fn list(
 
 pub(crate) async fn insert(tx: &mut Tx, grant: &Grant) -> Result<(), StoreError> {
     let (kind, id) = grantee_columns(grant.fact.grantee);
+    let (model, set) = target_columns(grant.fact.target);
     on_tx!(tx, |on| sqlx::query(INSERT)
         .bind(grant.fact.id.uuid())
-        .bind(grant.fact.target.model().map(ModelId::uuid))
+        .bind(model)
         .bind(kind)
         .bind(id)
         .bind(grant.fact.action.as_str())
@@ -110,6 +131,7 @@ pub(crate) async fn insert(tx: &mut Tx, grant: &Grant) -> Result<(), StoreError>
         .bind(grant.fact.expires_at.map(Time))
         .bind(grant.granted_by.map(UserId::uuid))
         .bind(Time(grant.created_at))
+        .bind(set)
         .execute(on)
         .await
         .map(drop))?;

@@ -7,14 +7,17 @@
 )]
 
 mod access;
+mod aliases;
 mod check;
 mod first_run;
 mod grants;
 mod groups;
 mod keys;
 mod models;
+mod parity;
 mod repeat;
 mod replica;
+mod sets;
 mod users;
 mod watch;
 mod world;

@@ -5,9 +5,10 @@ use policy::{Time, UserId};
 use proto::{
     common::v1::Role,
     permissions::v1::{
-        self as pb, authorization_service_client::AuthorizationServiceClient,
+        self as pb, alias_service_client::AliasServiceClient, authorization_service_client::AuthorizationServiceClient,
         grant_service_client::GrantServiceClient, group_service_client::GroupServiceClient,
         key_service_client::KeyServiceClient, model_service_client::ModelServiceClient,
+        model_set_service_client::ModelSetServiceClient,
         policy_service_client::PolicyServiceClient, user_service_client::UserServiceClient,
     },
 };
@@ -177,6 +178,36 @@ impl World {
         (answer.grant.unwrap().grant_id, answer.token)
     }
 
+    /// Makes what was deleted look as if that had been 31 days ago, by a statement on which `$1` is that instant.
+    pub(crate) async fn age(&self, statement: &'static str) {
+        let then = shared::db::Time(now().minus(Duration::from_secs(31 * 24 * 60 * 60)));
+        on!(&self.db, |pool| sqlx::query(statement).bind(then).execute(pool).await.map(drop)).unwrap();
+    }
+
+    /// Ends the memberships of a user a while ago, which no request can.
+    pub(crate) async fn sql_expire(&self, user: &str) {
+        let then = shared::db::Time(now().minus(Duration::from_secs(60)));
+        let user = Uuid::try_parse(user).unwrap();
+        on!(&self.db, |pool| {
+            let query = sqlx::query("UPDATE memberships SET expires_at = $1 WHERE member_id = $2");
+            query.bind(then).bind(user).execute(pool).await.map(drop)
+        })
+        .unwrap();
+    }
+
+    /// The policy as the tables make it, in a form in which two can be compared.
+    pub(crate) async fn policy(&self) -> policy::Canonical {
+        let mut follower = crate::watch::Follower::new(&self.service()).await;
+        follower.catch_up().await;
+        let followed = follower.policy.canonical();
+        let other = self.another().await;
+        let mut loaded = crate::watch::Follower::new(&other.service()).await;
+        loaded.catch_up().await;
+        assert_eq!(loaded.policy.canonical(), followed, "what is loaded is what was followed");
+        other.end().await;
+        followed
+    }
+
     /// Runs one statement on the store, behind the service's back.
     pub(crate) async fn sql(&self, statement: &'static str) {
         on!(&self.db, |pool| sqlx::query(statement).execute(pool).await.map(drop)).unwrap();
@@ -202,6 +233,14 @@ impl Caller {
 
     pub(crate) fn models(&self) -> ModelServiceClient<Channel> {
         ModelServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn aliases(&self) -> AliasServiceClient<Channel> {
+        AliasServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn sets(&self) -> ModelSetServiceClient<Channel> {
+        ModelSetServiceClient::new(self.channel())
     }
 
     pub(crate) fn grants(&self) -> GrantServiceClient<Channel> {
