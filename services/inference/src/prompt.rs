@@ -172,7 +172,17 @@ impl Prompt {
         let wants_usage = options.include_usage;
         let stands = head.stream_options.map(|raw| position(&body, raw));
         let body = if stream && !wants_usage { ask_for_usage(&body, stands, &options) } else { body };
-        Ok(Self { endpoint, model, stream, wants_usage, max_tokens, choices, input_bytes, body, served: None })
+        Ok(Self {
+            endpoint,
+            model,
+            stream,
+            wants_usage,
+            max_tokens,
+            choices,
+            input_bytes,
+            body,
+            served: None,
+        })
     }
 }
 

@@ -22,9 +22,10 @@ use crate::{
 use ::policy::{Member, Role, Time};
 use proto::Mutation;
 use proto::permissions::v1::{
-    self as pb, alias_service_server::AliasServiceServer, authorization_service_server::AuthorizationServiceServer,
-    grant_service_server::GrantServiceServer, group_service_server::GroupServiceServer,
-    key_service_server::KeyServiceServer, model_service_server::ModelServiceServer, model_set_service_server::ModelSetServiceServer,
+    self as pb, alias_service_server::AliasServiceServer,
+    authorization_service_server::AuthorizationServiceServer, grant_service_server::GrantServiceServer,
+    group_service_server::GroupServiceServer, key_service_server::KeyServiceServer,
+    model_service_server::ModelServiceServer, model_set_service_server::ModelSetServiceServer,
     policy_service_server::PolicyServiceServer, user_service_server::UserServiceServer,
 };
 use shared::{

@@ -7,7 +7,9 @@ use crate::{
     manage, store,
     write::{Origin, Record, Thing, Write},
 };
-use policy::{Action, Change, Effect, GrantId, Grantee, GroupId, Member, ModelId, ModelSetId, Target, Time, UserId};
+use policy::{
+    Action, Change, Effect, GrantId, Grantee, GroupId, Member, ModelId, ModelSetId, Target, Time, UserId,
+};
 use serde_json::{Value, json};
 use shared::db::Db;
 use uuid::Uuid;

@@ -35,7 +35,11 @@ fn owns(write: &Write, owner: Option<Member>) -> Result<bool, Error> {
 
 /// Whether the caller may take the deletion of something back that had this owner.
 pub(crate) fn may_undelete(write: &Write, owner: Option<Member>) -> Result<(), Error> {
-    if is_admin(&write.origin) || owns(write, owner)? { Ok(()) } else { Err(Forbidden::ManageRequired.into()) }
+    if is_admin(&write.origin) || owns(write, owner)? {
+        Ok(())
+    } else {
+        Err(Forbidden::ManageRequired.into())
+    }
 }
 
 /// Whether the caller may change what is in a set, and what is granted on it.

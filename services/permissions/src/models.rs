@@ -225,7 +225,10 @@ pub(crate) async fn undelete(write: &mut Write, id: ModelId) -> Result<Model, Er
     manage::may_undelete(write, deleted.owner)?;
     name_is_free(write, &deleted.name).await?;
     if store::aliases::taken(&mut write.tx, id).await?.is_some() {
-        return Err(Error::Exists { kind: "model or alias", with: "with the name of an alias of this model" });
+        return Err(Error::Exists {
+            kind: "model or alias",
+            with: "with the name of an alias of this model",
+        });
     }
     let model = Model { deleted_at: None, ..deleted };
     let back = Record::created(Thing::model(id), model.image()).with(Change::PutModel(model.fact()));

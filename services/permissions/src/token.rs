@@ -47,7 +47,9 @@ mod tests {
         assert_eq!(Token::decode("token", "").unwrap(), None);
         let long = format!("{}AAAA", token.encode());
         for nonsense in ["x", "AAAA", "%%%", "AAAAAAAAAAAAAAAAAAAAAA", &long] {
-            assert!(matches!(Token::decode("token", nonsense), Err(Error::Invalid { field, .. }) if field == "token"));
+            assert!(
+                matches!(Token::decode("token", nonsense), Err(Error::Invalid { field, .. }) if field == "token")
+            );
         }
     }
 }

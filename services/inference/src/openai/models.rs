@@ -43,7 +43,8 @@ pub(super) async fn retrieve(
     let Path(name) = name.map_err(|_| Error::Invalid { param: "model", problem: "must be UTF-8" })?;
     let person = person(caller.as_ref().map(|caller| &caller.0))?;
     let names = admit::permitted(&openai.inference.policy, &person)?;
-    let name = names.into_iter().find(|known| known.name == name).ok_or(Error::UnknownModel { model: name })?;
+    let name =
+        names.into_iter().find(|known| known.name == name).ok_or(Error::UnknownModel { model: name })?;
     Ok(Json(describe(&openai, name)))
 }
 

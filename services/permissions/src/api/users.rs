@@ -10,9 +10,12 @@ use crate::{
     write::Write,
 };
 use policy::Role;
-use proto::permissions::v1::{self as pb, user_service_server::UserService};
 use prost::Message;
-use shared::{auth::{self, RequestExt}, time};
+use proto::permissions::v1::{self as pb, user_service_server::UserService};
+use shared::{
+    auth::{self, RequestExt},
+    time,
+};
 use tonic::{Request, Response, Status};
 
 #[tonic::async_trait]

@@ -1,6 +1,6 @@
 //! Who is in a group, and in which groups somebody is.
 
-use super::ways::{Ways, Edge, Way};
+use super::ways::{Edge, Way, Ways};
 use crate::{
     error::Error,
     list::{Listed, Page},
@@ -152,9 +152,8 @@ async fn above(
     let edges: Vec<Edge> = store::groups::edges_above(db, member, now).await?;
     let ways = Ways::up(id(member), &edges);
     let groups = ways.all().filter(|(id, _)| *id > after).take(usize::try_from(limit).unwrap_or(usize::MAX));
-    let rows = groups.map(|(group, way)| {
-        (Membership { group: GroupId(group), member, expires_at: way.until }, way)
-    });
+    let rows =
+        groups.map(|(group, way)| (Membership { group: GroupId(group), member, expires_at: way.until }, way));
     Ok(rows.collect())
 }
 

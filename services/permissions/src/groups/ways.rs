@@ -130,16 +130,19 @@ mod tests {
     }
 
     fn way(until: Option<i64>, between: &[u128]) -> Way {
-        Way {
-            until: until.map(Time),
-            between: between.iter().map(|n| GroupId(id(*n))).collect(),
-        }
+        Way { until: until.map(Time), between: between.iter().map(|n| GroupId(id(*n))).collect() }
     }
 
     #[test]
     fn the_way_that_lasts_longest_is_taken_and_told_from_the_member_up() {
         // 1 is in 2 for a short time, in 3 for long; both are in 9.
-        let edges = [edge(1, 2, Some(5)), edge(2, 9, None), edge(1, 3, Some(8)), edge(3, 4, None), edge(4, 9, Some(9))];
+        let edges = [
+            edge(1, 2, Some(5)),
+            edge(2, 9, None),
+            edge(1, 3, Some(8)),
+            edge(3, 4, None),
+            edge(4, 9, Some(9)),
+        ];
         let up = Ways::up(id(1), &edges);
         let found: Vec<_> = up.all().collect();
         let expected = [

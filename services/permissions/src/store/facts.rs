@@ -1,8 +1,6 @@
 //! The whole state, read from the tables at one revision, and the part of it that is about one thing.
 
-use super::{
-    StoreError, deletion::Kind, events, grants, groups::MembershipRow, keys, models, sets::ItemRow,
-};
+use super::{StoreError, deletion::Kind, events, grants, groups::MembershipRow, keys, models, sets::ItemRow};
 use futures_util::TryStreamExt;
 use policy::{
     Alias, Change, Grant, GrantId, Group, GroupId, Key, KeyId, Loaded, Membership, Model, ModelId, ModelSet,

@@ -155,11 +155,7 @@ pub(crate) async fn update(tx: &mut Tx, set: &ModelSet) -> Result<(), StoreError
     Ok(())
 }
 
-pub(crate) async fn set_owner(
-    tx: &mut Tx,
-    id: ModelSetId,
-    owner: Option<Member>,
-) -> Result<(), StoreError> {
+pub(crate) async fn set_owner(tx: &mut Tx, id: ModelSetId, owner: Option<Member>) -> Result<(), StoreError> {
     let (kind, owner) = owner.map(columns).unzip();
     on_tx!(tx, |on| {
         let query = sqlx::query(SET_OWNER).bind(id.uuid()).bind(kind).bind(owner);

@@ -85,12 +85,7 @@ pub(crate) async fn find_deleted(
 }
 
 /// The users after the id `after` that pass the filter.
-pub(crate) async fn list(
-    db: &Db,
-    filter: &Filter,
-    after: Uuid,
-    limit: i64,
-) -> Result<Vec<User>, StoreError> {
+pub(crate) async fn list(db: &Db, filter: &Filter, after: Uuid, limit: i64) -> Result<Vec<User>, StoreError> {
     let search = filter.search.to_lowercase();
     let rows = on!(db, |pool| {
         let mut query = QueryBuilder::new(LIST_AFTER);

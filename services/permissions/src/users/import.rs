@@ -86,7 +86,8 @@ async fn keep(write: &mut Write, users: &[User], memberships: &[Membership]) -> 
         write.record(record.with(Change::PutUser(user.fact())));
     }
     for membership in memberships {
-        let record = Record::created(Thing::group(membership.group), json!(membership)).called("member_added");
+        let record =
+            Record::created(Thing::group(membership.group), json!(membership)).called("member_added");
         write.record(record.with(Change::PutMembership(*membership)));
     }
     Ok(())

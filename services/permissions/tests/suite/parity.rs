@@ -70,7 +70,8 @@ impl Things {
                     |user| Member::UserId(self.users[user].id.clone()),
                 );
                 let expire_time = soon.then(|| crate::world::in_seconds(3_600));
-                let membership = Some(pb::Membership { member: Some(member), expire_time, ..Default::default() });
+                let membership =
+                    Some(pb::Membership { member: Some(member), expire_time, ..Default::default() });
                 let group_id = self.groups[group].clone();
                 let request = pb::AddMemberRequest { group_id, membership, ..Default::default() };
                 owner.groups().add_member(request).await.is_ok()
@@ -134,12 +135,14 @@ impl Things {
             2 => {
                 let state = if disabled { pb::ModelState::Disabled } else { pb::ModelState::Active };
                 let model_id = self.models[which].clone();
-                let request = pb::UpdateModelRequest { model_id, state: Some(state.into()), ..Default::default() };
+                let request =
+                    pb::UpdateModelRequest { model_id, state: Some(state.into()), ..Default::default() };
                 owner.models().update_model(request).await.is_ok()
             }
             _ => {
                 let model_set_id = self.sets[which].clone();
-                let request = pb::UpdateModelSetRequest { model_set_id, disabled: switch, ..Default::default() };
+                let request =
+                    pb::UpdateModelSetRequest { model_set_id, disabled: switch, ..Default::default() };
                 owner.sets().update_model_set(request).await.is_ok()
             }
         }
@@ -149,15 +152,27 @@ impl Things {
         match what {
             0 => {
                 let user_id = self.users[which].id.clone();
-                owner.users().delete_user(pb::DeleteUserRequest { user_id, ..Default::default() }).await.is_ok()
+                owner
+                    .users()
+                    .delete_user(pb::DeleteUserRequest { user_id, ..Default::default() })
+                    .await
+                    .is_ok()
             }
             1 => {
                 let group_id = self.groups[which].clone();
-                owner.groups().delete_group(pb::DeleteGroupRequest { group_id, ..Default::default() }).await.is_ok()
+                owner
+                    .groups()
+                    .delete_group(pb::DeleteGroupRequest { group_id, ..Default::default() })
+                    .await
+                    .is_ok()
             }
             2 => {
                 let model_id = self.models[which].clone();
-                owner.models().delete_model(pb::DeleteModelRequest { model_id, ..Default::default() }).await.is_ok()
+                owner
+                    .models()
+                    .delete_model(pb::DeleteModelRequest { model_id, ..Default::default() })
+                    .await
+                    .is_ok()
             }
             _ => {
                 let model_set_id = self.sets[which].clone();
@@ -171,7 +186,11 @@ impl Things {
         match what {
             0 => {
                 let user_id = self.users[which].id.clone();
-                owner.users().undelete_user(pb::UndeleteUserRequest { user_id, ..Default::default() }).await.is_ok()
+                owner
+                    .users()
+                    .undelete_user(pb::UndeleteUserRequest { user_id, ..Default::default() })
+                    .await
+                    .is_ok()
             }
             1 => {
                 let group_id = self.groups[which].clone();
@@ -229,10 +248,8 @@ const MAY_USE: &str = "WITH RECURSIVE reach (user_id, group_id) AS ( \
             AND d.effect = 'deny' AND (d.action = 'use' OR (a.action = 'manage' AND d.action = 'manage')))";
 
 async fn by_the_tables(world: &World) -> BTreeSet<(Uuid, Uuid)> {
-    let rows: Vec<(Uuid, Uuid)> = on!(&world.db, |pool| {
-        sqlx::query_as(MAY_USE).bind(Time(now())).fetch_all(pool).await
-    })
-    .unwrap();
+    let rows: Vec<(Uuid, Uuid)> =
+        on!(&world.db, |pool| { sqlx::query_as(MAY_USE).bind(Time(now())).fetch_all(pool).await }).unwrap();
     rows.into_iter().collect()
 }
 
@@ -259,7 +276,8 @@ async fn holds(world: &World, steps: &[Step]) {
 
 fn random_worlds(cases: u32, postgres: bool) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let config = ProptestConfig { cases, max_shrink_iters: 100, failure_persistence: None, ..Default::default() };
+    let config =
+        ProptestConfig { cases, max_shrink_iters: 100, failure_persistence: None, ..Default::default() };
     let steps = prop::collection::vec(step(), 10..50);
     let result = TestRunner::new(config).run(&steps, |steps| {
         let run = async {

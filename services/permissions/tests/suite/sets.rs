@@ -1,6 +1,8 @@
 //! Sets of models (P1, P3): nested, granted on, deleted and taken back, and who may change them.
 
-use crate::world::{Caller, World, assert_invalid, assert_missing, assert_refused, grant, on_both_engines, uuid};
+use crate::world::{
+    Caller, World, assert_invalid, assert_missing, assert_refused, grant, on_both_engines, uuid,
+};
 use pb::{Action, Effect, Verdict, grant::Grantee, set_item::Item};
 use proto::{common::v1::Role, permissions::v1 as pb};
 use tonic::Code;
@@ -38,8 +40,10 @@ fn on_set(set: &str, grantee: Grantee, action: Action, effect: Effect) -> pb::Cr
 }
 
 async fn items(caller: &Caller, id: &str) -> Vec<Item> {
-    let (mut found, mut request) =
-        (Vec::new(), pb::ListSetItemsRequest { model_set_id: id.to_owned(), page_size: 1, ..Default::default() });
+    let (mut found, mut request) = (
+        Vec::new(),
+        pb::ListSetItemsRequest { model_set_id: id.to_owned(), page_size: 1, ..Default::default() },
+    );
     loop {
         let page = caller.sets().list_set_items(request.clone()).await.unwrap().into_inner();
         found.extend(page.items.into_iter().filter_map(|item| item.item));

@@ -5,10 +5,10 @@ use policy::{Time, UserId};
 use proto::{
     common::v1::Role,
     permissions::v1::{
-        self as pb, alias_service_client::AliasServiceClient, authorization_service_client::AuthorizationServiceClient,
-        grant_service_client::GrantServiceClient, group_service_client::GroupServiceClient,
-        key_service_client::KeyServiceClient, model_service_client::ModelServiceClient,
-        model_set_service_client::ModelSetServiceClient,
+        self as pb, alias_service_client::AliasServiceClient,
+        authorization_service_client::AuthorizationServiceClient, grant_service_client::GrantServiceClient,
+        group_service_client::GroupServiceClient, key_service_client::KeyServiceClient,
+        model_service_client::ModelServiceClient, model_set_service_client::ModelSetServiceClient,
         policy_service_client::PolicyServiceClient, user_service_client::UserServiceClient,
     },
 };

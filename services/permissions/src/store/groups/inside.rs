@@ -1,8 +1,14 @@
 //! Memberships through groups between: what is below a group, what is above a member. Only what counts now.
 
-use crate::{groups::Edge, store::{StoreError, columns}};
+use crate::{
+    groups::Edge,
+    store::{StoreError, columns},
+};
 use policy::{GroupId, Member};
-use shared::{db::{Db, Time}, on};
+use shared::{
+    db::{Db, Time},
+    on,
+};
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
@@ -83,7 +89,10 @@ pub(crate) async fn users_inside(
     let users: Vec<Uuid> = on!(db, |pool| {
         let mut query = QueryBuilder::new(USERS);
         query.push_bind(after);
-        query.push(" AND (expires_at IS NULL OR expires_at > ").push_bind(Time(now)).push(") AND group_id IN (");
+        query
+            .push(" AND (expires_at IS NULL OR expires_at > ")
+            .push_bind(Time(now))
+            .push(") AND group_id IN (");
         let mut list = query.separated(", ");
         for id in groups {
             list.push_bind(*id);
@@ -100,7 +109,10 @@ pub(crate) async fn users_inside(
         for id in users {
             list.push_bind(id);
         }
-        query.push(") AND (expires_at IS NULL OR expires_at > ").push_bind(Time(now)).push(") AND group_id IN (");
+        query
+            .push(") AND (expires_at IS NULL OR expires_at > ")
+            .push_bind(Time(now))
+            .push(") AND group_id IN (");
         let mut list = query.separated(", ");
         for id in groups {
             list.push_bind(*id);

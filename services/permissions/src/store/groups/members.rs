@@ -50,8 +50,7 @@ const ABOVE: &str = "WITH RECURSIVE above (id) AS ( \
 
 /// The groups that a group is in, directly or through groups between.
 pub(crate) async fn above(tx: &mut Tx, group: GroupId) -> Result<Vec<GroupId>, StoreError> {
-    let ids: Vec<Uuid> =
-        on_tx!(tx, |on| sqlx::query_scalar(ABOVE).bind(group.uuid()).fetch_all(on).await)?;
+    let ids: Vec<Uuid> = on_tx!(tx, |on| sqlx::query_scalar(ABOVE).bind(group.uuid()).fetch_all(on).await)?;
     Ok(ids.into_iter().map(GroupId).collect())
 }
 
