@@ -14,9 +14,11 @@ const FILES: &[&str] = &[
     "tollgate/permissions/v1/grants.proto",
     "tollgate/permissions/v1/groups.proto",
     "tollgate/permissions/v1/keys.proto",
+    "tollgate/permissions/v1/me.proto",
     "tollgate/permissions/v1/models.proto",
     "tollgate/permissions/v1/policy.proto",
     "tollgate/permissions/v1/sets.proto",
+    "tollgate/permissions/v1/sessions.proto",
     "tollgate/permissions/v1/users.proto",
     "tollgate/inference/v1/engines.proto",
     "tollgate/inference/v1/inference.proto",
@@ -58,7 +60,7 @@ fn access_table(pool: &DescriptorPool) -> Result<String> {
             roles(access),
             flag(access, "service"),
             flag(access, "public"),
-            scope(&pool, &method, access)?
+            scope(pool, &method, access)?
         )?;
     }
     rows.push_str("]\n");

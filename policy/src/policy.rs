@@ -121,6 +121,11 @@ impl Policy {
         self.signing.get(kid).filter(|key| key.until.is_none_or(|until| now < until))
     }
 
+    /// Every key whose signatures count at `now`, in no particular order.
+    pub fn signing_keys(&self, now: Time) -> impl Iterator<Item = &SigningKey> {
+        self.signing.values().filter(move |key| key.until.is_none_or(|until| now < until))
+    }
+
     /// Whether the tokens of a session are void at `now`; not told of tokens that have run out by themselves.
     #[must_use]
     pub fn session_ended(&self, session: SessionId, now: Time) -> bool {

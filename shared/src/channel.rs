@@ -3,6 +3,7 @@
 //! Generated clients run over [`Channel`]; [`HttpChannel`] carries plain HTTP as streams of bytes.
 
 use crate::{
+    peer,
     status::{self, Fault},
     telemetry::meter,
 };
@@ -55,6 +56,10 @@ where
     B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<tonic::codegen::StdError>,
 {
+    let server = server.map_request(|mut request: Request<Body>| {
+        peer::receive_in_process(&mut request);
+        request
+    });
     BoxCloneSyncService::new(
         server.map_response(|answer| answer.map(Body::new)).map_err(|never| match never {}),
     )
@@ -119,6 +124,7 @@ where
 {
     let server = server.map_request(|mut request: Request<HttpBody>| {
         request.extensions_mut().clear();
+        peer::receive_in_process(&mut request);
         request
     });
     BoxCloneSyncService::new(server.map_response(|answer| answer.map(HttpBody::new)))

@@ -6,6 +6,7 @@ use crate::{
     auth::{AuthLayer, Verify},
     deadline::DeadlineLayer,
     health::{Health, Report},
+    peer::TrustedProxies,
     request_id::RequestIdLayer,
     status::{self, Fault},
     telemetry::{self, ObserveLayer},
@@ -25,7 +26,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Code, Status, body::Body};
-use tower::{Layer, Service};
+use tower::{Layer, Service, ServiceExt};
 
 /// The tasks of a process and the signal that ends them.
 #[derive(Debug, Clone, Default)]
@@ -76,7 +77,7 @@ impl Tasks {
 }
 
 /// Limits of a listener. Defaults suit a public one.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Limits {
     /// Connections at once; more wait to be accepted.
     pub connections: usize,
@@ -84,11 +85,18 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Time that open connections get to finish at shutdown.
     pub drain: Duration,
+    /// Who is believed when they say for whom they ask.
+    pub trusted_proxies: TrustedProxies,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 10_000, header_timeout: Duration::from_secs(10), drain: Duration::from_secs(30) }
+        Self {
+            connections: 10_000,
+            header_timeout: Duration::from_secs(10),
+            drain: Duration::from_secs(30),
+            trusted_proxies: TrustedProxies::default(),
+        }
     }
 }
 
@@ -107,10 +115,15 @@ where
     let places = Arc::new(Semaphore::new(limits.connections));
     let graceful = GracefulShutdown::new();
     let connections = TaskTracker::new();
-    let builder = builder(limits);
+    let builder = builder(&limits);
     loop {
-        let Some((stream, place)) = accept(&listener, &places, &stop).await else { break };
-        let service = TowerToHyperService::new(service.clone());
+        let Some((stream, from, place)) = accept(&listener, &places, &stop).await else { break };
+        let trusted = limits.trusted_proxies.clone();
+        let service = service.clone().map_request(move |mut request: Request<Incoming>| {
+            trusted.receive(&mut request, from);
+            request
+        });
+        let service = TowerToHyperService::new(service);
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         let connection = graceful.watch(connection);
         connections.spawn(async move {
@@ -130,7 +143,7 @@ where
     }
 }
 
-fn builder(limits: Limits) -> auto::Builder<TokioExecutor> {
+fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -150,16 +163,16 @@ async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
     stop: &CancellationToken,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
     let next = async {
         loop {
             let place = Arc::clone(places).acquire_owned().await.ok()?;
             match listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, from)) => {
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%error, "TCP_NODELAY was not set");
                     }
-                    return Some((stream, place));
+                    return Some((stream, from, place));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");

@@ -141,6 +141,13 @@ impl Serialize for Json<'_> {
     }
 }
 
+/// An answer that is a document of its own.
+pub(crate) fn document(message: &DynamicMessage) -> Result<Response, Status> {
+    let body = serde_json::to_vec(&Json(message))
+        .map_err(|error| Status::internal(format!("the answer has no JSON: {error}")))?;
+    Ok(json(StatusCode::OK, body.into()))
+}
+
 /// The answer of a service.
 pub(crate) fn success(message: &DynamicMessage, id: &RequestId) -> Result<Response, Status> {
     let token = message.get_field_by_name("next_page_token");

@@ -13,6 +13,7 @@ use http_body::Body as _;
 use serde_json::json;
 use shared::{
     channel::HttpChannel,
+    peer,
     request_id::{self, RequestId},
     telemetry,
 };
@@ -35,6 +36,8 @@ pub(crate) async fn forward(State(upstream): State<HttpChannel>, mut request: Re
     if let Some(id) = request.extensions().get::<RequestId>().map(RequestId::header) {
         request.headers_mut().insert(request_id::HEADER, id);
     }
+    let peer = request.extensions().get().copied();
+    peer::tell(request.headers_mut(), peer);
     telemetry::inject(request.headers_mut());
     let Ok(mut answer) = upstream.oneshot(request).await;
     strip(answer.headers_mut());

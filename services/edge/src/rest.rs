@@ -2,11 +2,10 @@
 //! becomes JSON again.
 //!
 //! [`route`] holds the methods by verb and path, [`body`] makes the message with [`parameters`] and [`shape`],
-//! [`call`] sends it through [`codec`], and [`stream`] turns a stream of messages into server-sent events.
+//! [`call`] sends it, and [`stream`] turns a stream of messages into server-sent events.
 
 pub(crate) mod body;
 mod call;
-mod codec;
 pub(crate) mod parameters;
 pub(crate) mod path;
 pub(crate) mod route;
@@ -50,9 +49,11 @@ impl Rest {
         let body = body::read(&parts.headers, body, &self.config).await?;
         let message = body::message(&found, parts.uri.query().unwrap_or_default(), &body)?;
 
-        let call = call::Call::new(found.route, &parts.headers, id, self.config.management_timeout);
+        let call = call::Call::new(found.route, &parts, id, self.config.management_timeout);
         if found.route.method.is_server_streaming() {
             Ok(stream::answer(call.stream(message).await?, id.clone(), self.config.stream_heartbeat))
+        } else if found.route.is_document() {
+            Ok(envelope::document(&call.unary(message).await?)?)
         } else {
             Ok(envelope::success(&call.unary(message).await?, id)?)
         }

@@ -4,17 +4,18 @@ mod message;
 
 use crate::error::Error;
 use message::Parts;
-use policy::{Bounds, Freshness, KeyHash, KeyRefusal, Message, Outcome, Policy, Replica, Revision, Time};
+use policy::{Bounds, Freshness, Message, Outcome, Policy, Replica, Revision, Time};
 use proto::permissions::v1::{
     WatchPolicyRequest, WatchPolicyResponse, policy_service_client::PolicyServiceClient,
 };
 use shared::{
-    auth::{Person, Refusal, Verify},
+    auth::{Credential, Person, Refusal, Tokens, Verify},
     channel::Channel,
     health::{Condition, Reporter},
     server::Tasks,
 };
 use std::{
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
@@ -25,6 +26,7 @@ use std::{
 pub struct PolicyView {
     replica: Arc<RwLock<Replica>>,
     bounds: Bounds,
+    tokens: Tokens,
 }
 
 impl PolicyView {
@@ -35,7 +37,7 @@ impl PolicyView {
             tracing::debug!(error, "no policy snapshot was kept");
             Replica::new()
         });
-        Self { replica: Arc::new(RwLock::new(replica)), bounds }
+        Self { replica: Arc::new(RwLock::new(replica)), bounds, tokens: Tokens::default() }
     }
 
     /// Asks the policy something.
@@ -77,19 +79,15 @@ impl PolicyView {
 }
 
 impl Verify for PolicyView {
-    async fn verify(&self, hash: KeyHash) -> Result<Person, Refusal> {
+    async fn verify(&self, credential: Credential<'_>, peer: Option<IpAddr>) -> Result<Person, Refusal> {
         let now = shared::time::now();
-        let found = self.read(now, |policy| {
-            let key = policy.key_by_hash(&hash, None, now).map_err(|refusal| match refusal {
-                KeyRefusal::Unknown | KeyRefusal::Network => Refusal::Unknown,
-                KeyRefusal::Disabled => Refusal::Revoked,
-                KeyRefusal::Expired => Refusal::Expired,
-                KeyRefusal::OwnerDisabled => Refusal::OwnerDisabled,
-            })?;
-            let owner = policy.user(key.owner).ok_or(Refusal::OwnerDisabled)?;
-            Ok(Person { user: key.owner, key: Some(key.id), role: owner.role })
-        });
-        found.unwrap_or(Err(Refusal::Unavailable))
+        let replica = self.replica.read().unwrap_or_else(PoisonError::into_inner);
+        match replica.freshness(now, &self.bounds) {
+            Freshness::Expired => Err(Refusal::Unavailable),
+            Freshness::Fresh | Freshness::Stale { .. } => {
+                self.tokens.person(replica.policy(), replica.epoch(), credential, peer, now)
+            }
+        }
     }
 }
 

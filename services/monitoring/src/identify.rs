@@ -1,18 +1,18 @@
-//! Who holds a key, asked of permissions: this service keeps no replica of the policy.
+//! Who holds a credential, asked of permissions: this service keeps no replica of the policy.
 //!
 //! Every call asks. Nothing is cached or shared between calls, because a revoked key must stop at once, and the calls
 //! that people make here are few: those of services prove themselves with a token and are not asked about.
 
-use policy::KeyHash;
 use proto::permissions::v1::{
-    IdentifyKeyRequest, IdentifyKeyResponse, authorization_service_client::AuthorizationServiceClient,
+    IdentifyRequest, IdentifyResponse, authorization_service_client::AuthorizationServiceClient,
+    identify_request::Credential as Wire,
 };
 use shared::{
-    auth::{Person, Refusal, Verify, role_from_number},
+    auth::{Credential, Person, Refusal, Verify, role_from_number, scope_from_number},
     channel::Channel,
     status,
 };
-use std::time::Duration;
+use std::{net::IpAddr, str::FromStr, time::Duration};
 use tonic::{Code, Request, Status};
 
 /// How long permissions may take to say who holds a key.
@@ -33,43 +33,53 @@ impl AskPermissions {
 }
 
 impl Verify for AskPermissions {
-    async fn verify(&self, hash: KeyHash) -> Result<Person, Refusal> {
+    async fn verify(&self, credential: Credential<'_>, peer: Option<IpAddr>) -> Result<Person, Refusal> {
         let mut permissions = self.permissions.clone();
-        let mut question = Request::new(IdentifyKeyRequest { key_hash: hash.as_bytes().to_vec().into() });
+        let mut question = Request::new(IdentifyRequest {
+            credential: Some(match credential {
+                Credential::Key(hash) => Wire::KeyHash(hash.as_bytes().to_vec().into()),
+                Credential::Token(token) => Wire::AccessToken(token.to_owned()),
+            }),
+            peer_address: peer.map(|peer| peer.to_string()).unwrap_or_default(),
+        });
         question.set_timeout(PATIENCE);
-        let answer = tokio::time::timeout(PATIENCE, permissions.identify_key(question)).await;
-        match answer {
+        match tokio::time::timeout(PATIENCE, permissions.identify(question)).await {
             Ok(Ok(answer)) => person(&answer.into_inner()).ok_or_else(|| {
                 tracing::warn!("permissions named a person whom this version cannot read");
                 Refusal::Unavailable
             }),
             Ok(Err(status)) => Err(refusal(&status)),
             Err(_) => {
-                tracing::warn!("permissions did not say in time who holds a key");
+                tracing::warn!("permissions did not say in time who holds a credential");
                 Err(Refusal::Unavailable)
             }
         }
     }
 }
 
-fn person(answer: &IdentifyKeyResponse) -> Option<Person> {
-    Some(Person {
-        user: answer.user_id.parse().ok()?,
-        key: Some(answer.key_id.parse().ok()?),
-        role: role_from_number(answer.role)?,
-    })
+fn person(answer: &IdentifyResponse) -> Option<Person> {
+    let scopes: Vec<_> = answer.scopes.iter().filter_map(|scope| scope_from_number(*scope)).collect();
+    // A person without any scope that is known here would be one with all of them.
+    let scopes = Some(scopes).filter(|scopes| !scopes.is_empty())?.into_iter().collect();
+    let (key, session) = (optional(&answer.key_id)?, optional(&answer.session_id)?);
+    let (user, role) = (answer.user_id.parse().ok()?, role_from_number(answer.role)?);
+    (key.is_some() || session.is_some()).then_some(Person { user, key, session, role, scopes })
 }
 
-/// Only what permissions says of the key itself refuses it for good; all else is our trouble, not the caller's.
+/// An id that may be left out; `None` for what is no id.
+fn optional<T: FromStr>(id: &str) -> Option<Option<T>> {
+    if id.is_empty() { Some(None) } else { id.parse().ok().map(Some) }
+}
+
+/// Only what permissions says of the credential itself refuses it for good; all else is our trouble, not the caller's.
 fn refusal(status: &Status) -> Refusal {
     let reason = status::reason(status);
-    match (status.code(), reason.as_str()) {
-        (Code::Unauthenticated, "KEY_UNKNOWN") => Refusal::Unknown,
-        (Code::Unauthenticated, "KEY_REVOKED") => Refusal::Revoked,
-        (Code::Unauthenticated, "KEY_EXPIRED") => Refusal::Expired,
-        (Code::Unauthenticated, "ACCOUNT_DISABLED") => Refusal::OwnerDisabled,
-        (code, _) => {
-            tracing::warn!(%code, reason, "permissions could not say who holds a key");
+    // That we lack a credential, or the right one, is said of this service's own.
+    let ours = |refusal: &Refusal| matches!(refusal, Refusal::Missing | Refusal::ServiceToken);
+    match Refusal::of(&reason).filter(|refusal| !ours(refusal)) {
+        Some(refusal) if status.code() == Code::Unauthenticated => refusal,
+        _ => {
+            tracing::warn!(code = %status.code(), reason, "permissions could not say who holds a credential");
             Refusal::Unavailable
         }
     }

@@ -3,37 +3,48 @@
 //! One file per service. Fields are read in the `TryFrom`-like functions beside the handlers and checked in
 //! [`crate::field`]; what only the store can know is decided behind them.
 
+mod access_requests;
 mod aliases;
 mod authorization;
+mod batches;
 mod grants;
 mod groups;
 mod keys;
+mod me;
 mod models;
 mod policy;
+mod sessions;
 mod sets;
+mod signing;
 mod users;
 
 use crate::{
+    check::Verifier,
+    config::Config,
     error::Error,
     field,
+    sessions::Sessions,
+    signing::Signing,
     tail::Tail,
     write::{Actor, Origin, Repeat, Write, Writer},
 };
 use ::policy::{Member, Role, Time};
 use proto::Mutation;
 use proto::permissions::v1::{
-    self as pb, alias_service_server::AliasServiceServer,
-    authorization_service_server::AuthorizationServiceServer, grant_service_server::GrantServiceServer,
+    self as pb, access_request_service_server::AccessRequestServiceServer,
+    alias_service_server::AliasServiceServer, authorization_service_server::AuthorizationServiceServer,
+    batch_service_server::BatchServiceServer, grant_service_server::GrantServiceServer,
     group_service_server::GroupServiceServer, key_service_server::KeyServiceServer,
-    model_service_server::ModelServiceServer, model_set_service_server::ModelSetServiceServer,
-    policy_service_server::PolicyServiceServer, user_service_server::UserServiceServer,
+    me_service_server::MeServiceServer, model_service_server::ModelServiceServer,
+    model_set_service_server::ModelSetServiceServer, policy_service_server::PolicyServiceServer,
+    session_service_server::SessionServiceServer, signing_service_server::SigningServiceServer,
+    user_service_server::UserServiceServer,
 };
 use shared::{
     auth::{self, Caller, Person, Refusal, RequestExt},
     db::Db,
     deadline::Deadline,
     request_id::RequestId,
-    seal::Sealer,
     time,
 };
 use std::{collections::HashSet, time::Duration};
@@ -41,15 +52,20 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, service::Routes};
 
 /// The services, as health checks name them.
-pub(crate) const SERVICES: [&str; 9] = [
+pub(crate) const SERVICES: &[&str] = &[
+    "tollgate.permissions.v1.AccessRequestService",
     "tollgate.permissions.v1.AliasService",
     "tollgate.permissions.v1.AuthorizationService",
+    "tollgate.permissions.v1.BatchService",
     "tollgate.permissions.v1.GrantService",
     "tollgate.permissions.v1.GroupService",
     "tollgate.permissions.v1.KeyService",
+    "tollgate.permissions.v1.MeService",
     "tollgate.permissions.v1.ModelService",
     "tollgate.permissions.v1.ModelSetService",
     "tollgate.permissions.v1.PolicyService",
+    "tollgate.permissions.v1.SessionService",
+    "tollgate.permissions.v1.SigningService",
     "tollgate.permissions.v1.UserService",
 ];
 
@@ -59,24 +75,24 @@ pub(crate) struct Api {
     db: Db,
     writer: Writer,
     tail: Tail,
+    verifier: Verifier,
+    sessions: Sessions,
+    signing: Signing,
     key_lifetime: Duration,
     stop: CancellationToken,
 }
 
 impl Api {
     pub(crate) fn new(
-        db: Db,
-        tail: Tail,
-        sealer: Sealer,
-        key_lifetime: Duration,
+        writer: Writer,
+        verifier: Verifier,
+        sessions: Sessions,
+        signing: Signing,
+        config: &Config,
         stop: CancellationToken,
     ) -> Self {
-        Self { writer: Writer::new(db.clone(), tail.clone(), sealer), db, tail, key_lifetime, stop }
-    }
-
-    /// What makes every change.
-    pub(crate) const fn writer(&self) -> &Writer {
-        &self.writer
+        let (db, tail, key_lifetime) = (writer.db().clone(), writer.tail().clone(), config.key_lifetime);
+        Self { db, tail, writer, verifier, sessions, signing, key_lifetime, stop }
     }
 
     /// Makes the change that a request asks for, as [`Writer::perform`] says.
@@ -92,23 +108,36 @@ impl Api {
     /// All services, without layers.
     pub(crate) fn routes(&self) -> axum::Router {
         Routes::new(AuthorizationServiceServer::new(self.clone()))
+            .add_service(AccessRequestServiceServer::new(self.clone()))
             .add_service(AliasServiceServer::new(self.clone()))
+            .add_service(BatchServiceServer::new(self.clone()))
             .add_service(GrantServiceServer::new(self.clone()))
             .add_service(GroupServiceServer::new(self.clone()))
             .add_service(KeyServiceServer::new(self.clone()))
+            .add_service(MeServiceServer::new(self.clone()))
             .add_service(ModelServiceServer::new(self.clone()))
             .add_service(ModelSetServiceServer::new(self.clone()))
             .add_service(PolicyServiceServer::new(self.clone()))
+            .add_service(SessionServiceServer::new(self.clone()))
+            .add_service(SigningServiceServer::new(self.clone()))
             .add_service(UserServiceServer::new(self.clone()))
             .into_axum_router()
     }
 }
 
+/// The id of a request.
+fn request_id<T>(request: &Request<T>) -> &str {
+    request.extensions().get::<RequestId>().map_or("-", RequestId::as_str)
+}
+
 /// Who changes something, in which request and why.
 fn origin<Q: Mutation>(request: &Request<Q>) -> Result<Origin, Status> {
-    let id = request.extensions().get::<RequestId>().map_or("-", RequestId::as_str);
+    let id = request_id(request);
     let asked = request.get_ref();
-    let repeat = field::optional_id("request_id", asked.request_id())?;
+    let repeat = match asked.request_id() {
+        "" => request.metadata().get("idempotency-key").map(|key| Repeat::named(key.as_encoded_bytes())),
+        id => Some(field::id("request_id", id)?),
+    };
     Ok(Origin {
         actor: Actor::Caller(request.caller()?),
         request_id: id.to_owned(),

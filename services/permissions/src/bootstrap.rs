@@ -3,14 +3,13 @@
 use crate::{
     error::Error,
     keys::{Key, NewKey},
-    store,
+    passwords, store,
     users::{NewUser, User},
     write::{Actor, Origin, Record, Thing, Write},
 };
-use argon2::{Argon2, PasswordHasher};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use policy::{Change, Role, Time, UserId};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use shared::db::Db;
 
 /// E-mail address of the first owner.
@@ -43,16 +42,10 @@ pub async fn bootstrap(db: &Db, now: Time) -> Result<Option<FirstRun>, Error> {
     let user = User::new(NewUser { email: EMAIL.to_owned(), display_name, role }, now);
     let (name, models, expires_at) = ("First run".to_owned(), None, None);
     let (key, api_key) = Key::new(NewKey { user: user.id, name, models, expires_at }, now);
-    store::users::insert(&mut write.tx, &user, Some(&hash(&owner_password)?)).await?;
+    store::users::insert(&mut write.tx, &user, Some(&passwords::hash(&owner_password)?)).await?;
     store::keys::insert(&mut write.tx, &key).await?;
     write.record(Record::created(Thing::user(user.id), user.image()).with(Change::PutUser(user.fact())));
     write.record(Record::created(Thing::key(key.id), key.image()).with(Change::PutKey(key.fact())));
     write.commit().await?;
     Ok(Some(FirstRun { user_id: user.id, owner_email: user.email, owner_password, api_key }))
-}
-
-/// The password as it is kept: argon2id with the library's parameters and a salt of its own.
-fn hash(password: &SecretString) -> Result<String, Error> {
-    let hash = Argon2::default().hash_password(password.expose_secret().as_bytes()).map_err(Error::Hash)?;
-    Ok(hash.to_string())
 }

@@ -7,14 +7,12 @@ use crate::{
     token::Token,
     write::Write,
 };
-use policy::{
-    Action, Decision, Freshness, KeyHash, KeyRefusal, Model, ModelId, Reason, Replica, Role, Time, UserId,
-};
+use policy::{Action, Decision, Freshness, GroupId, Model, ModelId, Reason, Replica, Role, Time, UserId};
 use shared::{
-    auth::{Person, Refusal, Verify},
+    auth::{Credential, Person, Refusal, Tokens, Verify},
     time,
 };
-use std::{sync::RwLockReadGuard, time::Duration};
+use std::{net::IpAddr, sync::RwLockReadGuard, time::Duration};
 
 /// Longest wait for a revision that a token names.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -135,27 +133,62 @@ fn models_of(
     models
 }
 
-/// The person that holds the key with this hash.
-pub(crate) fn identify(tail: &Tail, hash: &KeyHash, now: Time) -> Result<Person, Refusal> {
-    let (replica, _) = serving(tail, now).map_err(|_| Refusal::Unavailable)?;
-    let policy = replica.policy();
-    let key = policy.key_by_hash(hash, None, now).map_err(|refusal| match refusal {
-        KeyRefusal::Unknown | KeyRefusal::Network => Refusal::Unknown,
-        KeyRefusal::Disabled => Refusal::Revoked,
-        KeyRefusal::Expired => Refusal::Expired,
-        KeyRefusal::OwnerDisabled => Refusal::OwnerDisabled,
-    })?;
-    let user = policy.user(key.owner).ok_or(Refusal::OwnerDisabled)?;
-    Ok(Person { user: user.id, key: Some(key.id), role: user.role })
+/// What the policy says of a person.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) groups: Vec<GroupId>,
+    /// Names of models that the person may use with the credential at hand, in order.
+    pub(crate) models: Vec<String>,
+    pub(crate) key_expires_at: Option<Time>,
+    pub(crate) token: String,
 }
 
-/// Verifies keys against the replica of this process.
+/// Groups and models of a person at one revision, at most so many of each.
+pub(crate) fn seen(tail: &Tail, person: &Person, most: usize, now: Time) -> Result<Seen, Error> {
+    let (replica, _) = serving(tail, now)?;
+    let policy = replica.policy();
+    let mut models: Vec<&str> = policy
+        .models()
+        .filter(|model| within_key(&replica, person, model.id))
+        .filter(|model| policy.check(person.user, model.id, Action::Use, now).allowed)
+        .map(|model| model.name.as_str())
+        .collect();
+    models.sort_unstable();
+    Ok(Seen {
+        groups: policy.groups_of(person.user, now).take(most).collect(),
+        models: models.into_iter().take(most).map(str::to_owned).collect(),
+        key_expires_at: person.key.and_then(|key| policy.key(key)?.expires_at),
+        token: token(&replica),
+    })
+}
+
+/// Verifies credentials against the replica of this process.
 #[derive(Debug, Clone)]
-pub struct Verifier(pub(crate) Tail);
+pub struct Verifier {
+    tail: Tail,
+    tokens: Tokens,
+}
+
+impl Verifier {
+    pub(crate) fn new(tail: Tail) -> Self {
+        Self { tail, tokens: Tokens::default() }
+    }
+
+    /// The person who holds a credential.
+    pub(crate) fn identify(
+        &self,
+        credential: Credential<'_>,
+        peer: Option<IpAddr>,
+        now: Time,
+    ) -> Result<Person, Refusal> {
+        let (replica, _) = serving(&self.tail, now).map_err(|_| Refusal::Unavailable)?;
+        self.tokens.person(replica.policy(), replica.epoch(), credential, peer, now)
+    }
+}
 
 impl Verify for Verifier {
-    async fn verify(&self, hash: KeyHash) -> Result<Person, Refusal> {
-        identify(&self.0, &hash, time::now())
+    async fn verify(&self, credential: Credential<'_>, peer: Option<IpAddr>) -> Result<Person, Refusal> {
+        self.identify(credential, peer, time::now())
     }
 }
 
@@ -184,6 +217,14 @@ pub(crate) fn may_manage(write: &Write, model: ModelId) -> Result<(), Error> {
         Decision { reason: Reason::UnknownModel, .. } => Err(Error::not_found("model", model)),
         Decision { .. } => Err(Forbidden::ManageRequired.into()),
     }
+}
+
+/// Whether the credential at hand reaches a model at all.
+///
+/// # Errors
+/// [`Forbidden::KeyNarrowed`] when it is a key for others.
+pub(crate) fn within_key_of(tail: &Tail, person: &Person, model: ModelId) -> Result<(), Forbidden> {
+    if within_key(&tail.replica(), person, model) { Ok(()) } else { Err(Forbidden::KeyNarrowed) }
 }
 
 fn within_key(replica: &Replica, person: &Person, model: ModelId) -> bool {

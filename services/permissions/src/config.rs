@@ -1,5 +1,6 @@
 //! Settings of the permissions service, with their defaults.
 
+use crate::sessions::LONGEST_ACCESS;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use shared::{config::Validate, seal::Sealer};
@@ -27,6 +28,18 @@ pub struct Config {
     /// How long a key works when its creator names no end.
     #[serde(with = "humantime_serde")]
     pub key_lifetime: Duration,
+    /// How long an access token works.
+    #[serde(with = "humantime_serde")]
+    pub access_token_lifetime: Duration,
+    /// How long a session goes on at the longest.
+    #[serde(with = "humantime_serde")]
+    pub session_lifetime: Duration,
+    /// How long a key signs access tokens before the next one takes over.
+    #[serde(with = "humantime_serde")]
+    pub signing_key_lifetime: Duration,
+    /// How long a key is published before it signs: by then every service knows it.
+    #[serde(with = "humantime_serde")]
+    pub signing_key_lead: Duration,
 }
 
 impl Default for Config {
@@ -37,11 +50,17 @@ impl Default for Config {
             serve_stale_for: Duration::from_secs(15 * 60),
             poll_interval: Duration::from_millis(100),
             encryption_keys: Vec::new(),
-            key_lifetime: Duration::from_secs(90 * 24 * 60 * 60),
+            key_lifetime: Duration::from_secs(90 * DAY),
+            access_token_lifetime: Duration::from_secs(15 * 60),
+            session_lifetime: Duration::from_secs(DAY),
+            signing_key_lifetime: Duration::from_secs(30 * DAY),
+            signing_key_lead: Duration::from_secs(5 * 60),
         }
     }
 }
 
+/// Seconds.
+const DAY: u64 = 24 * 60 * 60;
 /// Longest lifetime of a key: a hundred years.
 const MAX_LIFETIME: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
@@ -65,6 +84,22 @@ impl Validate for Config {
         }
         if self.key_lifetime < Duration::from_secs(1) || self.key_lifetime > MAX_LIFETIME {
             faults.push("permissions.key_lifetime: must be between 1s and 100 years".to_owned());
+        }
+        let second = Duration::from_secs(1);
+        if !(second..=LONGEST_ACCESS).contains(&self.access_token_lifetime) {
+            faults.push("permissions.access_token_lifetime: must be between 1s and 1h".to_owned());
+        }
+        if self.session_lifetime < self.access_token_lifetime || self.session_lifetime > MAX_LIFETIME {
+            faults.push(
+                "permissions.session_lifetime: must not be shorter than access_token_lifetime".to_owned(),
+            );
+        }
+        if self.signing_key_lead < second {
+            faults.push("permissions.signing_key_lead: must be at least 1s".to_owned());
+        }
+        if self.signing_key_lifetime < self.signing_key_lead.saturating_mul(2) {
+            faults
+                .push("permissions.signing_key_lifetime: must be at least twice signing_key_lead".to_owned());
         }
     }
 }

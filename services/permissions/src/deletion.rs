@@ -57,7 +57,7 @@ pub(crate) async fn purge(writer: &Writer, now: Time) -> Result<(), Error> {
                 Ok(())
             };
             // One that something else still refers to must not keep the others.
-            if let Err(error) = writer.perform_unasked(origin, forget).await {
+            if let Err(error) = writer.make(origin, forget).await {
                 tracing::warn!(%error, ?kind, "something deleted could not be forgotten; it is tried again");
             }
         }

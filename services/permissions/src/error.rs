@@ -1,6 +1,6 @@
 //! What can go wrong, and what a caller is told of it. Reasons are listed in `docs/errors.md`.
 
-use crate::store::StoreError;
+use crate::{approval, sessions::RefreshError, store::StoreError};
 use shared::{
     auth::Refusal,
     page::PageError,
@@ -41,6 +41,20 @@ pub enum Error {
     /// The caller may call this method, but not for this object.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
+    /// One operation of an atomic batch failed, so none was done.
+    #[error("operations[{index}]: {error}; nothing was done")]
+    Operation {
+        /// Its place in the batch, from 0.
+        index: usize,
+        /// Why.
+        error: Box<Self>,
+    },
+    /// A part of an import does not follow what was taken in.
+    #[error("offset: the next part of this import starts at {next}")]
+    ImportGap {
+        /// Where the next part starts.
+        next: u64,
+    },
     /// A group would be in itself.
     #[error("the group would become a member of itself; take it out of the other group first")]
     GroupCycle,
@@ -50,6 +64,18 @@ pub enum Error {
     /// What should be changed is no longer as the caller read it.
     #[error("it has changed since it was read; read it again, and send the change with the new etag")]
     EtagMismatch,
+    /// The caller asks for what they have.
+    #[error("you may do this with this model already")]
+    AlreadyAllowed,
+    /// The caller asks for what a deny stands against.
+    #[error("a deny stands against it, which no approval lifts; ask whoever may manage the model")]
+    DenyStands,
+    /// The caller broke the glass before, and nobody has looked at it yet.
+    #[error("an earlier use of break_glass waits for its review; ask without it")]
+    ReviewOutstanding,
+    /// A request for access does not stand so that this could be done.
+    #[error("{0}")]
+    Approval(ApprovalRefusal),
     /// Nobody would be left who may do everything.
     #[error("this is the last enabled owner; make another user owner first")]
     LastOwner,
@@ -85,6 +111,21 @@ pub enum Error {
     /// The answer kept for a repeated request is not one of this version.
     #[error("this request was answered by another version; ask again with a new request_id")]
     UnreadableAnswer,
+    /// Wrong address, wrong password, or somebody who may not sign in: which of them is not said.
+    #[error("the e-mail address or the password is not right")]
+    SignInRefused,
+    /// Too many tries failed, or too many are made at once.
+    #[error("too many tries to sign in; wait before the next one")]
+    SignInLimited {
+        /// How long.
+        after: Duration,
+    },
+    /// The refresh token carries nothing any more.
+    #[error(transparent)]
+    Refresh(#[from] RefreshError),
+    /// There is no key to sign access tokens with.
+    #[error("no access token can be signed at the moment; try again in a moment")]
+    NoSigningKey,
     /// A password could not be hashed.
     #[error("a password could not be hashed")]
     Hash(#[source] argon2::password_hash::Error),
@@ -102,12 +143,18 @@ pub enum Forbidden {
     /// Only owners and admins see and do this.
     #[error("only an owner or admin may do this; ask one of them")]
     AdminRequired,
+    /// Only approvers decide about a request.
+    #[error("only an approver of this request may do this")]
+    ApproverRequired,
     /// This is another user's affair.
     #[error("you may only do this for yourself; ask an owner or admin")]
     NotYourself,
     /// The credential is a key for some models, and this goes beyond them.
     #[error("the API key of this request is limited to its own models; use another one")]
     KeyNarrowed,
+    /// The current password was asked for, and this is not it.
+    #[error("the current password is not right")]
+    PasswordWrong,
 }
 
 impl Error {
@@ -127,6 +174,16 @@ impl Error {
     /// Something that is not there.
     pub(crate) fn not_found(kind: &'static str, id: impl ToString) -> Self {
         Self::NotFound { kind, id: id.to_string() }
+    }
+
+    /// A grant like this is there.
+    pub(crate) const fn grant_exists() -> Self {
+        Self::Exists { kind: "grant", with: "of the same grantee, model or set, action and effect" }
+    }
+
+    /// The error as that of one operation of a batch.
+    pub(crate) fn of_operation(self, index: usize) -> Self {
+        Self::Operation { index, error: Box::new(self) }
     }
 
     /// A page that cannot be.
@@ -158,11 +215,17 @@ impl IntoStatus for Error {
         match self {
             Self::Invalid { .. } => Fault::new(Code::InvalidArgument, "INVALID_FIELD"),
             Self::NotFound { .. } => Fault::new(Code::NotFound, "NOT_FOUND"),
+            Self::Operation { error, .. } => error.fault(),
+            Self::ImportGap { .. } => Fault::new(Code::OutOfRange, "IMPORT_GAP"),
             Self::Exists { .. } => Fault::new(Code::AlreadyExists, "ALREADY_EXISTS"),
             Self::Forbidden(forbidden) => Fault::new(Code::PermissionDenied, forbidden.reason()),
             Self::GroupCycle => Fault::new(Code::FailedPrecondition, "GROUP_CYCLE"),
             Self::SetCycle => Fault::new(Code::FailedPrecondition, "SET_CYCLE"),
             Self::EtagMismatch => Fault::new(Code::Aborted, "ETAG_MISMATCH"),
+            Self::AlreadyAllowed => Fault::new(Code::FailedPrecondition, "ALREADY_ALLOWED"),
+            Self::DenyStands => Fault::new(Code::FailedPrecondition, "DENY_STANDS"),
+            Self::ReviewOutstanding => Fault::new(Code::FailedPrecondition, "REVIEW_OUTSTANDING"),
+            Self::Approval(refusal) => refusal.fault(),
             Self::LastOwner => Fault::new(Code::FailedPrecondition, "LAST_OWNER"),
             Self::Refused(refusal) => refusal.fault(),
             Self::NotYetApplied => Fault::retry(Code::Unavailable, "REVISION_NOT_YET_APPLIED", soon),
@@ -174,6 +237,10 @@ impl IntoStatus for Error {
             Self::EncryptionKeys(_) => Fault::new(Code::Internal, "ENCRYPTION_KEY_MISSING"),
             Self::Sealed(_) => Fault::new(Code::Internal, "ENCRYPTION_KEY_MISSING"),
             Self::UnreadableAnswer => Fault::new(Code::FailedPrecondition, "ANSWER_OF_ANOTHER_VERSION"),
+            Self::SignInRefused => Fault::new(Code::Unauthenticated, "SIGN_IN_REFUSED"),
+            Self::SignInLimited { after } => Fault::retry(Code::ResourceExhausted, "SIGN_IN_LIMITED", *after),
+            Self::Refresh(refresh) => Fault::new(Code::Unauthenticated, refresh.reason()),
+            Self::NoSigningKey => Fault::retry(Code::Unavailable, "SIGNING_KEY_MISSING", later),
             Self::Hash(_) => Fault::new(Code::Internal, "HASH_FAILED"),
         }
     }
@@ -186,6 +253,7 @@ impl IntoStatus for Error {
             Self::OtherEpoch => {
                 details.add_bad_request_violation("at_least_as_fresh", "is of a store that was replaced");
             }
+            Self::Operation { error, .. } => error.describe(details),
             Self::NotFound { kind, id } => {
                 details.set_resource_info(*kind, id.as_str(), "", "does not exist");
             }
@@ -201,8 +269,40 @@ impl IntoStatus for Error {
             Self::LastOwner => {
                 details.add_precondition_failure_violation("LAST_OWNER", "user", self.to_string());
             }
+            Self::AlreadyAllowed | Self::DenyStands | Self::ReviewOutstanding | Self::Approval(_) => {
+                let fault = self.fault();
+                details.add_precondition_failure_violation(fault.reason, "access request", self.to_string());
+            }
             _ => {}
         }
+    }
+}
+
+/// Why something cannot be done to a request for access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub struct ApprovalRefusal(#[from] approval::Refusal);
+
+impl From<approval::Refusal> for Error {
+    fn from(refusal: approval::Refusal) -> Self {
+        Self::Approval(ApprovalRefusal(refusal))
+    }
+}
+
+impl ApprovalRefusal {
+    const fn fault(self) -> Fault {
+        use approval::Refusal::{
+            AlreadyApproved, GlassNotBreakable, NotPending, NotRequester, NothingToReview, OwnRequest,
+        };
+        let reason = match self.0 {
+            NotPending => "REQUEST_NOT_PENDING",
+            AlreadyApproved => "ALREADY_APPROVED",
+            NothingToReview => "NOTHING_TO_REVIEW",
+            GlassNotBreakable => "BREAK_GLASS_NOT_ALLOWED",
+            OwnRequest => return Fault::new(Code::PermissionDenied, "OWN_REQUEST"),
+            NotRequester => return Fault::new(Code::PermissionDenied, "NOT_YOURSELF"),
+        };
+        Fault::new(Code::FailedPrecondition, reason)
     }
 }
 
@@ -212,8 +312,20 @@ impl Forbidden {
             Self::OwnerRequired => "OWNER_REQUIRED",
             Self::ManageRequired => "MANAGE_REQUIRED",
             Self::AdminRequired => "ADMIN_REQUIRED",
+            Self::ApproverRequired => "APPROVER_REQUIRED",
             Self::NotYourself => "NOT_YOURSELF",
             Self::KeyNarrowed => "KEY_NARROWED",
+            Self::PasswordWrong => "PASSWORD_WRONG",
+        }
+    }
+}
+
+impl RefreshError {
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Unknown => "REFRESH_TOKEN_UNKNOWN",
+            Self::Reused => "REFRESH_TOKEN_REUSED",
+            Self::Expired => "SESSION_EXPIRED",
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::error::Error;
 use policy::Time;
-use std::str::FromStr;
+use shared::time;
+use std::{ops::RangeInclusive, str::FromStr, time::Duration};
 
 /// Longest reason of a change, in characters.
 const REASON: usize = 500;
@@ -57,6 +58,28 @@ pub(crate) fn text(field: &'static str, text: String, most: usize) -> Result<Str
         return Err(Error::invalid(field, "must not contain control characters"));
     }
     Ok(text)
+}
+
+/// Free text that must not be empty, of at most so many characters.
+pub(crate) fn needed_text(field: &'static str, text: String, most: usize) -> Result<String, Error> {
+    if text.trim().is_empty() {
+        return Err(Error::invalid(field, format!("is needed: 1 to {most} characters")));
+    }
+    self::text(field, text, most)
+}
+
+/// A duration within bounds, or none.
+pub(crate) fn duration(
+    field: &'static str,
+    duration: Option<&prost_types::Duration>,
+    within: &RangeInclusive<Duration>,
+) -> Result<Option<Duration>, Error> {
+    let Some(duration) = duration else { return Ok(None) };
+    let read = time::duration_from_proto(duration).filter(|duration| within.contains(duration));
+    read.map(Some).ok_or_else(|| {
+        let (least, most) = (within.start().as_secs(), within.end().as_secs());
+        Error::invalid(field, format!("must be between {least} and {most} seconds"))
+    })
 }
 
 /// Why something is changed.

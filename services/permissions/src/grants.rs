@@ -23,7 +23,7 @@ pub(crate) struct Grant {
 }
 
 /// What a new grant is made of.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct NewGrant {
     pub(crate) target: Target,
     pub(crate) grantee: Grantee,
@@ -37,6 +37,27 @@ impl Grant {
     /// The grant as events show it.
     pub(crate) fn image(&self) -> Value {
         json!({ "grant": self.fact, "granted_by": self.granted_by })
+    }
+}
+
+impl Grant {
+    /// That it was made.
+    pub(crate) fn created(&self) -> Record {
+        Record::created(Thing::grant(self.fact.id), self.image()).with(Change::PutGrant(self.fact))
+    }
+
+    /// That it was revoked.
+    pub(crate) fn revoked(&self) -> Record {
+        let record = Record::deleted(Thing::grant(self.fact.id), self.image()).called("revoked");
+        record.with(Change::RemoveGrant(self.fact.id))
+    }
+
+    /// Whether it is in force now and as long as the other will be.
+    fn covers(&self, other: &Self, now: Time) -> bool {
+        let begun = self.fact.starts_at.is_none_or(|start| start <= now);
+        let lasts =
+            self.fact.expires_at.is_none_or(|end| other.fact.expires_at.is_some_and(|asked| asked <= end));
+        begun && lasts
     }
 }
 
@@ -65,10 +86,35 @@ pub(crate) async fn create(write: &mut Write, new: NewGrant) -> Result<Grant, Er
     }
     let grant = new.made(&write.origin);
     store::grants::insert(&mut write.tx, &grant).await.map_err(taken)?;
-    write.record(
-        Record::created(Thing::grant(grant.fact.id), grant.image()).with(Change::PutGrant(grant.fact)),
-    );
+    write.record(grant.created());
     Ok(grant)
+}
+
+/// Makes a grant that was decided elsewhere. One of the same kind stays when it lasts as long, else it makes room.
+pub(crate) async fn give(
+    write: &mut Write,
+    new: NewGrant,
+    granted_by: Option<UserId>,
+) -> Result<Grant, Error> {
+    let grant = Grant { granted_by, ..new.made(&write.origin) };
+    if let Some(same) = store::grants::same(&mut write.tx, &grant.fact).await? {
+        if same.covers(&grant, write.now()) {
+            return Ok(same);
+        }
+        take(write, same.fact.id).await?;
+    }
+    store::grants::insert(&mut write.tx, &grant).await?;
+    write.record(grant.created());
+    Ok(grant)
+}
+
+/// Takes back a grant that was decided elsewhere, if it is still there.
+pub(crate) async fn take(write: &mut Write, id: GrantId) -> Result<(), Error> {
+    if let Some(grant) = store::grants::find(&mut write.tx, id).await? {
+        store::grants::delete(&mut write.tx, id).await?;
+        write.record(grant.revoked());
+    }
+    Ok(())
 }
 
 pub(crate) async fn revoke(write: &mut Write, id: GrantId) -> Result<(), Error> {
@@ -76,8 +122,7 @@ pub(crate) async fn revoke(write: &mut Write, id: GrantId) -> Result<(), Error> 
     let grant = found.ok_or_else(|| Error::not_found("grant", id))?;
     manage::may_manage(write, &[grant.fact.target]).await?;
     store::grants::delete(&mut write.tx, id).await?;
-    let record = Record::deleted(Thing::grant(id), grant.image()).called("revoked");
-    write.record(record.with(Change::RemoveGrant(id)));
+    write.record(grant.revoked());
     Ok(())
 }
 
@@ -87,7 +132,7 @@ pub(crate) async fn list(db: &Db, filter: &Filter, page: &Page) -> Result<Listed
 }
 
 impl NewGrant {
-    fn made(self, origin: &Origin) -> Grant {
+    pub(crate) fn made(self, origin: &Origin) -> Grant {
         let fact = policy::Grant {
             id: GrantId(Uuid::now_v7()),
             grantee: self.grantee,
@@ -103,8 +148,7 @@ impl NewGrant {
 
 fn taken(error: store::StoreError) -> Error {
     if error.is_duplicate() {
-        let with = "of the same grantee, model or set, action and effect";
-        return Error::Exists { kind: "grant", with };
+        return Error::grant_exists();
     }
     error.into()
 }

@@ -4,8 +4,13 @@
 //! change goes through `write`; `tail` follows the log of changes and holds the policy in memory, from which `check`
 //! answers and `watch` streams. Who is asking, `shared::auth` settled before.
 
+mod access_requests;
 mod aliases;
 mod api;
+mod approval;
+mod approval_policies;
+mod attempts;
+mod batches;
 mod bootstrap;
 mod check;
 mod config;
@@ -13,15 +18,21 @@ mod deletion;
 mod encryption;
 mod error;
 mod etag;
+mod export;
 mod field;
 mod grants;
 mod groups;
 mod keys;
 mod list;
 mod manage;
+mod me;
 mod models;
+mod notifications;
+mod passwords;
 mod ping;
+mod sessions;
 mod sets;
+mod signing;
 mod store;
 mod sweep;
 mod tail;
@@ -34,9 +45,11 @@ pub use bootstrap::{FirstRun, bootstrap};
 pub use check::Verifier;
 pub use config::Config;
 pub use error::{Error, Forbidden};
+pub use sessions::RefreshError;
 pub use store::StoreError;
 
 use policy::Bounds;
+use sessions::Sessions;
 use shared::{
     auth::{Access, AuthLayer, ServiceToken},
     db::{Db, Migrations},
@@ -44,8 +57,10 @@ use shared::{
     seal::Sealer,
     server::{self, Guard, Tasks},
 };
+use signing::Signing;
 use std::time::Duration;
 use tail::Tail;
+use write::Writer;
 
 /// The tables of this service.
 pub const MIGRATIONS: Migrations = Migrations {
@@ -78,9 +93,14 @@ impl Permissions {
         let reporter = health.component("policy", true);
         let tail = Tail::start(db.clone(), bounds, config.poll_interval, tasks, reporter).await?;
         api::SERVICES.iter().for_each(|service| health.serves(service));
-        let verifier = Verifier(tail.clone());
-        let api = api::Api::new(db, tail, sealer, config.key_lifetime, tasks.stopping());
-        sweep::start(api.writer(), tasks);
+        let verifier = Verifier::new(tail.clone());
+        let writer = Writer::new(db, tail, sealer);
+        sweep::start(&writer, tasks);
+        access_requests::start(&writer, tasks);
+        let signing = Signing::new(writer.clone(), config);
+        signing.start(tasks).await?;
+        let sessions = Sessions::new(writer.clone(), signing.clone(), config);
+        let api = api::Api::new(writer, verifier.clone(), sessions, signing, config, tasks.stopping());
         Ok(Self { api, verifier })
     }
 

@@ -54,6 +54,17 @@ impl Page {
         place.ok_or_else(|| Error::page(page::PageError::Token))
     }
 
+    /// The id before which this page starts, for lists with the newest first.
+    pub(crate) fn before_id(&self) -> Result<Option<Uuid>, Error> {
+        let before = self.after.as_deref().map(Uuid::try_parse).transpose();
+        before.map_err(|_| Error::page(page::PageError::Token))
+    }
+
+    /// The token of the page after the row with this key.
+    pub(crate) fn next(&self, last: &str) -> String {
+        page::token(&self.filter, last)
+    }
+
     /// How many rows to read.
     pub(crate) fn limit(&self) -> i64 {
         i64::from(self.size) + 1
@@ -65,7 +76,7 @@ impl Page {
         let more = rows.len() > size;
         rows.truncate(size);
         let last = rows.last().filter(|_| more).map(key);
-        let next = last.map(|last| page::token(&self.filter, &last)).unwrap_or_default();
+        let next = last.map(|last| self.next(&last)).unwrap_or_default();
         Listed { rows, next }
     }
 }

@@ -48,23 +48,34 @@ pub(crate) async fn may_manage_set(write: &mut Write, id: ModelSetId) -> Result<
     found.ok_or_else(|| Error::not_found("model_set", id))
 }
 
-/// The same of several sets, with as many queries as of one.
 async fn may_manage_sets(write: &mut Write, ids: &[ModelSetId]) -> Result<Vec<ModelSet>, Error> {
-    let sets = store::sets::all_of(&mut write.tx, ids).await?;
-    if let Some(missing) = ids.iter().find(|id| sets.iter().all(|set| set.id != **id)) {
+    let sets = managed(write, ids).await?;
+    if let Some(missing) = ids.iter().find(|id| sets.iter().all(|(set, _)| set.id != **id)) {
         return Err(Error::not_found("model_set", missing));
     }
+    if sets.iter().any(|(_, managed)| !managed) {
+        return Err(Forbidden::ManageRequired.into());
+    }
+    Ok(sets.into_iter().map(|(set, _)| set).collect())
+}
+
+/// Which of these sets exist, and whether the caller may manage each: as many queries for all as for one.
+pub(crate) async fn managed(write: &mut Write, ids: &[ModelSetId]) -> Result<Vec<(ModelSet, bool)>, Error> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sets = store::sets::all_of(&mut write.tx, ids).await?;
     if is_admin(&write.origin) {
-        return Ok(sets);
+        return Ok(sets.into_iter().map(|set| (set, true)).collect());
     }
     let inside = store::sets::models_inside(&mut write.tx, ids).await?;
-    for set in &sets {
+    let mut all = Vec::with_capacity(sets.len());
+    for set in sets {
         let models = inside.iter().filter(|(id, _)| *id == set.id).map(|(_, model)| *model);
-        if !owns(write, set.owner)? && !manages_all(write, models)? {
-            return Err(Forbidden::ManageRequired.into());
-        }
+        let managed = owns(write, set.owner)? || manages_all(write, models)?;
+        all.push((set, managed));
     }
-    Ok(sets)
+    Ok(all)
 }
 
 /// Whether the caller manages every one of these models. Nobody does when there is none.

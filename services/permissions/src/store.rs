@@ -3,20 +3,30 @@
 //! One file per noun; every query is one text for both engines. Functions that take a [`shared::db::Tx`] belong to
 //! a write and run while the head is locked, so what they read stays true until the commit.
 
+pub(crate) mod access_requests;
 pub(crate) mod aliases;
 pub(crate) mod answers;
+pub(crate) mod approval_policies;
 pub(crate) mod deletion;
 pub(crate) mod events;
 pub(crate) mod facts;
 pub(crate) mod grants;
 pub(crate) mod groups;
+pub(crate) mod imports;
 pub(crate) mod keys;
+pub(crate) mod me;
 pub(crate) mod models;
+pub(crate) mod notifications;
+pub(crate) mod passwords;
 pub(crate) mod seals;
+pub(crate) mod sessions;
 pub(crate) mod sets;
+pub(crate) mod signing;
 pub(crate) mod users;
 
 use policy::{GroupId, Member, UnknownWord, UserId};
+use shared::{db::Tx, on_tx};
+use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 /// The store did not do what was asked.
@@ -65,6 +75,27 @@ fn contains(text: &str) -> String {
 /// The end of the range, compared by bytes, of what begins with `text`.
 fn prefix_end(text: &str) -> String {
     format!("{text}{}", char::MAX)
+}
+
+/// Which of these ids a table has that are not deleted. Its name is ours, never a caller's.
+pub(crate) async fn known(
+    table: &'static str,
+    tx: &mut Tx,
+    ids: impl ExactSizeIterator<Item = Uuid>,
+) -> Result<Vec<Uuid>, StoreError> {
+    if ids.len() == 0 {
+        return Ok(Vec::new());
+    }
+    Ok(on_tx!(tx, |on| {
+        let mut query = QueryBuilder::new("SELECT id FROM ");
+        query.push(table).push(" WHERE deleted_at IS NULL AND id IN (");
+        let mut list = query.separated(", ");
+        for id in ids {
+            list.push_bind(id);
+        }
+        query.push(")");
+        query.build_query_scalar::<Uuid>().fetch_all(on).await
+    })?)
 }
 
 /// A user or a group as two columns.

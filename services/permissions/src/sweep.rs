@@ -3,13 +3,15 @@
 use crate::{
     deletion,
     error::Error,
-    store::answers,
+    store::{answers, sessions},
     write::{self, Writer},
 };
 use policy::Time;
 use shared::{server::Tasks, time};
 use std::time::Duration;
 
+/// How long a session is kept after its end: longer than its end is told to services.
+const SESSIONS: Duration = Duration::from_secs(24 * 60 * 60);
 const EVERY: Duration = Duration::from_secs(10 * 60);
 
 pub(crate) fn start(writer: &Writer, tasks: &Tasks) {
@@ -26,5 +28,6 @@ pub(crate) fn start(writer: &Writer, tasks: &Tasks) {
 
 async fn sweep(writer: &Writer, now: Time) -> Result<(), Error> {
     answers::forget(writer.db(), now.minus(write::KEPT)).await?;
+    sessions::forget(writer.db(), now.minus(SESSIONS)).await?;
     deletion::purge(writer, now).await
 }

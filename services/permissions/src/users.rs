@@ -7,6 +7,7 @@ use crate::{
     error::{Error, Forbidden},
     etag,
     list::{Listed, Page},
+    sessions,
     store::{self, deletion::Kind},
     write::{Origin, Record, Thing, Write},
 };
@@ -124,6 +125,9 @@ pub(crate) async fn update(write: &mut Write, patch: UserPatch) -> Result<User, 
     if !after.is_active_owner() {
         not_the_last_owner(write, &before).await?;
     }
+    if after.disabled && !before.disabled {
+        sessions::end_all(write, after.id, None).await?;
+    }
     if after != before {
         store::users::update(&mut write.tx, &after).await?;
         let record = Record::updated(Thing::user(after.id), before.image(), after.image());
@@ -138,6 +142,7 @@ pub(crate) async fn delete(write: &mut Write, id: UserId, etag: &str) -> Result<
     let now = write.now();
     store::deletion::delete(&mut write.tx, Kind::User, id.uuid(), now).await?;
     store::users::release_email(&mut write.tx, id).await?;
+    sessions::end_all(write, id, None).await?;
     write.record(Record::deleted(Thing::user(id), user.image()).with(Change::RemoveUser(id)));
     Ok(())
 }
@@ -166,7 +171,7 @@ impl User {
 }
 
 /// An admin may do anything to anybody but owners: not make one, not change one.
-fn only_owners_touch(role: Role, origin: &Origin) -> Result<(), Forbidden> {
+pub(crate) fn only_owners_touch(role: Role, origin: &Origin) -> Result<(), Forbidden> {
     let owner = origin.person().is_some_and(|person| person.role == Role::Owner);
     if role == Role::Owner && !owner { Err(Forbidden::OwnerRequired) } else { Ok(()) }
 }

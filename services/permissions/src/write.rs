@@ -133,17 +133,17 @@ impl Writer {
         Ok(Write { _turn: Some(turn), tail: Some(self.tail.clone()), ..write })
     }
 
-    /// Makes a change of the service's own, which nobody asked for in a request.
-    pub(crate) async fn perform_unasked(
+    /// Makes a change that is no answer to one request: a part of a stream, or what the service does by itself.
+    pub(crate) async fn make<T>(
         &self,
         origin: Origin,
-        change: impl AsyncFnOnce(&mut Write) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+        change: impl AsyncFnOnce(&mut Write) -> Result<T, Error>,
+    ) -> Result<(T, Token), Error> {
         let mut write = self.begin(origin).await?;
-        change(&mut write).await?;
+        let made = change(&mut write).await?;
         let token = write.commit().await?;
         self.tail.reached(token, ECHO).await;
-        Ok(())
+        Ok((made, token))
     }
 
     /// The policy as this process knows it.

@@ -5,6 +5,7 @@ use figment::value::{Dict, Value};
 use serde::Deserialize;
 use shared::{
     config::{self, Faults, Loaded, Secret, SecretString, Validate},
+    peer::TrustedProxies,
     telemetry,
 };
 use std::{
@@ -36,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     /// Addresses of the other services.
     pub(crate) ports: Ports,
+    /// Networks of proxies before this process, such as `10.0.0.0/8`: what they say in `x-forwarded-for` is believed.
+    pub(crate) trusted_proxies: TrustedProxies,
     /// Where the services find each other when each runs alone.
     pub(crate) upstream: Upstream,
     /// What services prove themselves with; begins with `tgs_`. `up` makes one up when there is none.
@@ -75,6 +78,7 @@ impl Default for Config {
             data_dir: PathBuf::from(".tollgate"),
             listen: local(8080),
             ports: Ports::default(),
+            trusted_proxies: TrustedProxies::default(),
             upstream: Upstream::default(),
             service_token: Secret::default(),
             telemetry: telemetry::Config::default(),

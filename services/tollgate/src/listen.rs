@@ -3,6 +3,7 @@
 use axum::Router;
 use shared::{
     health::Health,
+    peer::TrustedProxies,
     server::{self, Limits, Tasks},
 };
 use std::{io, net::SocketAddr, time::Duration};
@@ -20,12 +21,18 @@ const TASKS_END: Duration = Duration::from_secs(15);
 pub(crate) struct Listeners {
     serving: TaskTracker,
     stop: CancellationToken,
+    limits: Limits,
 }
 
 impl Listeners {
+    /// Listeners behind these proxies.
+    pub(crate) fn behind(trusted_proxies: TrustedProxies) -> Self {
+        Self { limits: Limits { trusted_proxies, ..Limits::default() }, ..Self::default() }
+    }
+
     /// Serves a router on a listener until the end.
     pub(crate) fn serve(&self, listener: TcpListener, router: Router) {
-        self.serving.spawn(server::serve(listener, router, Limits::default(), self.stop.clone()));
+        self.serving.spawn(server::serve(listener, router, self.limits.clone(), self.stop.clone()));
     }
 
     /// Binds and serves.

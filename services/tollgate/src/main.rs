@@ -8,6 +8,7 @@ mod encryption;
 mod engine;
 mod first_run;
 mod listen;
+mod operate;
 mod replay;
 mod roles;
 mod up;
@@ -42,6 +43,8 @@ enum Command {
     Engine(engine::Options),
     /// Sends a recorded workload through a gateway and reports what came back.
     Replay(replay::Args),
+    #[command(flatten)]
+    Operate(operate::Operate),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -60,6 +63,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Edge(options) => roles::edge(options).await?,
         Command::Engine(options) => engine::run(options).await?,
         Command::Replay(args) => return replay::run(args).await,
+        Command::Operate(command) => return Box::pin(operate::run(command)).await,
     }
     Ok(ExitCode::SUCCESS)
 }

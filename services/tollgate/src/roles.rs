@@ -34,7 +34,8 @@ impl Start {
         let loaded = options.load()?;
         let telemetry = telemetry::start(&loaded.config.telemetry, service)?;
         loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        let (tasks, health, listeners) = (Tasks::default(), Health::default(), Listeners::default());
+        let (tasks, health) = (Tasks::default(), Health::default());
+        let listeners = Listeners::behind(loaded.config.trusted_proxies.clone());
         Ok(Self { config: loaded.config, telemetry, tasks, health, listeners })
     }
 

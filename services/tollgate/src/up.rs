@@ -34,7 +34,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make the data folder {}", config.data_dir.display()))?;
     let listener = server::bind(config.listen).await?;
     let address = listener.local_addr()?;
-    let (tasks, health, listeners) = (Tasks::default(), Health::default(), Listeners::default());
+    let (tasks, health) = (Tasks::default(), Health::default());
+    let listeners = Listeners::behind(config.trusted_proxies.clone());
     let simulated = config.inference.engines.is_empty();
     if simulated {
         config.inference.engines = vec![simulated_engine(&tasks).await?];

@@ -133,6 +133,13 @@ fn answer(route: &Route, schemas: &mut Schemas) -> Value {
             "content": {"text/event-stream": {"schema": message}},
         });
     }
+    if route.is_document() {
+        return json!({
+            "description": "The answer, without an envelope.",
+            "headers": headers,
+            "content": {"application/json": {"schema": message}},
+        });
+    }
     json!({
         "description": "The answer in its envelope.",
         "headers": headers,

@@ -1,11 +1,13 @@
 //! One gRPC call: what the caller's headers become, and how long it may take.
 
-use super::{codec::DynamicCodec, route::Route};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use super::route::Route;
+use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 use prost_reflect::DynamicMessage;
 use shared::{
     channel::Channel,
     deadline,
+    dynamic::DynamicCodec,
+    peer,
     request_id::{self, RequestId},
     status::{self, Fault},
     telemetry,
@@ -14,8 +16,9 @@ use std::time::Duration;
 use tonic::{Code, Request, Status, Streaming, client::Grpc, metadata::MetadataMap};
 
 /// Headers of the caller that services see.
-const PASSED: [HeaderName; 5] = [
+const PASSED: [HeaderName; 6] = [
     header::AUTHORIZATION,
+    header::USER_AGENT,
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("idempotency-key"),
     HeaderName::from_static("traceparent"),
@@ -32,12 +35,8 @@ pub(crate) struct Call<'a> {
 
 impl<'a> Call<'a> {
     /// Takes over what services need of the caller's headers.
-    pub(crate) fn new(
-        route: &'a Route,
-        headers: &HeaderMap,
-        id: &RequestId,
-        default_timeout: Duration,
-    ) -> Self {
+    pub(crate) fn new(route: &'a Route, from: &Parts, id: &RequestId, default_timeout: Duration) -> Self {
+        let headers = &from.headers;
         let mut metadata = HeaderMap::new();
         for name in PASSED {
             for value in headers.get_all(&name) {
@@ -47,6 +46,7 @@ impl<'a> Call<'a> {
             }
         }
         metadata.insert(request_id::HEADER, id.header());
+        peer::tell(&mut metadata, from.extensions.get().copied());
         telemetry::inject(&mut metadata);
         let timeout =
             deadline::grpc_timeout(headers).or_else(|| is_management(route).then_some(default_timeout));

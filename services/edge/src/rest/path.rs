@@ -50,6 +50,12 @@ impl Template {
         })
     }
 
+    /// Whether the path names a file of this kind.
+    pub(crate) fn is_file(&self, kind: &str) -> bool {
+        let named = |text: &str| text.rsplit_once('.').is_some_and(|(_, ending)| ending == kind);
+        self.verb.is_none() && matches!(self.segments.last(), Some(Segment::Literal(text)) if named(text))
+    }
+
     /// Orders templates so that the first that matches is the most exact.
     pub(crate) fn looseness(&self) -> (usize, bool) {
         (self.variables().count(), self.verb.is_none())
@@ -137,6 +143,15 @@ mod tests {
         assert_eq!(captures("/groups/{a.b}/members:remove", "/groups/x/members"), None);
         assert_eq!(captures("/models/{name=*}:pause", "/models/qwen:7b:pause"), found("name", "qwen:7b"));
         assert_eq!(captures("/permissions:check", "/permissions:check"), Some(vec![]));
+    }
+
+    #[test]
+    fn a_path_that_ends_in_a_file_is_told_by_its_last_part() {
+        for (path, is_file) in
+            [("/a/keys.json", true), ("/a.json/b", false), ("/a/{b}", false), ("/json", false)]
+        {
+            assert_eq!(Template::parse(path).unwrap().is_file("json"), is_file, "{path}");
+        }
     }
 
     #[test]

@@ -40,6 +40,13 @@ pub(crate) enum Body {
     Field(FieldDescriptor),
 }
 
+impl Route {
+    /// Whether the answer is a document of its own, known by its path, that others read without an envelope.
+    pub(crate) fn is_document(&self) -> bool {
+        self.template.is_file("json")
+    }
+}
+
 /// A route with what stands in the holes of its path.
 #[derive(Debug)]
 pub(crate) struct Found<'a> {

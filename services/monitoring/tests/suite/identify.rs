@@ -1,17 +1,18 @@
 //! Asking permissions who holds a key, over a channel as the service does.
 
 use monitoring::AskPermissions;
-use policy::{KeyHash, Role};
+use policy::{KeyHash, Role, Scope, Scopes};
 use proto::{
-    common::v1::Role as WireRole,
+    common::v1::{Role as WireRole, Scope as WireScope},
     permissions::v1::{
-        CheckRequest, CheckResponse, IdentifyKeyRequest, IdentifyKeyResponse, ListAccessibleModelsRequest,
+        CheckRequest, CheckResponse, IdentifyRequest, IdentifyResponse, ListAccessibleModelsRequest,
         ListAccessibleModelsResponse,
         authorization_service_server::{AuthorizationService, AuthorizationServiceServer},
+        identify_request::Credential as Wire,
     },
 };
 use shared::{
-    auth::{Refusal, Verify, hash},
+    auth::{Credential, Person, Refusal, Verify, hash},
     channel,
 };
 use tonic::{Code, Request, Response, Status};
@@ -20,30 +21,44 @@ use uuid::Uuid;
 const USER: Uuid = Uuid::from_u128(0x0189_0a5d_ac96_774b_bcce_b302_099a_8057);
 const KEY: Uuid = Uuid::from_u128(0x0189_0a5d_ac96_774b_bcce_b302_099a_8058);
 
+const SESSION: Uuid = Uuid::from_u128(0x0189_0a5d_ac96_774b_bcce_b302_099a_8059);
+
 /// Permissions as this service meets it. Each key's secret says how it is answered.
 struct Permissions;
 
 #[tonic::async_trait]
 impl AuthorizationService for Permissions {
-    async fn identify_key(
+    async fn identify(
         &self,
-        request: Request<IdentifyKeyRequest>,
-    ) -> Result<Response<IdentifyKeyResponse>, Status> {
-        let asked = request.into_inner().key_hash;
-        let is = |secret: &str| asked.as_ref() == hash(secret).as_bytes();
-        let known = IdentifyKeyResponse {
+        request: Request<IdentifyRequest>,
+    ) -> Result<Response<IdentifyResponse>, Status> {
+        let request = request.into_inner();
+        let asked = request.credential.unwrap();
+        let is =
+            |secret: &str| matches!(&asked, Wire::KeyHash(digest) if digest == &hash(secret).as_bytes()[..]);
+        let known = IdentifyResponse {
             user_id: USER.to_string(),
             key_id: KEY.to_string(),
             role: WireRole::Auditor.into(),
+            scopes: vec![WireScope::Read.into()],
+            ..Default::default()
         };
-        let refusals = [Refusal::Revoked, Refusal::Expired, Refusal::OwnerDisabled, Refusal::Unavailable];
-        if let Some(refusal) = refusals.into_iter().find(|refusal| is(&format!("{refusal:?}"))) {
+        if asked == Wire::AccessToken("a.b.c".to_owned()) {
+            let session_id = SESSION.to_string();
+            return Ok(Response::new(IdentifyResponse { key_id: String::new(), session_id, ..known }));
+        }
+        if let Some(refusal) = Refusal::ALL.iter().copied().find(|refusal| is(refusal.reason())) {
             return Err(refusal.into());
         }
         match () {
             () if is("good") => Ok(Response::new(known)),
-            () if is("no role") => Ok(Response::new(IdentifyKeyResponse { role: 0, ..known })),
-            () if is("no user") => Ok(Response::new(IdentifyKeyResponse { user_id: String::new(), ..known })),
+            () if is("from home") && request.peer_address == "192.0.2.7" => Ok(Response::new(known)),
+            () if is("no role") => Ok(Response::new(IdentifyResponse { role: 0, ..known })),
+            () if is("no user") => Ok(Response::new(IdentifyResponse { user_id: String::new(), ..known })),
+            () if is("no credential") => {
+                Ok(Response::new(IdentifyResponse { key_id: String::new(), ..known }))
+            }
+            () if is("new scope") => Ok(Response::new(IdentifyResponse { scopes: vec![99], ..known })),
             () if is("internal") => Err(Status::new(Code::Internal, "broken")),
             () if is("refused service") => Err(Status::new(Code::PermissionDenied, "not for you")),
             () => Err(Refusal::Unknown.into()),
@@ -66,34 +81,47 @@ fn ask() -> AskPermissions {
     AskPermissions::new(channel::in_process(AuthorizationServiceServer::new(Permissions)))
 }
 
+async fn verify(secret: &str) -> Result<Person, Refusal> {
+    ask().verify(Credential::of(secret), None).await
+}
+
 #[tokio::test]
-async fn the_holder_of_a_key_is_named_with_key_and_role() {
-    let person = ask().verify(hash("good")).await.unwrap();
-    assert_eq!(person.user.uuid(), USER);
-    assert_eq!(person.key.unwrap().uuid(), KEY);
+async fn the_holder_of_a_key_is_named_with_key_role_and_scopes() {
+    let person = verify("good").await.unwrap();
+    assert_eq!((person.user.uuid(), person.key.unwrap().uuid(), person.session), (USER, KEY, None));
     assert_eq!(person.role, Role::Auditor);
+    assert_eq!(person.scopes, [Scope::Read].into_iter().collect::<Scopes>());
+}
+
+#[tokio::test]
+async fn whoever_is_in_a_session_is_named_with_it() {
+    let person = ask().verify(Credential::Token("a.b.c"), None).await.unwrap();
+    assert_eq!((person.key, person.session.unwrap().uuid()), (None, SESSION));
+}
+
+#[tokio::test]
+async fn permissions_is_told_from_where_a_credential_was_shown() {
+    let from = |peer: &str| Some(peer.parse().unwrap());
+    assert!(ask().verify(Credential::of("from home"), from("192.0.2.7")).await.is_ok());
+    assert_eq!(ask().verify(Credential::of("from home"), from("192.0.2.8")).await, Err(Refusal::Unknown));
 }
 
 #[tokio::test]
 async fn each_refusal_keeps_its_reason_and_trouble_is_not_the_callers_fault() {
-    let expected = [
-        ("anything else", Refusal::Unknown),
-        ("Revoked", Refusal::Revoked),
-        ("Expired", Refusal::Expired),
-        ("OwnerDisabled", Refusal::OwnerDisabled),
-        ("Unavailable", Refusal::Unavailable),
-        ("no role", Refusal::Unavailable),
-        ("no user", Refusal::Unavailable),
-        ("internal", Refusal::Unavailable),
-        ("refused service", Refusal::Unavailable),
-    ];
-    for (secret, refusal) in expected {
-        assert_eq!(ask().verify(hash(secret)).await, Err(refusal), "{secret}");
+    let ours = [Refusal::Missing, Refusal::ServiceToken];
+    for refusal in Refusal::ALL {
+        let expected = if ours.contains(refusal) { Refusal::Unavailable } else { *refusal };
+        assert_eq!(verify(refusal.reason()).await, Err(expected));
+    }
+    assert_eq!(verify("anything else").await, Err(Refusal::Unknown));
+    for secret in ["no role", "no user", "no credential", "new scope", "internal", "refused service"] {
+        assert_eq!(verify(secret).await, Err(Refusal::Unavailable), "{secret}");
     }
 }
 
 #[tokio::test]
 async fn nobody_can_say_while_permissions_cannot_be_reached() {
     let nowhere = AskPermissions::new(channel::remote("http://127.0.0.1:1").unwrap());
-    assert_eq!(nowhere.verify(KeyHash::new([7; 32])).await, Err(Refusal::Unavailable));
+    let key = Credential::Key(KeyHash::new([7; 32]));
+    assert_eq!(nowhere.verify(key, None).await, Err(Refusal::Unavailable));
 }

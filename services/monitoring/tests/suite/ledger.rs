@@ -2,13 +2,13 @@
 
 use crate::{postgres::Database, sample::HOUR};
 use monitoring::{Config, MIGRATIONS, SCHEMA};
-use policy::{KeyHash, KeyId, Role, UserId};
+use policy::{KeyHash, KeyId, Role, Scopes, UserId};
 use proto::monitoring::v1::{
     GetUsageRequest, ListUsageRecordsRequest, Outcome, RecordUsageRequest, RecordUsageResponse, TimeBucket,
     UsageDimension, UsageRecord, UsageRow, usage_service_client::UsageServiceClient,
 };
 use shared::{
-    auth::{Person, Refusal, ServiceToken, Verify, hash},
+    auth::{Credential, Person, Refusal, ServiceToken, Verify, hash},
     channel::{self, Channel},
     config::SecretString,
     db::Db,
@@ -18,6 +18,7 @@ use shared::{
 };
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -57,7 +58,8 @@ impl Persons {
 }
 
 impl Verify for Persons {
-    async fn verify(&self, hash: KeyHash) -> Result<Person, Refusal> {
+    async fn verify(&self, credential: Credential<'_>, _: Option<IpAddr>) -> Result<Person, Refusal> {
+        let Credential::Key(hash) = credential else { return Err(Refusal::Token) };
         self.0.get(&hash).copied().ok_or(Refusal::Unknown)
     }
 }
@@ -66,7 +68,8 @@ impl Verify for Persons {
 pub(crate) fn person(role: Role) -> Person {
     let number = shared::auth::role_number(role).unsigned_abs().into();
     let user = UserId(Uuid::from_u64_pair(0xa000, number));
-    Person { user, key: Some(KeyId(Uuid::from_u64_pair(0xb000, number))), role }
+    let key = Some(KeyId(Uuid::from_u64_pair(0xb000, number)));
+    Person { user, key, session: None, role, scopes: Scopes::ALL }
 }
 
 fn secret(role: Role) -> String {

@@ -10,7 +10,11 @@ use crate::{
 };
 use policy::{Action, GrantId, KeyHash, UserId};
 use proto::permissions::v1::{self as pb, authorization_service_server::AuthorizationService};
-use shared::{auth, time, wire};
+use shared::{
+    auth::{self, Credential},
+    time, wire,
+};
+use std::net::IpAddr;
 use tonic::{Request, Response, Status};
 
 #[tonic::async_trait]
@@ -37,15 +41,18 @@ impl AuthorizationService for Api {
         Ok(Response::new(pb::ListAccessibleModelsResponse { models, next_page_token: listed.next, token }))
     }
 
-    async fn identify_key(
+    async fn identify(
         &self,
-        request: Request<pb::IdentifyKeyRequest>,
-    ) -> Result<Response<pb::IdentifyKeyResponse>, Status> {
-        let person = check::identify(&self.tail, &key_hash(request.get_ref())?, time::now())?;
-        Ok(Response::new(pb::IdentifyKeyResponse {
+        request: Request<pb::IdentifyRequest>,
+    ) -> Result<Response<pb::IdentifyResponse>, Status> {
+        let request = request.get_ref();
+        let person = self.verifier.identify(credential(request)?, peer(request)?, time::now())?;
+        Ok(Response::new(pb::IdentifyResponse {
             user_id: person.user.to_string(),
             key_id: person.key.map(|key| key.to_string()).unwrap_or_default(),
             role: auth::role_number(person.role),
+            session_id: person.session.map(|session| session.to_string()).unwrap_or_default(),
+            scopes: person.scopes.iter().map(auth::scope_number).collect(),
         }))
     }
 }
@@ -68,9 +75,23 @@ fn action(number: i32) -> Result<Action, Error> {
     wire::action_from_proto(number).ok_or_else(|| Error::invalid("action", "must be USE or MANAGE"))
 }
 
-fn key_hash(request: &pb::IdentifyKeyRequest) -> Result<KeyHash, Error> {
-    let digest: Result<[u8; 32], _> = request.key_hash.as_ref().try_into();
-    digest.map(KeyHash::new).map_err(|_| Error::invalid("key_hash", "must be a SHA-256: 32 bytes"))
+fn credential(request: &pb::IdentifyRequest) -> Result<Credential<'_>, Error> {
+    use pb::identify_request::Credential as Wire;
+    match &request.credential {
+        Some(Wire::KeyHash(digest)) => {
+            let digest: Result<[u8; 32], _> = digest.as_ref().try_into();
+            let digest = digest.map_err(|_| Error::invalid("key_hash", "must be a SHA-256: 32 bytes"))?;
+            Ok(Credential::Key(KeyHash::new(digest)))
+        }
+        Some(Wire::AccessToken(token)) => Ok(Credential::Token(token)),
+        None => Err(Error::invalid("credential", "must be a key_hash or an access_token")),
+    }
+}
+
+fn peer(request: &pb::IdentifyRequest) -> Result<Option<IpAddr>, Error> {
+    let text = request.peer_address.as_str();
+    let peer = Some(text).filter(|text| !text.is_empty()).map(str::parse).transpose();
+    peer.map_err(|_| Error::invalid("peer_address", "must be an IP address"))
 }
 
 impl From<Answer> for pb::CheckResponse {

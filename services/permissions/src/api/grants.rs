@@ -52,7 +52,7 @@ impl GrantService for Api {
     }
 }
 
-fn new_grant(grant: Option<&pb::Grant>, now: Time) -> Result<NewGrant, Error> {
+pub(super) fn new_grant(grant: Option<&pb::Grant>, now: Time) -> Result<NewGrant, Error> {
     let grant = grant.ok_or_else(|| Error::invalid("grant", "is needed"))?;
     let starts_at = instant("grant.start_time", grant.start_time.as_ref())?;
     let end = instant("grant.expire_time", grant.expire_time.as_ref())?;

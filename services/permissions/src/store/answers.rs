@@ -1,14 +1,13 @@
 //! The table of answers that are kept for repetitions of the same request.
 
 use super::StoreError;
-use crate::write::Repeat;
 use shared::{
     db::{Db, Time, Tx},
     on, on_tx,
 };
 use uuid::Uuid;
 
-/// An answer, encrypted, and the digest of what it answers.
+/// An answer, encrypted, and the keyed digest of what it answers.
 #[derive(sqlx::FromRow)]
 pub(crate) struct Kept {
     pub(crate) body: Vec<u8>,
@@ -38,15 +37,15 @@ pub(crate) async fn find(
 
 pub(crate) async fn put(
     tx: &mut Tx,
-    actor: &str,
-    repeat: &Repeat,
+    (actor, id): (&str, Uuid),
+    body: &[u8],
     answer: &[u8],
     now: policy::Time,
 ) -> Result<(), StoreError> {
     on_tx!(tx, |on| sqlx::query(PUT)
         .bind(actor)
-        .bind(repeat.id)
-        .bind(&repeat.body[..])
+        .bind(id)
+        .bind(body)
         .bind(answer)
         .bind(Time(now))
         .execute(on)

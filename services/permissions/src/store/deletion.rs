@@ -46,6 +46,12 @@ const USER: Queries = Queries {
         "UPDATE model_sets SET owner_kind = NULL, owner_id = NULL, owner_deleted = FALSE \
             WHERE owner_kind = 'user' AND owner_id = $1",
         "DELETE FROM keys WHERE user_id = $1",
+        "DELETE FROM sessions WHERE user_id = $1",
+        "DELETE FROM notifications WHERE user_id = $1",
+        "DELETE FROM notifications WHERE request_id IN (SELECT id FROM access_requests WHERE requester = $1)",
+        "DELETE FROM access_comments WHERE request_id IN (SELECT id FROM access_requests WHERE requester = $1)",
+        "DELETE FROM access_decisions WHERE request_id IN (SELECT id FROM access_requests WHERE requester = $1)",
+        "DELETE FROM access_requests WHERE requester = $1",
         "DELETE FROM users WHERE id = $1",
     ],
 };
@@ -68,6 +74,9 @@ const GROUP: Queries = Queries {
             WHERE owner_kind = 'group' AND owner_id = $1",
         "UPDATE model_sets SET owner_kind = NULL, owner_id = NULL, owner_deleted = FALSE \
             WHERE owner_kind = 'group' AND owner_id = $1",
+        "UPDATE approval_policies SET approver_group = NULL WHERE approver_group = $1",
+        // Without its group a rule would approve for everybody.
+        "UPDATE approval_policies SET auto_group = NULL, auto_approve = FALSE WHERE auto_group = $1",
         "DELETE FROM groups WHERE id = $1",
     ],
 };
@@ -84,6 +93,11 @@ const MODEL: Queries = Queries {
         "DELETE FROM grants WHERE model_id = $1",
         "DELETE FROM set_items WHERE item_kind = 'model' AND item_id = $1",
         "DELETE FROM aliases WHERE model_id = $1",
+        "DELETE FROM approval_policies WHERE target_kind = 'model' AND target_id = $1",
+        "DELETE FROM notifications WHERE request_id IN (SELECT id FROM access_requests WHERE model_id = $1)",
+        "DELETE FROM access_comments WHERE request_id IN (SELECT id FROM access_requests WHERE model_id = $1)",
+        "DELETE FROM access_decisions WHERE request_id IN (SELECT id FROM access_requests WHERE model_id = $1)",
+        "DELETE FROM access_requests WHERE model_id = $1",
         "DELETE FROM models WHERE id = $1",
     ],
 };
@@ -98,6 +112,7 @@ const SET: Queries = Queries {
     due: "SELECT id FROM model_sets WHERE deleted_at <= $1 ORDER BY deleted_at LIMIT 100",
     purge: &[
         "DELETE FROM grants WHERE model_set_id = $1",
+        "DELETE FROM approval_policies WHERE target_kind = 'set' AND target_id = $1",
         "DELETE FROM set_items WHERE set_id = $1",
         "DELETE FROM set_items WHERE item_kind = 'set' AND item_id = $1",
         "DELETE FROM model_sets WHERE id = $1",

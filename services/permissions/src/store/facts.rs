@@ -4,7 +4,7 @@ use super::{StoreError, deletion::Kind, events, grants, groups::MembershipRow, k
 use futures_util::TryStreamExt;
 use policy::{
     Alias, Change, Grant, GrantId, Group, GroupId, Key, KeyId, Loaded, Membership, Model, ModelId, ModelSet,
-    ModelSetId, Policy, Scopes, Time, User, UserId,
+    ModelSetId, Policy, Scopes, SessionId, SigningKey, Time, User, UserId,
 };
 use shared::{
     db::{self, Db, Tx},
@@ -60,6 +60,13 @@ struct KeyRow {
     revoked: bool,
 }
 
+#[derive(sqlx::FromRow)]
+struct SigningKeyRow {
+    kid: String,
+    public: Vec<u8>,
+    until: Option<db::Time>,
+}
+
 const USERS: &str = "SELECT id, role, disabled FROM users WHERE deleted_at IS NULL";
 const GROUPS: &str = "SELECT id, disabled FROM groups WHERE deleted_at IS NULL";
 const MEMBERSHIPS: &str =
@@ -74,6 +81,11 @@ const GRANTS: &str = "SELECT id, model_id, model_set_id, grantee_kind, grantee_i
 const KEYS: &str = "SELECT id, user_id, hash, models, expires_at, revoked_at IS NOT NULL AS revoked FROM keys \
     WHERE user_id IN (SELECT id FROM users WHERE deleted_at IS NULL)";
 
+const SIGNING_KEYS: &str = "SELECT kid, public, until FROM signing_keys";
+/// What may be forgotten by the last end is left out, as the policy does that follows the ends one by one.
+const ENDED: &str = "SELECT id, ended_at, tokens_until FROM sessions WHERE ended_at IS NOT NULL \
+    AND tokens_until > (SELECT max(ended_at) FROM sessions WHERE ended_at IS NOT NULL)";
+
 /// Facts of one sort.
 #[derive(Debug, Clone, Copy)]
 enum Sort {
@@ -86,11 +98,13 @@ enum Sort {
     Items,
     Grants,
     Keys,
+    SigningKeys,
+    Ended,
 }
 
 /// Every fact comes after those that it refers to, and groups in groups before users in groups: the policy then works
 /// out what users reach only once.
-const ORDER: [(Sort, &str); 10] = [
+const ORDER: [(Sort, &str); 12] = [
     (Sort::Users, ""),
     (Sort::Groups, ""),
     (Sort::Memberships, " AND member_kind = 'group'"),
@@ -101,6 +115,8 @@ const ORDER: [(Sort, &str); 10] = [
     (Sort::Items, ""),
     (Sort::Grants, ""),
     (Sort::Keys, ""),
+    (Sort::SigningKeys, ""),
+    (Sort::Ended, " ORDER BY ended_at"),
 ];
 
 /// Facts that are held back until the policy takes them in together.
@@ -218,6 +234,12 @@ async fn read(
         }),
         Sort::Grants => each!(tx, GRANTS, which, id, put, |row: GrantRow| Change::PutGrant(grant(&row)?)),
         Sort::Keys => each!(tx, KEYS, which, id, put, |row: KeyRow| Change::PutKey(key(row)?)),
+        Sort::SigningKeys => each!(tx, SIGNING_KEYS, which, id, put, |row: SigningKeyRow| {
+            Change::PutSigningKey(signing_key(row)?)
+        }),
+        Sort::Ended => each!(tx, ENDED, which, id, put, |row: (Uuid, db::Time, db::Time)| {
+            Change::EndSession { session: SessionId(row.0), at: row.1.0, until: row.2.0 }
+        }),
     }
     Ok(())
 }
@@ -255,4 +277,9 @@ fn key(row: KeyRow) -> Result<Key, StoreError> {
         networks: Vec::new(),
         previous: Vec::new(),
     })
+}
+
+fn signing_key(row: SigningKeyRow) -> Result<SigningKey, StoreError> {
+    let public = row.public.try_into().map_err(|_| StoreError::Corrupt("signing_keys"))?;
+    Ok(SigningKey { id: row.kid, public, until: row.until.map(Time::from) })
 }

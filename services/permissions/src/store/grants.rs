@@ -7,7 +7,8 @@ use shared::{
     db::{Db, Time, Tx},
     on, on_tx,
 };
-use sqlx::QueryBuilder;
+use sqlx::{Database, Encode, QueryBuilder, Type};
+use std::collections::HashSet;
 use uuid::Uuid;
 
 #[derive(sqlx::FromRow)]
@@ -80,7 +81,31 @@ const COLUMNS: &str = "SELECT id, model_id, model_set_id, grantee_kind, grantee_
     expires_at, granted_by, created_at FROM grants WHERE dead_ends = 0 AND id ";
 const INSERT: &str = "INSERT INTO grants (id, model_id, grantee_kind, grantee_id, action, effect, starts_at, \
     expires_at, granted_by, created_at, model_set_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+const INSERT_ALL: &str = "INSERT INTO grants (id, model_id, grantee_kind, grantee_id, action, effect, starts_at, \
+    expires_at, granted_by, created_at, model_set_id) ";
 const DELETE: &str = "DELETE FROM grants WHERE id = $1";
+
+/// The grant of the same grantee, target, action and effect.
+pub(crate) async fn same(tx: &mut Tx, grant: &policy::Grant) -> Result<Option<Grant>, StoreError> {
+    let (kind, id) = grantee_columns(grant.grantee);
+    let row = on_tx!(tx, |on| {
+        let mut query = QueryBuilder::new(COLUMNS);
+        query.push("IS NOT NULL AND ");
+        match grant.target {
+            Target::Model(model) => query.push("model_id = ").push_bind(model.uuid()),
+            Target::Set(set) => query.push("model_set_id = ").push_bind(set.uuid()),
+        };
+        query.push(" AND grantee_kind = ").push_bind(kind);
+        match id {
+            Some(id) => query.push(" AND grantee_id = ").push_bind(id),
+            None => query.push(" AND grantee_id IS NULL"),
+        };
+        query.push(" AND action = ").push_bind(grant.action.as_str());
+        query.push(" AND effect = ").push_bind(grant.effect.as_str());
+        query.build_query_as::<GrantRow>().fetch_optional(on).await
+    })?;
+    row.map(Grant::try_from).transpose()
+}
 
 pub(crate) async fn find(tx: &mut Tx, id: GrantId) -> Result<Option<Grant>, StoreError> {
     let row = on_tx!(tx, |on| {
@@ -100,21 +125,46 @@ pub(crate) async fn list(
 ) -> Result<Vec<Grant>, StoreError> {
     let rows = on!(db, |pool| {
         let mut query = QueryBuilder::new(COLUMNS);
-        query.push("> ").push_bind(after);
-        if let Some(model) = filter.model {
-            query.push(" AND model_id = ").push_bind(model.uuid());
-        }
-        if let Some(set) = filter.set {
-            query.push(" AND model_set_id = ").push_bind(set.uuid());
-        }
-        for member in filter.grantees() {
-            let (kind, id) = columns(member);
-            query.push(" AND grantee_kind = ").push_bind(kind).push(" AND grantee_id = ").push_bind(id);
-        }
-        query.push(" ORDER BY id LIMIT ").push_bind(limit);
+        page(&mut query, filter, after, limit);
         query.build_query_as::<GrantRow>().fetch_all(pool).await
     })?;
     rows.into_iter().map(Grant::try_from).collect()
+}
+
+/// The same, as one transaction sees it.
+pub(crate) async fn list_in(
+    tx: &mut Tx,
+    filter: &Filter,
+    after: Uuid,
+    limit: i64,
+) -> Result<Vec<Grant>, StoreError> {
+    let rows = on_tx!(tx, |on| {
+        let mut query = QueryBuilder::new(COLUMNS);
+        page(&mut query, filter, after, limit);
+        query.build_query_as::<GrantRow>().fetch_all(on).await
+    })?;
+    rows.into_iter().map(Grant::try_from).collect()
+}
+
+fn page<D>(query: &mut QueryBuilder<D>, filter: &Filter, after: Uuid, limit: i64)
+where
+    D: Database,
+    Uuid: for<'q> Encode<'q, D> + Type<D>,
+    i64: for<'q> Encode<'q, D> + Type<D>,
+    &'static str: for<'q> Encode<'q, D> + Type<D>,
+{
+    query.push("> ").push_bind(after);
+    if let Some(model) = filter.model {
+        query.push(" AND model_id = ").push_bind(model.uuid());
+    }
+    if let Some(set) = filter.set {
+        query.push(" AND model_set_id = ").push_bind(set.uuid());
+    }
+    for member in filter.grantees() {
+        let (kind, id) = columns(member);
+        query.push(" AND grantee_kind = ").push_bind(kind).push(" AND grantee_id = ").push_bind(id);
+    }
+    query.push(" ORDER BY id LIMIT ").push_bind(limit);
 }
 
 pub(crate) async fn insert(tx: &mut Tx, grant: &Grant) -> Result<(), StoreError> {
@@ -135,6 +185,69 @@ pub(crate) async fn insert(tx: &mut Tx, grant: &Grant) -> Result<(), StoreError>
         .execute(on)
         .await
         .map(drop))?;
+    Ok(())
+}
+
+/// The grants of these ids that are there.
+pub(crate) async fn find_all(tx: &mut Tx, ids: &HashSet<GrantId>) -> Result<Vec<Grant>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = on_tx!(tx, |on| {
+        let mut query = QueryBuilder::new(COLUMNS);
+        query.push("IN (");
+        let mut list = query.separated(", ");
+        for id in ids {
+            list.push_bind(id.uuid());
+        }
+        query.push(")");
+        query.build_query_as::<GrantRow>().fetch_all(on).await
+    })?;
+    rows.into_iter().map(Grant::try_from).collect()
+}
+
+/// Inserts those grants that are not there already. Returns their ids.
+pub(crate) async fn insert_all(tx: &mut Tx, grants: &[&Grant]) -> Result<HashSet<GrantId>, StoreError> {
+    if grants.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let inserted = on_tx!(tx, |on| {
+        let mut query = QueryBuilder::new(INSERT_ALL);
+        query.push_values(grants, |mut row, grant| {
+            let (kind, id) = grantee_columns(grant.fact.grantee);
+            let (model, set) = target_columns(grant.fact.target);
+            row.push_bind(grant.fact.id.uuid())
+                .push_bind(model)
+                .push_bind(kind)
+                .push_bind(id)
+                .push_bind(grant.fact.action.as_str())
+                .push_bind(grant.fact.effect.as_str())
+                .push_bind(grant.fact.starts_at.map(Time))
+                .push_bind(grant.fact.expires_at.map(Time))
+                .push_bind(grant.granted_by.map(UserId::uuid))
+                .push_bind(Time(grant.created_at))
+                .push_bind(set);
+        });
+        query.push(" ON CONFLICT DO NOTHING RETURNING id");
+        query.build_query_scalar::<Uuid>().fetch_all(on).await
+    })?;
+    Ok(inserted.into_iter().map(GrantId).collect())
+}
+
+/// Deletes grants.
+pub(crate) async fn delete_all(tx: &mut Tx, ids: &HashSet<GrantId>) -> Result<(), StoreError> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    on_tx!(tx, |on| {
+        let mut query = QueryBuilder::new("DELETE FROM grants WHERE id IN (");
+        let mut list = query.separated(", ");
+        for id in ids {
+            list.push_bind(id.uuid());
+        }
+        query.push(")");
+        query.build().execute(on).await.map(drop)
+    })?;
     Ok(())
 }
 

@@ -4,14 +4,17 @@
 
 use super::Write;
 use crate::{error::Error, store::answers};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use prost::Message;
 use sha2::{Digest, Sha256};
 use shared::seal::Sealer;
 use std::time::Duration;
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 /// How long an answer is kept.
 pub(crate) const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+const COLUMN: &str = "answers.body";
 
 /// What makes a repetition of a request recognisable.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +22,7 @@ pub(crate) struct Repeat {
     /// The caller's id for the request.
     pub(crate) id: Uuid,
     /// Digest of method and body: the same id with another body is a mistake.
-    pub(crate) body: [u8; 32],
+    body: [u8; 32],
 }
 
 impl Repeat {
@@ -29,9 +32,32 @@ impl Repeat {
         Self { id, body }
     }
 
+    /// The id of a request that was given a name instead, as HTTP callers do.
+    pub(crate) fn named(name: &[u8]) -> Uuid {
+        hashed(Sha256::digest(name).into())
+    }
+
+    /// Of one part of the request, when it is done in several.
+    pub(crate) fn part(self, place: usize) -> Self {
+        let digest = Sha256::new().chain_update(self.id).chain_update(place.to_be_bytes()).finalize();
+        Self { id: hashed(digest.into()), ..self }
+    }
+
+    /// The digest as it is kept under a key of ours: what was asked may hold a password, which nobody is to guess
+    /// from the table.
+    fn text(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.body)
+    }
+
     fn place(&self, actor: &str) -> String {
         format!("answers {actor} {}", self.id)
     }
+}
+
+fn hashed(digest: [u8; 32]) -> Uuid {
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest[..16]);
+    Builder::from_custom_bytes(id).into_uuid()
 }
 
 /// What the request was answered before, within the time that answers are kept.
@@ -42,7 +68,7 @@ pub(super) async fn answered<R: Message + Default>(
     let Some(repeat) = write.origin.repeat else { return Ok(None) };
     let (actor, since) = (write.origin.name(), write.now().minus(KEPT));
     let Some(kept) = answers::find(&mut write.tx, &actor, repeat.id, since).await? else { return Ok(None) };
-    if kept.body != repeat.body {
+    if !sealer.indexes(COLUMN, &repeat.text()).contains(&kept.body) {
         return Err(Error::invalid("request_id", "was used for another request within the last 24 hours"));
     }
     let plain = sealer.open(&repeat.place(&actor), &kept.answer)?;
@@ -55,6 +81,7 @@ pub(super) async fn keep(write: &mut Write, answer: &impl Message, sealer: &Seal
     let actor = write.origin.name();
     let sealed = sealer.seal(&repeat.place(&actor), &answer.encode_to_vec());
     let now = write.now();
-    answers::put(&mut write.tx, &actor, &repeat, &sealed, now).await?;
+    let body = sealer.index(COLUMN, &repeat.text());
+    answers::put(&mut write.tx, (&actor, repeat.id), &body, &sealed, now).await?;
     Ok(())
 }

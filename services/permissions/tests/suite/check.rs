@@ -91,7 +91,13 @@ async fn answers_need_no_query() {
     let models = member.authorization().list_accessible_models(list("")).await.unwrap().into_inner().models;
     assert_eq!(models.len(), 1);
     let key_hash = shared::auth::hash(&member.secret).as_bytes().to_vec().into();
-    world.service().authorization().identify_key(pb::IdentifyKeyRequest { key_hash }).await.unwrap();
+    let credential = Some(pb::identify_request::Credential::KeyHash(key_hash));
+    world
+        .service()
+        .authorization()
+        .identify(pb::IdentifyRequest { credential, ..Default::default() })
+        .await
+        .unwrap();
     // What needs the store says that it is away, and in whose words.
     let refused = world.owner.users().list_users(pb::ListUsersRequest::default()).await.unwrap_err();
     let details = refused.get_error_details();

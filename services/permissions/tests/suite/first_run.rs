@@ -4,7 +4,7 @@ use crate::world::{now, on_both_engines};
 use policy::Role;
 use proto::permissions::v1 as pb;
 use secrecy::ExposeSecret;
-use shared::auth::{self, Verify};
+use shared::auth::{self, Credential, Verify};
 
 on_both_engines! {
     async fn the_first_run_makes_an_owner_once(world: World) {
@@ -53,9 +53,10 @@ async fn the_verifier_knows_the_key_of_the_first_run() {
     let (tasks, health) = (shared::server::Tasks::default(), shared::health::Health::default());
     let config = crate::world::config();
     let service = permissions::Permissions::start(&config, db, &tasks, &health).await.unwrap();
-    let person = service.verifier().verify(auth::hash(first.api_key.expose_secret())).await.unwrap();
+    let person =
+        service.verifier().verify(Credential::of(first.api_key.expose_secret()), None).await.unwrap();
     assert_eq!((person.user, person.role), (first.user_id, Role::Owner));
-    let unknown = service.verifier().verify(auth::hash("tgk_unknown")).await;
+    let unknown = service.verifier().verify(Credential::of("tgk_unknown"), None).await;
     assert_eq!(unknown, Err(auth::Refusal::Unknown));
     health.until_ready().await;
     assert!(health.ready().ok);

@@ -27,9 +27,10 @@ async fn create(caller: &Caller, request: pb::CreateKeyRequest) -> (pb::Key, Str
 async fn identify(
     world: &World,
     secret: &str,
-) -> Result<tonic::Response<pb::IdentifyKeyResponse>, tonic::Status> {
+) -> Result<tonic::Response<pb::IdentifyResponse>, tonic::Status> {
     let key_hash = auth::hash(secret).as_bytes().to_vec().into();
-    world.service().authorization().identify_key(pb::IdentifyKeyRequest { key_hash }).await
+    let credential = Some(pb::identify_request::Credential::KeyHash(key_hash));
+    world.service().authorization().identify(pb::IdentifyRequest { credential, ..Default::default() }).await
 }
 
 on_both_engines! {
@@ -170,8 +171,9 @@ async fn a_field_that_breaks_its_rules_is_named() {
         assert_invalid(world.owner.keys().create_key(request).await, field);
     }
     assert_invalid(world.owner.keys().revoke_key(revoke("x")).await, "key_id");
-    let short = pb::IdentifyKeyRequest { key_hash: vec![1; 31].into() };
-    assert_invalid(world.service().authorization().identify_key(short).await, "key_hash");
+    let credential = Some(pb::identify_request::Credential::KeyHash(vec![1; 31].into()));
+    let short = pb::IdentifyRequest { credential, ..Default::default() };
+    assert_invalid(world.service().authorization().identify(short).await, "key_hash");
     assert_refused(identify(&world, "tgk_unknown").await, Code::Unauthenticated, "KEY_UNKNOWN");
 }
 

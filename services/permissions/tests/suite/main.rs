@@ -7,17 +7,22 @@
 )]
 
 mod access;
+mod access_requests;
 mod aliases;
+mod batches;
 mod check;
 mod first_run;
 mod grants;
 mod groups;
 mod keys;
+mod me;
 mod models;
 mod parity;
 mod repeat;
 mod replica;
+mod sessions;
 mod sets;
+mod signing;
 mod users;
 mod watch;
 mod world;

@@ -55,6 +55,16 @@ on_both_engines! {
         other.end().await;
     }
 
+    async fn an_idempotency_key_is_a_name_for_the_request(world: World) {
+        let named = || {
+            let mut request = tonic::Request::new(group("team", ""));
+            request.metadata_mut().insert("idempotency-key", "team of today".parse().unwrap());
+            request
+        };
+        let first = world.owner.groups().create_group(named()).await.unwrap().into_inner();
+        assert_eq!(first, world.owner.groups().create_group(named()).await.unwrap().into_inner());
+    }
+
     async fn another_request_under_the_same_id_is_refused(world: World) {
         let id = uuid();
         world.owner.groups().create_group(group("team", &id)).await.unwrap();

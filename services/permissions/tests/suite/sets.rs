@@ -157,6 +157,40 @@ on_both_engines! {
         assert_eq!(user.may("", &one, Action::Use).await.0, Verdict::Allowed);
     }
 
+    async fn a_batch_grants_on_sets_as_single_calls_do(world: World) {
+        use pb::{batch_service_client::BatchServiceClient, grant_operation::Operation, grant_result::Result as Row};
+        let (one, user, other) = (world.model("one").await, world.user(Role::Member).await, world.user(Role::Member).await);
+        let own = create(&user, "own").await;
+        world.owner.sets().add_set_items(add(&own, &[model(&one)])).await.unwrap();
+        let everyone = on_set(&own, Grantee::Everyone(true), Action::Use, Effect::Allow).grant;
+        let nowhere = on_set(&uuid(), Grantee::Everyone(true), Action::Use, Effect::Allow).grant;
+        let batch = |grants: Vec<Option<pb::Grant>>| pb::BatchGrantsRequest {
+            operations: grants.into_iter().map(|grant| pb::GrantOperation {
+                operation: grant.map(Operation::Create), ..Default::default()
+            }).collect(),
+            mode: pb::BatchMode::BestEffort.into(),
+            ..Default::default()
+        };
+        let mut theirs = BatchServiceClient::new(other.channel());
+        let refused = theirs.batch_grants(batch(vec![everyone.clone()])).await.unwrap().into_inner();
+        assert_eq!((refused.succeeded, refused.failed), (0, 1));
+        let mut mine = BatchServiceClient::new(user.channel());
+        let answer = mine.batch_grants(batch(vec![everyone.clone(), nowhere, everyone])).await.unwrap().into_inner();
+        let codes: Vec<Option<i32>> = answer.results.iter().map(|row| match &row.result {
+            Some(Row::Error(status)) => Some(status.code),
+            _ => None,
+        }).collect();
+        assert_eq!(codes, [None, Some(Code::NotFound as i32), Some(Code::AlreadyExists as i32)]);
+        assert_eq!(other.may("", &one, Action::Use).await.0, Verdict::Allowed);
+        let Some(Row::Created(grant)) = &answer.results[0].result else { panic!("{answer:?}") };
+        assert_eq!(grant.model_set_id, own);
+        let revoke = pb::GrantOperation { operation: Some(Operation::Revoke(grant.grant_id.clone())), ..Default::default() };
+        let revoke = pb::BatchGrantsRequest { operations: vec![revoke], ..Default::default() };
+        assert_refused(theirs.batch_grants(revoke.clone()).await, Code::PermissionDenied, "MANAGE_REQUIRED");
+        mine.batch_grants(revoke).await.unwrap();
+        assert_eq!(other.may("", &one, Action::Use).await.0, Verdict::Denied);
+    }
+
     async fn a_set_is_changed_by_its_owner_and_by_who_manages_all_that_is_in_it(world: World) {
         let denied = Code::PermissionDenied;
         let (one, two) = (world.user(Role::Operator).await, world.user(Role::Operator).await);

@@ -105,6 +105,46 @@ on_both_engines! {
         assert_missing(world.owner.users().undelete_user(undelete()).await, "user", &user.id);
     }
 
+    async fn after_thirty_days_nothing_is_left_of_users_and_models(world: World) {
+        use pb::access_request_service_client::AccessRequestServiceClient;
+        let (user, model, other) = (world.user(Role::Member).await, world.model("m").await, world.model("other").await);
+        let set = pb::CreateModelSetRequest { name: "set".to_owned(), ..Default::default() };
+        let set = user.sets().create_model_set(set).await.unwrap().into_inner().model_set.unwrap().model_set_id;
+        let items = vec![pb::SetItem { item: Some(pb::set_item::Item::ModelId(model.clone())) }];
+        let add = pb::AddSetItemsRequest { model_set_id: set.clone(), items, ..Default::default() };
+        world.owner.sets().add_set_items(add).await.unwrap();
+        let alias = pb::SetAliasRequest { name: "alias".to_owned(), model_id: model.clone(), ..Default::default() };
+        world.owner.aliases().set_alias(alias).await.unwrap();
+        for model in [&model, &other] {
+            let wish = pb::CreateAccessRequestRequest { model_id: model.clone(), justification: "why".to_owned(), ..Default::default() };
+            AccessRequestServiceClient::new(user.channel()).create_access_request(wish).await.unwrap();
+        }
+        world.allow(&user.id, &other).await;
+        let gone = pb::DeleteModelRequest { model_id: model, ..Default::default() };
+        world.owner.models().delete_model(gone).await.unwrap();
+        let gone = pb::DeleteUserRequest { user_id: user.id.clone(), ..Default::default() };
+        world.owner.users().delete_user(gone).await.unwrap();
+        let gone = pb::DeleteModelSetRequest { model_set_id: set, ..Default::default() };
+        world.owner.sets().delete_model_set(gone).await.unwrap();
+        world.age("UPDATE models SET deleted_at = $1 WHERE deleted_at IS NOT NULL").await;
+        world.age("UPDATE users SET deleted_at = $1 WHERE deleted_at IS NOT NULL").await;
+        world.age("UPDATE model_sets SET deleted_at = $1 WHERE deleted_at IS NOT NULL").await;
+        let other = world.another().await;
+        let left = async || -> i64 {
+            shared::on!(&world.db, |pool| {
+                sqlx::query_scalar("SELECT (SELECT count(*) FROM users) + (SELECT count(*) FROM models) \
+                    + (SELECT count(*) FROM model_sets) + (SELECT count(*) FROM set_items) + (SELECT count(*) FROM aliases) \
+                    + (SELECT count(*) FROM grants) + (SELECT count(*) FROM access_requests)").fetch_one(pool).await
+            })
+            .unwrap()
+        };
+        // The owner and the other model stay.
+        let purged = async { while left().await > 2 {} };
+        tokio::time::timeout(std::time::Duration::from_secs(20), purged).await.expect("what is due is purged");
+        assert_eq!(left().await, 2);
+        other.end().await;
+    }
+
     async fn users_are_found_by_address_or_by_the_beginning_of_their_name(world: World) {
         for (email, display_name) in [("ana@example.org", "Ana Berg"), ("anton@example.org", "ANTON"), ("x@example.org", "김민준"), ("y@example.org", "Zoë%")] {
             create(&world.owner, pb::CreateUserRequest { display_name: display_name.to_owned(), ..new(email) }).await;

@@ -8,8 +8,10 @@ use proto::{
         self as pb, alias_service_client::AliasServiceClient,
         authorization_service_client::AuthorizationServiceClient, grant_service_client::GrantServiceClient,
         group_service_client::GroupServiceClient, key_service_client::KeyServiceClient,
-        model_service_client::ModelServiceClient, model_set_service_client::ModelSetServiceClient,
-        policy_service_client::PolicyServiceClient, user_service_client::UserServiceClient,
+        me_service_client::MeServiceClient, model_service_client::ModelServiceClient,
+        model_set_service_client::ModelSetServiceClient, policy_service_client::PolicyServiceClient,
+        session_service_client::SessionServiceClient, signing_service_client::SigningServiceClient,
+        user_service_client::UserServiceClient,
     },
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -33,6 +35,8 @@ pub(crate) const SERVICE: &str = "tgs_service-token-of-the-tests";
 pub(crate) struct World {
     pub(crate) db: Db,
     pub(crate) owner: Caller,
+    /// What the owner signs in with.
+    pub(crate) password: SecretString,
     pub(crate) tasks: Tasks,
     pub(crate) health: Health,
     channel: Channel,
@@ -93,7 +97,7 @@ impl World {
         let first = permissions::bootstrap(&db, now()).await.unwrap().expect("the store is new");
         let (tasks, health, channel) = start(&db, config).await;
         let owner = Caller::new(&channel, &first.user_id, first.api_key.expose_secret());
-        Self { db, owner, tasks, health, channel, schema }
+        Self { db, owner, password: first.owner_password, tasks, health, channel, schema }
     }
 
     /// A second process on the same store.
@@ -108,7 +112,8 @@ impl World {
     pub(crate) async fn another_on(&self, db: Db, config: &Config) -> Self {
         let (tasks, health, channel) = start(&db, config).await;
         let owner = Caller { channel: with(&channel, &self.owner.secret), ..self.owner.clone() };
-        Self { db, owner, tasks, health, channel, schema: None }
+        let password = self.password.clone();
+        Self { db, owner, password, tasks, health, channel, schema: None }
     }
 
     /// Ends the process, and takes its tables along when they are in a database of others.
@@ -253,6 +258,18 @@ impl Caller {
 
     pub(crate) fn authorization(&self) -> AuthorizationServiceClient<Channel> {
         AuthorizationServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn sessions(&self) -> SessionServiceClient<Channel> {
+        SessionServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn signing(&self) -> SigningServiceClient<Channel> {
+        SigningServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn me(&self) -> MeServiceClient<Channel> {
+        MeServiceClient::new(self.channel())
     }
 
     pub(crate) fn policy(&self) -> PolicyServiceClient<Channel> {

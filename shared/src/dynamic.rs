@@ -1,4 +1,4 @@
-//! gRPC messages that are known by their descriptor alone.
+//! gRPC messages that are known by their descriptor alone: for whoever calls any method of the contract by its name.
 
 use prost::Message;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
@@ -9,8 +9,9 @@ use tonic::{
 
 /// Encodes any message and decodes those of one type.
 #[derive(Debug, Clone)]
-pub(crate) struct DynamicCodec {
-    pub(crate) output: MessageDescriptor,
+pub struct DynamicCodec {
+    /// What is decoded.
+    pub output: MessageDescriptor,
 }
 
 impl Codec for DynamicCodec {

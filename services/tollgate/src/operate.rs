@@ -1,0 +1,122 @@
+//! The operators' commands: each is one call of the contract, shown as a table or as JSON.
+//!
+//! A command says which method it calls, with what, and which fields are columns ([`plan`]); [`call`] sends it over
+//! gRPC by the method's name, [`account`] says with which credential, and [`show`] prints what came back.
+
+mod account;
+mod audit;
+mod call;
+mod grants;
+mod groups;
+mod keys;
+mod login;
+mod models;
+mod names;
+mod plan;
+mod requests;
+mod show;
+
+use account::Account;
+use call::{Client, Contract};
+use clap::{Args, Subcommand, ValueEnum};
+use login::Login;
+use plan::Plan;
+use show::Printer;
+use std::{path::PathBuf, process::ExitCode};
+
+/// What every operators' command takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// Where Tollgate is, like http://127.0.0.1:8080; the server of the last login when left out.
+    #[arg(long, global = true)]
+    server: Option<String>,
+    /// A file that holds an API key to use instead of the login; `-`: standard input.
+    #[arg(long, global = true, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Where logins are kept; `.tollgate-login` in the home folder when left out.
+    #[arg(long, global = true, value_name = "FILE")]
+    login_file: Option<PathBuf>,
+    /// How to print what came back.
+    #[arg(long, short, global = true, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+/// How to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Table,
+    Json,
+}
+
+/// The nouns that operators work with.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Operate {
+    /// Signs in with a password and keeps the session for the other commands.
+    Login(With<Login>),
+    /// Ends the session of the last login.
+    Logout(Common),
+    /// Who am I, and what may I use?
+    Me(Common),
+    /// May somebody use a model, and why?
+    Explain(With<models::Explain>),
+    /// Models, their aliases and sets.
+    Models(On<models::Models>),
+    /// Groups and who is in them.
+    Groups(On<groups::Groups>),
+    /// Grants: who may, or may not, use what.
+    Grants(On<grants::Grants>),
+    /// Asking for models, and deciding about it.
+    Requests(On<requests::Requests>),
+    /// API keys.
+    Keys(On<keys::Keys>),
+    /// What was changed, by whom, and what was true when.
+    Audit(On<audit::Audit>),
+}
+
+/// A command of its own arguments.
+#[derive(Debug, Args)]
+pub(crate) struct With<A: Args> {
+    #[command(flatten)]
+    args: A,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What is done with a noun.
+#[derive(Debug, Args)]
+pub(crate) struct On<V: Subcommand> {
+    #[command(subcommand)]
+    verb: V,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Runs one command.
+pub(crate) async fn run(command: Operate) -> anyhow::Result<ExitCode> {
+    match command {
+        Operate::Login(With { args, common }) => args.run(&common).await?,
+        Operate::Logout(common) => login::sign_out(&common).await?,
+        Operate::Me(common) => show(&common, async |_| Ok(models::me())).await?,
+        Operate::Explain(With { args, common }) => {
+            show(&common, async |client| args.plan(client).await).await?
+        }
+        Operate::Models(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
+        Operate::Groups(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
+        Operate::Grants(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
+        Operate::Requests(On { verb, common }) => {
+            show(&common, async |client| verb.plan(client).await).await?
+        }
+        Operate::Keys(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
+        Operate::Audit(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show(
+    common: &Common,
+    plan: impl AsyncFnOnce(&Client) -> anyhow::Result<Plan>,
+) -> anyhow::Result<()> {
+    let client = Account::open(common)?.client(&Contract::open()?).await?;
+    let plan = plan(&client).await?;
+    client.follow(plan, Printer::new(common.output == Output::Json)).await
+}

@@ -1,0 +1,172 @@
+//! Calls by the name of a method: the request is JSON, so is the answer; in between it is gRPC like any other.
+
+use super::{
+    plan::{Plan, Shape},
+    show::Printer,
+};
+use anyhow::{Context, anyhow, bail};
+use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, SerializeOptions};
+use serde_json::{Value, json};
+use shared::{channel::Channel, dynamic::DynamicCodec};
+use tonic::{Request, Status, client::Grpc};
+use tonic_types::StatusExt;
+
+/// Rows that a list asks for at once.
+const PAGE: u32 = 100;
+
+/// The methods by name.
+#[derive(Debug, Clone)]
+pub(crate) struct Contract(DescriptorPool);
+
+impl Contract {
+    pub(crate) fn open() -> anyhow::Result<Self> {
+        Ok(Self(DescriptorPool::decode(proto::DESCRIPTORS).context("the contract cannot be read")?))
+    }
+
+    fn method(&self, name: &str) -> anyhow::Result<MethodDescriptor> {
+        let (service, method) = name.split_once('/').context("a method is named Service/Method")?;
+        let service = self.0.get_service_by_name(&format!("tollgate.permissions.v1.{service}"));
+        let found = service.and_then(|service| service.methods().find(|known| known.name() == method));
+        found.with_context(|| format!("this version has no {name}"))
+    }
+}
+
+/// A server and a contract to call it by.
+pub(crate) struct Client {
+    contract: Contract,
+    channel: Channel,
+}
+
+impl Client {
+    pub(crate) const fn new(contract: Contract, channel: Channel) -> Self {
+        Self { contract, channel }
+    }
+
+    /// Calls a method and waits for its one answer.
+    pub(crate) async fn unary(&self, method: &str, request: &Value) -> anyhow::Result<Value> {
+        let method = self.contract.method(method)?;
+        let mut grpc = self.open().await?;
+        let codec = DynamicCodec { output: method.output() };
+        let answer = grpc.unary(Request::new(message(&method, request)?), path(&method)?, codec).await;
+        json(answer.map_err(said)?.get_ref())
+    }
+
+    /// Does what a command plans and prints what comes back.
+    pub(crate) async fn follow(&self, plan: Plan, printer: Printer) -> anyhow::Result<()> {
+        match plan.shape {
+            Shape::List { rows, columns } => {
+                let all = self.all(plan.method, plan.request, rows).await?;
+                printer.table(columns, &all)
+            }
+            Shape::Thing { field } => {
+                let answer = self.unary(plan.method, &plan.request).await?;
+                printer.thing(if field.is_empty() { &answer } else { &answer[field] }, &answer)
+            }
+            Shape::Done { said } => {
+                let answer = self.unary(plan.method, &plan.request).await?;
+                printer.done(said, &answer)
+            }
+            Shape::Stream { row, columns } => {
+                self.stream(plan.method, &plan.request, row, columns, printer).await
+            }
+        }
+    }
+
+    /// Every row of a list, page after page.
+    pub(crate) async fn all(
+        &self,
+        method: &str,
+        mut request: Value,
+        rows: &str,
+    ) -> anyhow::Result<Vec<Value>> {
+        let mut all = Vec::new();
+        request["page_size"] = json!(PAGE);
+        loop {
+            let mut answer = self.unary(method, &request).await?;
+            if let Value::Array(page) = answer[rows].take() {
+                all.extend(page);
+            }
+            match answer["next_page_token"].as_str() {
+                Some(next) if !next.is_empty() => request["page_token"] = json!(next),
+                _ => return Ok(all),
+            }
+        }
+    }
+
+    async fn stream(
+        &self,
+        method: &str,
+        request: &Value,
+        row: &str,
+        columns: &'static [super::plan::Column],
+        printer: Printer,
+    ) -> anyhow::Result<()> {
+        let method = self.contract.method(method)?;
+        let mut grpc = self.open().await?;
+        let codec = DynamicCodec { output: method.output() };
+        let request = Request::new(message(&method, request)?);
+        let mut answers =
+            grpc.server_streaming(request, path(&method)?, codec).await.map_err(said)?.into_inner();
+        printer.head(columns)?;
+        while let Some(answer) = answers.message().await.map_err(said)? {
+            let mut answer = json(&answer)?;
+            let row = if row.is_empty() { answer } else { answer[row].take() };
+            if !row.is_null() {
+                printer.row(columns, &row)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a stream of requests and waits for the one answer.
+    pub(crate) async fn upload(&self, method: &str, requests: Vec<Value>) -> anyhow::Result<Value> {
+        let method = self.contract.method(method)?;
+        let mut grpc = self.open().await?;
+        let codec = DynamicCodec { output: method.output() };
+        let messages = requests.iter().map(|request| message(&method, request));
+        let messages: Vec<DynamicMessage> = messages.collect::<anyhow::Result<_>>()?;
+        let requests = Request::new(futures_util::stream::iter(messages));
+        let answer = grpc.client_streaming(requests, path(&method)?, codec).await;
+        json(answer.map_err(said)?.get_ref())
+    }
+
+    async fn open(&self) -> anyhow::Result<Grpc<Channel>> {
+        let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(usize::MAX);
+        grpc.ready().await.map_err(said)?;
+        Ok(grpc)
+    }
+}
+
+fn message(method: &MethodDescriptor, request: &Value) -> anyhow::Result<DynamicMessage> {
+    DynamicMessage::deserialize(method.input(), request).context("the command does not fit the contract")
+}
+
+fn path(method: &MethodDescriptor) -> anyhow::Result<http::uri::PathAndQuery> {
+    Ok(format!("/{}/{}", method.parent_service().full_name(), method.name()).parse()?)
+}
+
+fn json(message: &DynamicMessage) -> anyhow::Result<Value> {
+    const OPTIONS: SerializeOptions = SerializeOptions::new()
+        .use_proto_field_name(true)
+        .stringify_64_bit_integers(false)
+        .skip_default_fields(true);
+    Ok(message.serialize_with_options(serde_json::value::Serializer, &OPTIONS)?)
+}
+
+/// A refusal as a person reads it: what happened, the fields that are wrong, the reason to look up.
+fn said(status: Status) -> anyhow::Error {
+    let fields = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
+    let fields: String =
+        fields.iter().map(|field| format!("\n  {}: {}", field.field, field.description)).collect();
+    let reason =
+        status.get_details_error_info().map(|info| format!(" ({})", info.reason)).unwrap_or_default();
+    anyhow!("{}{reason}{fields}", status.message())
+}
+
+/// Something that must be there.
+pub(crate) fn needed<'a>(value: &'a Value, field: &str) -> anyhow::Result<&'a str> {
+    match value[field].as_str() {
+        Some(text) => Ok(text),
+        None => bail!("the answer has no {field}"),
+    }
+}

@@ -1,0 +1,154 @@
+//! The layer before every service. What it lets through and whom it turns away is decided in one place, `decide`.
+
+use super::{
+    Caller, Credential, Denied, Refusal, ServiceToken, Verify, credential, role_number, scope_from_number,
+    secret::SERVICE_PREFIX,
+};
+use crate::peer::Peer;
+use http::{Request, Response};
+use policy::Scope;
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, LazyLock},
+    task::{Context, Poll},
+};
+use tonic::Status;
+use tower::{Layer, Service};
+
+/// What the layer holds a caller against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// The contract's table, by method. What is not in it is refused.
+    Methods,
+    /// Any person whose credential is for inference; for HTTP routes that decide by model.
+    Persons,
+}
+
+/// Puts authentication before a service. `refuse` turns a status into that service's kind of answer.
+#[derive(Debug, Clone)]
+pub struct AuthLayer<V, F> {
+    verify: V,
+    service_token: Option<Arc<ServiceToken>>,
+    access: Access,
+    refuse: F,
+}
+
+impl<V, F> AuthLayer<V, F> {
+    /// A layer that asks `verify`, accepts `service_token` from services, and refuses by `refuse`.
+    pub fn new(verify: V, service_token: Option<ServiceToken>, access: Access, refuse: F) -> Self {
+        Self { verify, service_token: service_token.map(Arc::new), access, refuse }
+    }
+
+    /// How a refusal is said to this service's callers.
+    pub const fn refuse(&self) -> &F {
+        &self.refuse
+    }
+}
+
+impl<S, V: Clone, F: Clone> Layer<S> for AuthLayer<V, F> {
+    type Service = Auth<S, V, F>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Auth { inner, layer: self.clone() }
+    }
+}
+
+/// The service that [`AuthLayer`] makes.
+#[derive(Debug, Clone)]
+pub struct Auth<S, V, F> {
+    inner: S,
+    layer: AuthLayer<V, F>,
+}
+
+impl<S, V, F, B, R> Service<Request<B>> for Auth<S, V, F>
+where
+    V: Verify,
+    F: Fn(Status) -> Response<R> + Clone + Send + Sync + 'static,
+    B: Send + 'static,
+    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = futures_util::future::BoxFuture<'static, Result<S::Response, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let spare = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, spare);
+        let layer = self.layer.clone();
+        Box::pin(async move {
+            // Who calls is what is found out here, whatever a caller in this process may have left behind.
+            request.extensions_mut().remove::<Caller>();
+            let asked = Asked {
+                secret: credential(request.headers()),
+                peer: request.extensions().get().map(|Peer(peer)| *peer),
+                path: request.uri().path(),
+            };
+            match layer.decide(asked).await {
+                Ok(Some(caller)) => drop(request.extensions_mut().insert(caller)),
+                Ok(None) => {}
+                Err(denied) => return Ok((layer.refuse)(denied.into())),
+            }
+            inner.call(request).await
+        })
+    }
+}
+
+/// What of a request decides.
+struct Asked<'a> {
+    secret: Option<&'a str>,
+    peer: Option<IpAddr>,
+    path: &'a str,
+}
+
+impl<V: Verify, F> AuthLayer<V, F> {
+    /// Who calls, nobody when anybody may; or why they may not. Every refusal of this layer comes from here.
+    async fn decide(&self, asked: Asked<'_>) -> Result<Option<Caller>, Denied> {
+        let row = if self.access == Access::Methods { row(asked.path) } else { None };
+        let caller = self.identify(&asked).await;
+        if row.is_some_and(|row| row.public) {
+            return Ok(caller.ok());
+        }
+        let caller = caller?;
+        self.admit(&caller, row)?;
+        Ok(Some(caller))
+    }
+
+    async fn identify(&self, asked: &Asked<'_>) -> Result<Caller, Refusal> {
+        let secret = asked.secret.ok_or(Refusal::Missing)?;
+        if secret.starts_with(SERVICE_PREFIX) {
+            let known = self.service_token.as_ref().is_some_and(|token| token.matches(secret));
+            return known.then_some(Caller::Service).ok_or(Refusal::ServiceToken);
+        }
+        self.verify.verify(Credential::of(secret), asked.peer).await.map(Caller::Person)
+    }
+
+    fn admit(&self, caller: &Caller, row: Option<&proto::Row>) -> Result<(), Denied> {
+        let role = caller.person().map(|person| person.role);
+        let may = match (self.access, role) {
+            (Access::Persons, role) => role.is_some(),
+            (Access::Methods, None) => row.is_some_and(|row| row.service),
+            (Access::Methods, Some(role)) => row.is_some_and(|row| row.roles.contains(&role_number(role))),
+        };
+        if !may {
+            return Err(Denied::Role(role));
+        }
+        // A number that this version does not know stands for the most that can be asked for.
+        let scope = row.map_or(Scope::Inference, |row| scope_from_number(row.scope).unwrap_or(Scope::Write));
+        match caller.person() {
+            Some(person) if !person.scopes.contains(scope) => Err(Denied::Scope(scope)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn row(path: &str) -> Option<&'static proto::Row> {
+    static ROWS: LazyLock<HashMap<&'static str, &'static proto::Row>> =
+        LazyLock::new(|| proto::ACCESS.iter().map(|row| (row.path, row)).collect());
+    ROWS.get(path).copied()
+}

@@ -1,0 +1,116 @@
+//! Who holds a credential, by a policy in memory: what permissions and inference verify with.
+//!
+//! A verified token is remembered by its digest, because a signature costs more than all else that a request needs.
+//! What can change while it is remembered is looked up on every use: its key, its session, its user and their role.
+
+use super::{
+    Credential, Person, Refusal,
+    token::{self, BadToken, Claims},
+};
+use moka::sync::Cache;
+use policy::{Epoch, KeyHash, KeyRefusal, Policy, Scopes, Time};
+use sha2::{Digest, Sha256};
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+/// Tokens remembered at once; at about 300 bytes each.
+const TOKENS: u64 = 50_000;
+/// Longest time that a token is remembered without being used again.
+const IDLE: Duration = Duration::from_secs(15 * 60);
+
+/// The tokens that were verified before.
+#[derive(Debug, Clone)]
+pub struct Tokens(Cache<[u8; 32], Arc<Verified>>);
+
+#[derive(Debug)]
+struct Verified {
+    claims: Claims,
+    kid: String,
+    public: [u8; 32],
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self(Cache::builder().max_capacity(TOKENS).time_to_idle(IDLE).build())
+    }
+}
+
+impl Tokens {
+    /// The person who shows a credential from `peer`, by this policy and at `now`.
+    ///
+    /// # Errors
+    /// When nobody holds it, or it does not count.
+    pub fn person(
+        &self,
+        policy: &Policy,
+        epoch: Option<Epoch>,
+        credential: Credential<'_>,
+        peer: Option<IpAddr>,
+        now: Time,
+    ) -> Result<Person, Refusal> {
+        match credential {
+            Credential::Key(hash) => of_key(policy, &hash, peer, now),
+            Credential::Token(token) => of_token(policy, epoch, &*self.verified(policy, token, now)?, now),
+        }
+    }
+
+    fn verified(&self, policy: &Policy, text: &str, now: Time) -> Result<Arc<Verified>, Refusal> {
+        let digest: [u8; 32] = Sha256::digest(text).into();
+        if let Some(known) = self.0.get(&digest) {
+            return Ok(known);
+        }
+        let mut public = [0; 32];
+        let (claims, kid) = token::verify(text, now, |kid| {
+            public = policy.signing_key(kid, now)?.public;
+            Some(public)
+        })?;
+        let verified = Arc::new(Verified { claims, kid, public });
+        self.0.insert(digest, Arc::clone(&verified));
+        Ok(verified)
+    }
+}
+
+fn of_key(policy: &Policy, hash: &KeyHash, peer: Option<IpAddr>, now: Time) -> Result<Person, Refusal> {
+    let key = policy.key_by_hash(hash, peer, now)?;
+    let owner = policy.user(key.owner).ok_or(Refusal::OwnerDisabled)?;
+    Ok(Person { user: owner.id, key: Some(key.id), session: None, role: owner.role, scopes: key.scopes })
+}
+
+fn of_token(policy: &Policy, epoch: Option<Epoch>, token: &Verified, now: Time) -> Result<Person, Refusal> {
+    let claims = &token.claims;
+    token::in_time(claims, now)?;
+    let key = policy.signing_key(&token.kid, now);
+    // A store that was restored has forgotten which sessions were ended since, so what is of before counts no more.
+    if key.is_none_or(|key| key.public != token.public) || epoch != Some(claims.epoch) {
+        return Err(Refusal::Token);
+    }
+    if policy.session_ended(claims.sid, now) {
+        return Err(Refusal::SessionEnded);
+    }
+    let user = policy.user(claims.sub).filter(|user| !user.disabled).ok_or(Refusal::OwnerDisabled)?;
+    let (session, scopes) = (Some(claims.sid), Scopes::ALL);
+    Ok(Person { user: user.id, key: None, session, role: user.role, scopes })
+}
+
+impl From<KeyRefusal> for Refusal {
+    fn from(refusal: KeyRefusal) -> Self {
+        match refusal {
+            KeyRefusal::Unknown => Self::Unknown,
+            KeyRefusal::Disabled => Self::Revoked,
+            KeyRefusal::Expired => Self::Expired,
+            KeyRefusal::OwnerDisabled => Self::OwnerDisabled,
+            KeyRefusal::Network => Self::Network,
+        }
+    }
+}
+
+impl From<BadToken> for Refusal {
+    fn from(bad: BadToken) -> Self {
+        match bad {
+            BadToken::Invalid => Self::Token,
+            BadToken::Expired => Self::TokenExpired,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! The layer over a table of callers.
