@@ -110,7 +110,7 @@ fn filter(request: &pb::ListModelsRequest) -> Result<Filter, Error> {
     Ok(Filter {
         search: field::search(request.search.clone())?,
         states: request.states.iter().map(|number| state("states", *number)).collect::<Result<_, _>>()?,
-        owner: user.map(Member::User).or(group.map(Member::Group)),
+        owner: user.map(Member::User).or_else(|| group.map(Member::Group)),
         deleted: request.show_deleted,
     })
 }
@@ -152,7 +152,7 @@ impl TryFrom<pb::UpdateModelRequest> for ModelPatch {
             owner: owner_patch(request.owner.as_ref(), request.clear_owner)?,
             state: request.state.map(|number| state("state", number)).transpose()?,
             replacement: request.replacement_model_id.map(replacement).transpose()?,
-            sunset_at: sunset_at.map(Some).or(request.clear_sunset_time.then_some(None)),
+            sunset_at: sunset_at.map(Some).or_else(|| request.clear_sunset_time.then_some(None)),
         })
     }
 }

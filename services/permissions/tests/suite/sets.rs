@@ -75,7 +75,7 @@ on_both_engines! {
         assert_eq!(user.may("", &two, Action::Use).await.0, Verdict::Denied);
         let list = pb::ListGrantsRequest { model_set_id: outer.clone(), ..Default::default() };
         let listed = world.owner.grants().list_grants(list).await.unwrap().into_inner().grants;
-        assert_eq!(listed, [made.clone()]);
+        assert_eq!(listed, std::slice::from_ref(&made));
         world.policy().await;
         world.owner.sets().remove_set_items(remove(&outer, &[model(&one)])).await.unwrap();
         assert_eq!(user.may("", &one, Action::Use).await.0, Verdict::Denied);
