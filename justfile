@@ -35,6 +35,10 @@ bench *ARGS:
 bench-check *ARGS:
     cargo bench -p benches --bench check -- {{ARGS}}
 
+# What a million grants take to load and to hold.
+bench-load:
+    cargo bench -p benches --bench policy_load
+
 # The engine suite against a live vLLM: `just test-vllm http://127.0.0.1:8123`.
 test-vllm URL *ARGS:
     TOLLGATE_TEST_VLLM={{URL}} cargo test -p inference --test '*' -- --nocapture {{ARGS}}

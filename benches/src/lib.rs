@@ -4,6 +4,8 @@
 //! [`tally`]; [`cpu`] reads what the process under test spent meanwhile. [`engine`] is the engine behind it, with
 //! answers made in advance. Generator and engine block on plain sockets, one thread each, and share the little HTTP/1.1
 //! of [`wire`]: they live on one core together, and what they spend there limits what can be shown of the gateway.
+//!
+//! [`world`] is for another question: facts by the million for the policy to decide by.
 
 pub mod compare;
 pub mod connection;
@@ -14,3 +16,4 @@ pub mod run;
 pub mod tally;
 pub mod target;
 pub mod wire;
+pub mod world;

@@ -127,30 +127,33 @@ impl Policy {
     fn tally(&self, index: u32, user: &UserEntry, model: &ModelEntry, now: i64) -> Tally {
         let mut tally = Tally::at(now);
         tally.own(owned_until(index, user, model));
-        count(&mut tally, &model.rules, index, user);
+        self.count(&mut tally, &model.rules, index, user);
         for set in model.within.iter().filter_map(|set| self.sets.at(*set)) {
-            count(&mut tally, &set.rules, index, user);
+            self.count(&mut tally, &set.rules, index, user);
         }
         tally
     }
-}
 
-/// Of "the user's groups" and "the groups with a rule" it walks the fewer, so neither a user in many groups nor a
-/// model with many grants makes the check slow.
-fn count(tally: &mut Tally, rules: &Ruleset, index: u32, user: &UserEntry) {
-    tally.count(&rules.for_everyone, Time::NEVER);
-    if let Some(rules) = rules.for_user.get(&index) {
-        tally.count(rules.as_slice(), Time::NEVER);
-    }
-    if user.reach.len() <= rules.for_group.len() {
-        for edge in &user.reach {
-            if let Some(rules) = rules.for_group.get(&edge.group) {
-                tally.count(rules.as_slice(), edge.until);
-            }
+    /// Of "the user's groups" and "the groups with a rule" it walks the fewer, so neither a user in many groups nor a
+    /// model with many grants makes the check slow.
+    fn count(&self, tally: &mut Tally, rules: &Ruleset, index: u32, user: &UserEntry) {
+        let mut count = |first: u32, until: i64| {
+            self.grants.chain(first).for_each(|rule| tally.count(rule, until));
+        };
+        count(rules.for_everyone, Time::NEVER);
+        if let Some(first) = rules.for_user.get(&index) {
+            count(*first, Time::NEVER);
         }
-    } else {
-        for (group, rules) in &rules.for_group {
-            tally.count(rules.as_slice(), reached_until(user, *group));
+        if user.reach.len() <= rules.for_group.len() {
+            for edge in &user.reach {
+                if let Some(first) = rules.of_group(edge.group) {
+                    count(first, edge.until);
+                }
+            }
+        } else {
+            for (group, first) in &rules.for_group {
+                count(*first, reached_until(user, *group));
+            }
         }
     }
 }

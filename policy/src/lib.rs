@@ -4,16 +4,23 @@
 //! service decides with it and the inference gateway follows it as a [`Replica`], so both give the same answer.
 
 pub mod check;
+pub mod effective;
+pub mod expand;
 pub mod explain;
 pub mod fact;
 mod hex;
 pub mod id;
+pub mod list;
 pub mod lookup;
 pub mod policy;
 pub mod replica;
+pub mod simulate;
 pub mod time;
+mod ways;
 
 pub use check::{Decision, Question, Reason};
+pub use effective::Holding;
+pub use expand::{Branch, Expansion, Leaf};
 pub use explain::{Cause, Explanation, Standing};
 pub use fact::{
     Action, Alias, Change, Effect, Grant, Grantee, Group, Key, Member, Membership, Model, ModelSet,
@@ -22,7 +29,9 @@ pub use fact::{
 pub use id::{
     Epoch, GrantId, GroupId, InvalidId, KeyHash, KeyId, ModelId, ModelSetId, Revision, SessionId, UserId,
 };
+pub use list::Page;
 pub use lookup::{Access, KeyRefusal};
-pub use policy::{ApplyError, Canonical, Policy};
+pub use policy::{ApplyError, Canonical, Loader, Policy};
 pub use replica::{Bounds, Delta, Freshness, Heartbeat, Loaded, Message, Outcome, Replica, Snapshot};
+pub use simulate::{Difference, Simulation};
 pub use time::Time;

@@ -1,5 +1,4 @@
-//! From what a request carries to a decision: key and model name in, and the lists that answer "which" instead of
-//! "whether". Every list asks the check itself, so it cannot disagree with it.
+//! From what a request carries to a decision: the key's secret and the model's name, as they came.
 
 use std::net::IpAddr;
 
@@ -100,25 +99,6 @@ impl Policy {
     #[must_use]
     pub fn model_by_name(&self, name: &str) -> Option<&Model> {
         self.names.get(name).and_then(|name| self.models.at(name.model)).map(|entry| &entry.fact)
-    }
-
-    /// The models on which `user` may do `action` at `now`, in the order of ids.
-    #[must_use]
-    pub fn accessible_models(&self, user: UserId, action: Action, now: Time) -> Vec<ModelId> {
-        let models = self.models().map(|model| model.id);
-        let mut models: Vec<_> =
-            models.filter(|model| self.check(user, *model, action, now).allowed).collect();
-        models.sort_unstable();
-        models
-    }
-
-    /// The users who may do `action` to `model` at `now`, in the order of ids.
-    #[must_use]
-    pub fn subjects_of(&self, model: ModelId, action: Action, now: Time) -> Vec<UserId> {
-        let users = self.users().map(|user| user.id);
-        let mut users: Vec<_> = users.filter(|user| self.check(*user, model, action, now).allowed).collect();
-        users.sort_unstable();
-        users
     }
 
     /// A plain map lookup is safe here, although its time depends on the hash: whoever guesses secrets cannot steer

@@ -34,9 +34,9 @@ impl Side {
             if rule.start < end {
                 self.next = self.next.min(rule.start);
             }
-        } else if end > self.until || end == self.until && Some(rule.grant) < self.grant {
+        } else if end > self.until || end == self.until && Some(rule.id) < self.grant {
             self.until = end;
-            self.grant = Some(rule.grant);
+            self.grant = Some(rule.id);
         }
     }
 }
@@ -73,22 +73,20 @@ impl Tally {
         self.owned_until = until;
     }
 
-    /// These rules reach the user before `until`.
+    /// This rule reaches the user before `until`.
     #[inline]
-    pub(super) fn count(&mut self, rules: &[Rule], until: i64) {
-        for rule in rules {
-            let end = rule.end.min(until);
-            if end <= self.now {
-                continue;
-            }
-            let side = match (rule.action, rule.effect) {
-                (Action::Use, Effect::Allow) => &mut self.allow_use,
-                (Action::Use, Effect::Deny) => &mut self.deny_use,
-                (Action::Manage, Effect::Allow) => &mut self.allow_manage,
-                (Action::Manage, Effect::Deny) => &mut self.deny_manage,
-            };
-            side.count(rule, end, self.now);
+    pub(super) fn count(&mut self, rule: &Rule, until: i64) {
+        let end = rule.end.min(until);
+        if end <= self.now {
+            return;
         }
+        let side = match (rule.action, rule.effect) {
+            (Action::Use, Effect::Allow) => &mut self.allow_use,
+            (Action::Use, Effect::Deny) => &mut self.deny_use,
+            (Action::Manage, Effect::Allow) => &mut self.allow_manage,
+            (Action::Manage, Effect::Deny) => &mut self.deny_manage,
+        };
+        side.count(rule, end, self.now);
     }
 
     pub(super) fn decide(&self, action: Action) -> Decision {

@@ -10,7 +10,9 @@ mod model;
 mod people;
 mod set;
 
-use super::{Links, Node, Place, Policy, Ruleset, reach::Touched};
+use std::borrow::Borrow;
+
+use super::{Links, Node, Place, Policy, reach::Touched};
 use crate::{
     fact::{Change, Member, Target},
     id::{GroupId, KeyId, ModelId, ModelSetId, UserId},
@@ -62,14 +64,26 @@ impl Policy {
     ///
     /// # Errors
     /// As [`Policy::apply`], at the first change that does not fit. Those before it are applied, those after are not.
-    pub fn apply_all<'a>(&mut self, changes: impl IntoIterator<Item = &'a Change>) -> Result<(), ApplyError> {
+    pub fn apply_all<C: Borrow<Change>>(
+        &mut self,
+        changes: impl IntoIterator<Item = C>,
+    ) -> Result<(), ApplyError> {
         let mut touched = Touched::default();
-        let result = changes.into_iter().try_for_each(|change| self.write(change, &mut touched));
+        let result = changes.into_iter().try_for_each(|change| self.write(change.borrow(), &mut touched));
         self.refresh(touched);
         result
     }
 
-    fn write(&mut self, change: &Change, touched: &mut Touched) -> Result<(), ApplyError> {
+    /// Applies those that fit, in order.
+    pub(crate) fn apply_fitting(&mut self, changes: Vec<Change>) {
+        let mut touched = Touched::default();
+        for change in changes {
+            drop(self.write(&change, &mut touched));
+        }
+        self.refresh(touched);
+    }
+
+    pub(super) fn write(&mut self, change: &Change, touched: &mut Touched) -> Result<(), ApplyError> {
         match change {
             Change::PutUser(user) => self.put_user(user),
             Change::PutGroup(group) => self.put_group(group, touched),
@@ -119,13 +133,6 @@ impl Policy {
         match target {
             Target::Model(id) => self.model_index(id).map(Place::Model),
             Target::Set(id) => self.sets.find(&id).map(Place::Set).ok_or(ApplyError::UnknownSet(id)),
-        }
-    }
-
-    fn rules_mut(&mut self, place: Place) -> Option<&mut Ruleset> {
-        match place {
-            Place::Model(index) => self.models.at_mut(index).map(|entry| &mut entry.rules),
-            Place::Set(index) => self.sets.at_mut(index).map(|entry| &mut entry.rules),
         }
     }
 

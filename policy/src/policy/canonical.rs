@@ -1,7 +1,7 @@
 //! The state written out by id and in order: as facts, to store or send it, and with everything worked out from the
 //! facts, to compare two states that were reached in different ways.
 
-use super::{Edge, GroupEntry, Links, Node, Place, Policy, Rule, Rules, Ruleset};
+use super::{Edge, GroupEntry, Links, Node, Place, Policy, Ruleset};
 use crate::{
     fact::{Alias, Change, Member, Membership, Target},
     id::{GrantId, GroupId, KeyHash, KeyId, ModelId, ModelSetId, UserId},
@@ -20,6 +20,9 @@ pub struct Canonical {
     items: Vec<(ModelSetId, Vec<Target>)>,
     rules: Vec<(Target, Option<Member>, Vec<GrantId>)>,
     granted: Vec<(Member, Vec<GrantId>)>,
+    common: Vec<GrantId>,
+    /// What can be found by id, against what is there to be listed.
+    counts: [usize; 5],
     owners: Vec<(ModelId, Member)>,
     owned: Vec<(Member, Vec<ModelId>)>,
     keys: Vec<(UserId, Vec<KeyId>)>,
@@ -40,7 +43,7 @@ impl Policy {
         let users = sorted(self.users.iter().map(|entry| &entry.fact), |user| user.id);
         let groups = sorted(self.groups.iter().map(|entry| &entry.fact), |group| group.id);
         let models = sorted(self.models.iter().map(|entry| &entry.fact), |model| model.id);
-        let grants = sorted(self.grants.values(), |grant| grant.id);
+        let grants = sorted(self.grants.iter().filter_map(|rule| self.fact_of(rule)), |grant| grant.id);
         let keys = sorted(self.keys.iter().map(|entry| &entry.fact), |key| key.id);
         let sets = sorted(self.sets.iter().map(|entry| &entry.fact), |set| set.id);
         let signing = sorted(self.signing.values(), |key| key.id.clone());
@@ -52,7 +55,7 @@ impl Policy {
             .chain(self.further_names().into_iter().map(Change::PutAlias))
             .chain(sets.into_iter().copied().map(Change::PutModelSet))
             .chain(self.items().into_iter().map(|(set, item)| Change::PutSetItem { set, item }))
-            .chain(grants.into_iter().copied().map(Change::PutGrant))
+            .chain(grants.into_iter().map(Change::PutGrant))
             .chain(keys.into_iter().cloned().map(Change::PutKey))
             .chain(signing.into_iter().cloned().map(Change::PutSigningKey))
             .chain(self.ended())
@@ -64,7 +67,9 @@ impl Policy {
         let users = self.users.iter().map(|entry| (Member::User(entry.fact.id), &*entry.links));
         let groups = self.groups.iter().map(|entry| (Member::Group(entry.fact.id), &entry.links));
         let links: Vec<(Member, &Links)> = users.chain(groups).collect();
-        let granted = links.iter().map(|(member, links)| (*member, in_order(links.granted.iter().copied())));
+        let grant = |index: &u32| self.grants.at(*index).map(|rule| rule.id);
+        let granted =
+            links.iter().map(|(member, links)| (*member, in_order(links.granted.iter().filter_map(grant))));
         let owned = links.iter().map(|(member, links)| (*member, in_order(links.owned.iter().copied())));
         let keys = self.users.iter().map(|entry| (entry.fact.id, in_order(entry.links.keys.iter().copied())));
         let model = |index: u32| self.models.at(index).map(|entry| entry.fact.id);
@@ -79,6 +84,14 @@ impl Policy {
             items: self.items_by_set(),
             rules: self.rules(),
             granted: in_order(granted),
+            common: in_order(self.common.iter().filter_map(grant)),
+            counts: [
+                self.users.len(),
+                self.groups.len(),
+                self.models.len(),
+                self.sets.len(),
+                self.grants.len(),
+            ],
             owners: in_order(
                 self.models.iter().filter_map(|entry| Some((entry.fact.id, self.member(entry.owner?)?))),
             ),
@@ -123,26 +136,19 @@ impl Policy {
         in_order(nodes.filter_map(|node| self.member(node)))
     }
 
-    fn member(&self, node: Node) -> Option<Member> {
-        match node {
-            Node::User(index) => self.users.at(index).map(|entry| Member::User(entry.fact.id)),
-            Node::Group(index) => self.groups.at(index).map(|entry| Member::Group(entry.fact.id)),
-        }
-    }
-
     fn rules(&self) -> Vec<(Target, Option<Member>, Vec<GrantId>)> {
         let models = self.models.iter().map(|entry| (Target::Model(entry.fact.id), &entry.rules));
         let sets = self.sets.iter().map(|entry| (Target::Set(entry.fact.id), &entry.rules));
-        in_order(models.chain(sets).flat_map(|(target, rules)| self.rules_on(target, rules)))
+        in_order(models.chain(sets).flat_map(|(target, rules)| self.written(target, rules)))
     }
 
-    fn rules_on(&self, target: Target, rules: &Ruleset) -> Vec<(Target, Option<Member>, Vec<GrantId>)> {
-        let ids = |rules: &[Rule]| in_order(rules.iter().map(|rule| rule.grant));
-        let users = rules.for_user.iter().map(|(index, rules)| (Node::User(*index), rules));
-        let groups = rules.for_group.iter().map(|(index, rules)| (Node::Group(*index), rules));
-        let named = |(node, rules): (Node, &Rules)| (target, self.member(node), ids(rules.as_slice()));
+    fn written(&self, target: Target, rules: &Ruleset) -> Vec<(Target, Option<Member>, Vec<GrantId>)> {
+        let ids = |first: u32| in_order(self.grants.chain(first).map(|rule| rule.id));
+        let users = rules.for_user.iter().map(|(index, first)| (Node::User(*index), *first));
+        let groups = rules.for_group.iter().map(|(index, first)| (Node::Group(*index), *first));
+        let named = |(node, first): (Node, u32)| (target, self.member(node), ids(first));
         let mut all: Vec<_> = users.chain(groups).map(named).collect();
-        all.push((target, None, ids(&rules.for_everyone)));
+        all.push((target, None, ids(rules.for_everyone)));
         all
     }
 
@@ -170,13 +176,6 @@ impl Policy {
             let places = models.chain(entry.sets.iter().copied().map(Place::Set));
             (entry.fact.id, in_order(places.filter_map(|place| self.target(place))))
         }))
-    }
-
-    fn target(&self, place: Place) -> Option<Target> {
-        match place {
-            Place::Model(index) => self.models.at(index).map(|entry| Target::Model(entry.fact.id)),
-            Place::Set(index) => self.sets.at(index).map(|entry| Target::Set(entry.fact.id)),
-        }
     }
 
     fn ended(&self) -> Vec<Change> {

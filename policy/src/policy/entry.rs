@@ -2,12 +2,33 @@
 
 use ahash::AHashSet;
 
-use super::Ruleset;
+use super::{Entry, Ruleset};
 use crate::{
     fact::{Group, Key, Model, ModelSet, User},
-    id::{GrantId, KeyId, ModelId},
+    id::{GroupId, KeyId, ModelId, ModelSetId, UserId},
     time::Time,
 };
+
+macro_rules! entries {
+    ($($entry:ident by $id:ident),+) => {
+        $(impl Entry for $entry {
+            type Id = $id;
+
+            #[inline]
+            fn id(&self) -> $id {
+                self.fact.id
+            }
+        })+
+    };
+}
+
+entries!(
+    UserEntry by UserId,
+    GroupEntry by GroupId,
+    ModelEntry by ModelId,
+    SetEntry by ModelSetId,
+    KeyEntry by KeyId
+);
 
 /// A way into a group that holds before `until`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +74,8 @@ pub(crate) struct GroupEntry {
 pub(crate) struct Links {
     /// The groups it is a member of.
     pub(crate) up: Vec<Edge>,
-    pub(crate) granted: Vec<GrantId>,
+    /// The grants to it.
+    pub(crate) granted: Vec<u32>,
     pub(crate) owned: Vec<ModelId>,
     /// A group has none.
     pub(crate) keys: Vec<KeyId>,

@@ -56,6 +56,7 @@ impl Policy {
 
     /// Works out again where the touched belong.
     pub(super) fn refresh(&mut self, touched: Touched) {
+        self.recomputed += (touched.users.len() + touched.models.len()) as u64;
         for index in touched.models {
             let Some(model) = self.models.at(index) else { continue };
             let within = self.within(&model.up);

@@ -1,26 +1,38 @@
 //! Interning: a fact keeps one small number from its first put to its removal, and the number is reused after.
+//!
+//! The index holds numbers only and reads ids where the facts are, so an id is kept once.
 
 use std::hash::Hash;
 
-use ahash::AHashMap;
+use ahash::RandomState;
+use hashbrown::HashTable;
+
+/// Something that is kept by an id it knows itself.
+pub(crate) trait Entry {
+    type Id: Copy + Eq + Hash;
+
+    fn id(&self) -> Self::Id;
+}
 
 #[derive(Debug, Clone)]
-pub(crate) struct Table<I, T> {
-    index: AHashMap<I, u32>,
+pub(crate) struct Table<T> {
+    state: RandomState,
+    index: HashTable<u32>,
     slots: Vec<Option<T>>,
     free: Vec<u32>,
 }
 
-impl<I, T> Default for Table<I, T> {
+impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { index: AHashMap::new(), slots: Vec::new(), free: Vec::new() }
+        Self { state: RandomState::new(), index: HashTable::new(), slots: Vec::new(), free: Vec::new() }
     }
 }
 
-impl<I: Copy + Eq + Hash, T> Table<I, T> {
+impl<T: Entry> Table<T> {
     #[inline]
-    pub(crate) fn find(&self, id: &I) -> Option<u32> {
-        self.index.get(id).copied()
+    pub(crate) fn find(&self, id: &T::Id) -> Option<u32> {
+        let hash = self.state.hash_one(id);
+        self.index.find(hash, |index| self.has(*index, id)).copied()
     }
 
     #[inline]
@@ -32,15 +44,17 @@ impl<I: Copy + Eq + Hash, T> Table<I, T> {
         self.slots.get_mut(index as usize)?.as_mut()
     }
 
-    pub(crate) fn get(&self, id: &I) -> Option<&T> {
+    pub(crate) fn get(&self, id: &T::Id) -> Option<&T> {
         self.at(self.find(id)?)
     }
 
-    pub(crate) fn get_mut(&mut self, id: &I) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, id: &T::Id) -> Option<&mut T> {
         self.at_mut(self.find(id)?)
     }
 
-    pub(crate) fn insert(&mut self, id: I, value: T) -> u32 {
+    /// Keeps a fact whose id is not in the table yet.
+    pub(crate) fn insert(&mut self, value: T) -> u32 {
+        let hash = self.state.hash_one(value.id());
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
@@ -48,12 +62,22 @@ impl<I: Copy + Eq + Hash, T> Table<I, T> {
         if let Some(slot) = self.slots.get_mut(index as usize) {
             *slot = Some(value);
         }
-        self.index.insert(id, index);
+        let Self { state, index: numbers, slots, .. } = self;
+        let rehash = |known: &u32| {
+            let slot = slots.get(*known as usize).and_then(Option::as_ref);
+            slot.map_or(0, |value| state.hash_one(value.id()))
+        };
+        numbers.insert_unique(hash, index, rehash);
         index
     }
 
-    pub(crate) fn remove(&mut self, id: &I) -> Option<(u32, T)> {
-        let index = self.index.remove(id)?;
+    pub(crate) fn remove(&mut self, id: &T::Id) -> Option<(u32, T)> {
+        let hash = self.state.hash_one(id);
+        let Self { index: numbers, slots, .. } = self;
+        let same = |known: &u32| {
+            slots.get(*known as usize).and_then(Option::as_ref).is_some_and(|one| one.id() == *id)
+        };
+        let (index, _) = numbers.find_entry(hash, same).ok()?.remove();
         let value = self.slots.get_mut(index as usize)?.take()?;
         self.free.push(index);
         Some((index, value))
@@ -61,5 +85,14 @@ impl<I: Copy + Eq + Hash, T> Table<I, T> {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.slots.iter().flatten()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    #[inline]
+    fn has(&self, index: u32, id: &T::Id) -> bool {
+        self.at(index).is_some_and(|one| one.id() == *id)
     }
 }

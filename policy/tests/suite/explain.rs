@@ -1,12 +1,15 @@
 //! An explanation tells the same story as the decision, and leaves nothing out.
 
-use policy::{Action, Change, Grant, Policy, Question, Standing, Time};
+use policy::{
+    Action, Change, Grant, ModelId, ModelSet, ModelSetId, Policy, Question, Standing, Target, Time, UserId,
+};
 use proptest::prelude::*;
 
 use crate::{
     oracle::{Book, named},
     world::{
-        MODELS, USERS, grant_id, group, group_id, history, model, model_id, times, user, user_id, worlds,
+        MODELS, USERS, grant_id, group, group_id, history, model, model_id, set, set_id, times, user,
+        user_id, worlds,
     },
 };
 
@@ -22,8 +25,15 @@ fn in_force(book: &Book, question: &Question, now: Time) -> Vec<Grant> {
     grants
 }
 
+/// Each step down is an item of the set before, from the target of the grant to the model.
+pub(crate) fn is_a_descent(book: &Book, target: Target, through: &[ModelSetId], model: ModelId) -> bool {
+    let top = through.first().map_or(Target::Model(model), |set| Target::Set(*set));
+    let items = through.iter().skip(1).copied().map(Target::Set).chain([Target::Model(model)]);
+    target == top && through.iter().zip(items).all(|(set, item)| book.items.contains(&(*set, item)))
+}
+
 /// Each step of the way is a membership, from the user to the one who is meant.
-fn is_a_way(book: &Book, question: &Question, by: &[policy::GroupId], now: Option<Time>) -> bool {
+pub(crate) fn is_a_way(book: &Book, question: &Question, by: &[policy::GroupId], now: Option<Time>) -> bool {
     let members = std::iter::once(policy::Member::User(question.user));
     let members = members.chain(by.iter().copied().map(policy::Member::Group));
     members.zip(by).all(|(member, group)| {
@@ -33,7 +43,7 @@ fn is_a_way(book: &Book, question: &Question, by: &[policy::GroupId], now: Optio
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn an_explanation_has_the_checks_answer_and_the_oracles_causes(history in history(60)) {
@@ -53,10 +63,18 @@ proptest! {
                 causes.clone().filter(|one| one.standing == Standing::InForce).map(|one| one.grant).collect();
             let expected: Vec<_> = in_force(&book, &question, now).iter().map(|one| one.id).collect();
             prop_assert_eq!(counting, expected);
+            prop_assert_eq!(&explanation.ask.items, &match explanation.decision.allowed {
+                true => Vec::new(),
+                false => (0..USERS).map(user_id).filter(|user| {
+                    book.refusal(*user, question.model, Action::Manage, now).is_none()
+                }).collect::<Vec<_>>(),
+            });
             for cause in causes {
                 let grant = book.grants.iter().find(|one| one.id == cause.grant).unwrap();
                 let open = (cause.standing != Standing::CutOff).then_some(now);
                 prop_assert!(is_a_way(&book, &question, &cause.by, open), "{cause:?} at {now}");
+                prop_assert!(is_a_descent(&book, grant.target, &cause.through, question.model), "{cause:?}");
+                prop_assert_eq!((cause.action, cause.effect), (grant.action, grant.effect));
                 let last = cause.by.last().map(|id| policy::Member::Group(*id));
                 let meant = named(grant.grantee).filter(|one| *one != policy::Member::User(question.user));
                 prop_assert_eq!(last, meant);
@@ -102,4 +120,63 @@ fn what_is_missing_is_named() {
     assert_eq!(told(10), story(Standing::NotYet, Standing::Over));
     assert_eq!(told(20), story(Standing::InForce, Standing::Over));
     assert_eq!(told(30), story(Standing::CutOff, Standing::CutOff));
+}
+
+#[test]
+fn a_disabled_set_cuts_off_what_is_granted_on_it_and_the_managers_are_named() {
+    let grant = Grant {
+        id: grant_id(1),
+        grantee: policy::Grantee::Everyone,
+        target: Target::Set(set_id(0)),
+        action: Action::Use,
+        effect: policy::Effect::Allow,
+        starts_at: None,
+        expires_at: None,
+    };
+    let manage =
+        Grant { id: grant_id(2), target: Target::Model(model_id(0)), action: Action::Manage, ..grant };
+    let manage = Grant { grantee: policy::Grantee::User(user_id(1)), ..manage };
+    let mut policy = Policy::from_facts([
+        Change::PutUser(user(0)),
+        Change::PutUser(user(1)),
+        Change::PutModel(model(0)),
+        Change::PutModelSet(set(0)),
+        Change::PutModelSet(set(1)),
+        Change::PutSetItem { set: set_id(0), item: Target::Set(set_id(1)) },
+        Change::PutSetItem { set: set_id(1), item: Target::Model(model_id(0)) },
+        Change::PutGrant(grant),
+        Change::PutGrant(manage),
+    ])
+    .unwrap();
+    let question = Question { user: user_id(0), model: model_id(0), action: Action::Use };
+    let told = policy.explain(&question, Time(0));
+    assert!(told.decision.allowed && told.ask.items.is_empty());
+    assert_eq!(told.causes[0].through, [set_id(0), set_id(1)]);
+    policy.apply(&Change::PutModelSet(ModelSet { disabled: true, ..set(1) })).unwrap();
+    let told = policy.explain(&question, Time(0));
+    assert!(!told.decision.allowed);
+    let missing: Vec<_> = told.missing().map(|cause| (cause.grant, cause.standing)).collect();
+    assert_eq!(missing, [(grant_id(1), Standing::CutOff)]);
+    assert_eq!((told.ask.items, told.ask.more), (vec![user_id(1)], false));
+}
+
+#[test]
+fn no_more_are_named_to_ask_than_one_wants_to_read() {
+    let mut facts: Vec<Change> = (0..40).map(|n| Change::PutUser(user(n))).collect();
+    facts.push(Change::PutModel(model(0)));
+    facts.extend((1..40).map(|n| {
+        Change::PutGrant(Grant {
+            id: grant_id(n),
+            grantee: policy::Grantee::User(user_id(n)),
+            target: Target::Model(model_id(0)),
+            action: Action::Manage,
+            effect: policy::Effect::Allow,
+            starts_at: None,
+            expires_at: None,
+        })
+    }));
+    let policy = Policy::from_facts(&facts).unwrap();
+    let question = Question { user: user_id(0), model: model_id(0), action: Action::Use };
+    let ask = policy.explain(&question, Time(0)).ask;
+    assert_eq!((ask.items, ask.more), ((1..=10).map(user_id).collect::<Vec<UserId>>(), true));
 }

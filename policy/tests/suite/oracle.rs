@@ -189,6 +189,13 @@ impl Book {
         }
     }
 
+    /// The same, if no set were disabled.
+    pub(crate) fn could_cover(&self, target: Target, model: ModelId) -> bool {
+        let mut enabled = self.clone();
+        enabled.sets.iter_mut().for_each(|set| set.disabled = false);
+        enabled.covers(target, model)
+    }
+
     pub(crate) fn sets_of(&self, model: ModelId) -> Vec<ModelSetId> {
         let mut found: Vec<ModelSetId> = Vec::new();
         let mut ring = vec![Target::Model(model)];

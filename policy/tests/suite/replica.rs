@@ -1,5 +1,6 @@
-//! The replica by example, and in a simulation that loses, repeats and reorders messages.
+//! The replica by example, alone behind a bad network, and as one of several that people read from.
 
+mod cluster;
 mod simulation;
 
 use std::time::Duration;

@@ -1,11 +1,11 @@
 //! Each rule once, by example, with the exact instant until which the answer holds.
 
 use policy::{
-    Action, Change, Effect, Grant, GrantId, Grantee, Group, Member, Membership, Model, ModelState, Policy,
-    Reason, Role, Time, User,
+    Action, Change, Effect, Grant, GrantId, Grantee, Group, Member, Membership, Model, ModelSet, ModelState,
+    Policy, Reason, Role, Target, Time, User,
 };
 
-use crate::world::{grant_id, group, group_id, model, model_id, user, user_id};
+use crate::world::{grant_id, group, group_id, model, model_id, set, set_id, user, user_id};
 
 type Span = (Option<i64>, Option<i64>);
 
@@ -219,6 +219,76 @@ fn a_disabled_group_counts_for_nothing_and_leads_nowhere() {
         policy.apply(&Change::PutGroup(group(disabled))).unwrap();
         assert!(ask(&policy, Action::Use, 0).0);
     }
+}
+
+fn in_set(set: u8, item: Target) -> Change {
+    Change::PutSetItem { set: set_id(set), item }
+}
+
+fn on_set(n: u8, set: u8, action: Action, effect: Effect, (from, to): Span) -> Change {
+    let (starts_at, expires_at) = (from.map(Time), to.map(Time));
+    let (grantee, target) = (Grantee::Group(group_id(1)), Target::Set(set_id(set)));
+    Change::PutGrant(Grant { id: grant_id(n), grantee, target, action, effect, starts_at, expires_at })
+}
+
+/// User 0 in group 0 until 50, that in group 1; model 0 in set 0, that in set 1, and around again.
+fn nested(changes: &[Change]) -> Policy {
+    let steps = [
+        within(0, Member::User(user_id(0)), Some(50)),
+        within(1, Member::Group(group_id(0)), None),
+        Change::PutModelSet(set(0)),
+        Change::PutModelSet(set(1)),
+        in_set(0, Target::Model(model_id(0))),
+        in_set(1, Target::Set(set_id(0))),
+        in_set(0, Target::Set(set_id(1))),
+        in_set(0, Target::Set(set_id(0))),
+    ];
+    world(&[&steps[..], changes].concat())
+}
+
+#[test]
+fn a_grant_on_a_set_counts_for_the_models_in_it_at_any_depth() {
+    for on in [0, 1] {
+        let policy = nested(&[on_set(1, on, Action::Manage, Effect::Allow, ALWAYS)]);
+        assert_eq!(ask(&policy, Action::Use, 0), (true, Reason::Granted, Some(grant_id(1)), Some(50)));
+        assert_eq!(ask(&policy, Action::Manage, 0), (true, Reason::Granted, Some(grant_id(1)), Some(50)));
+    }
+}
+
+#[test]
+fn a_deny_on_a_set_wins_over_an_allow_on_the_model() {
+    let deny = on_set(2, 1, Action::Use, Effect::Deny, ALWAYS);
+    let policy = nested(&[allow(1, Action::Use, ALWAYS), deny]);
+    assert_eq!(ask(&policy, Action::Use, 49), (false, Reason::Denied, Some(grant_id(2)), Some(50)));
+    assert_eq!(ask(&policy, Action::Use, 50), (true, Reason::Granted, Some(grant_id(1)), None));
+}
+
+#[test]
+fn what_is_nested_in_groups_and_sets_begins_and_ends_to_the_instant() {
+    let policy = nested(&[on_set(1, 1, Action::Use, Effect::Allow, (Some(20), Some(40)))]);
+    let (no, yes) = (Reason::NoGrant, Reason::Granted);
+    assert_eq!(ask(&policy, Action::Use, 19), (false, no, None, Some(20)));
+    assert_eq!(ask(&policy, Action::Use, 20), (true, yes, Some(grant_id(1)), Some(40)));
+    assert_eq!(ask(&policy, Action::Use, 21), (true, yes, Some(grant_id(1)), Some(40)));
+    assert_eq!(ask(&policy, Action::Use, 39), (true, yes, Some(grant_id(1)), Some(40)));
+    assert_eq!(ask(&policy, Action::Use, 40), (false, no, None, None));
+    assert_eq!(ask(&policy, Action::Use, 41), (false, no, None, None));
+    let policy = nested(&[on_set(1, 1, Action::Use, Effect::Allow, ALWAYS)]);
+    let allowed = |now| ask(&policy, Action::Use, now).0;
+    assert!(allowed(49) && !allowed(50) && !allowed(51));
+}
+
+#[test]
+fn a_disabled_set_counts_for_nothing_and_leads_nowhere() {
+    let mut policy = nested(&[on_set(1, 1, Action::Use, Effect::Allow, ALWAYS)]);
+    for disabled in [0, 1] {
+        assert!(ask(&policy, Action::Use, 0).0);
+        policy.apply(&Change::PutModelSet(ModelSet { disabled: true, ..set(disabled) })).unwrap();
+        assert_eq!(ask(&policy, Action::Use, 0), (false, Reason::NoGrant, None, None));
+        policy.apply(&Change::PutModelSet(set(disabled))).unwrap();
+    }
+    policy.apply(&Change::RemoveSetItem { set: set_id(1), item: Target::Set(set_id(0)) }).unwrap();
+    assert_eq!(ask(&policy, Action::Use, 0), (false, Reason::NoGrant, None, None));
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! The state itself: a thousand small steps lead where one rebuild leads.
 
-use policy::{ApplyError, Change, Group, Member, Membership, Policy};
+use policy::{ApplyError, Change, Group, Member, Membership, Policy, Target};
 use proptest::prelude::*;
 
-use crate::world::{USERS, group, group_id, history, key, model, times, user, user_id, worlds};
+use crate::world::{
+    USERS, grant_id, group, group_id, history, key, model, model_id, set, set_id, times, user, user_id,
+    worlds,
+};
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
@@ -59,6 +62,61 @@ proptest! {
             prop_assert_eq!(groups, if known { book.groups_of(user_id(n), now) } else { Vec::new() });
         }
     }
+}
+
+#[test]
+fn only_what_a_change_can_move_is_worked_out_again() {
+    let within = |group, member| {
+        Change::PutMembership(Membership { group: group_id(group), member, expires_at: None })
+    };
+    let item = |set, item| Change::PutSetItem { set: set_id(set), item };
+    let mut policy = Policy::new();
+    (0..4).for_each(|n| policy.apply(&Change::PutUser(user(n))).unwrap());
+    (0..3).for_each(|n| policy.apply(&Change::PutGroup(group(n))).unwrap());
+    (0..3).for_each(|n| policy.apply(&Change::PutModel(model(n))).unwrap());
+    (0..3).for_each(|n| policy.apply(&Change::PutModelSet(set(n))).unwrap());
+    let mut cost = |change: Change| {
+        let before = policy.recomputed();
+        policy.apply(&change).unwrap();
+        policy.recomputed() - before
+    };
+    assert_eq!(cost(within(1, Member::Group(group_id(0)))), 0, "nobody is in it yet");
+    assert_eq!(cost(within(0, Member::User(user_id(0)))), 1);
+    assert_eq!(cost(within(0, Member::User(user_id(1)))), 1);
+    assert_eq!(cost(within(0, Member::User(user_id(1)))), 0, "it was so already");
+    assert_eq!(cost(within(2, Member::User(user_id(2)))), 1);
+    assert_eq!(cost(within(2, Member::Group(group_id(1)))), 2, "the two below, and not the one beside");
+    assert_eq!(cost(item(0, Target::Model(model_id(0)))), 1);
+    assert_eq!(cost(item(1, Target::Set(set_id(0)))), 1);
+    assert_eq!(cost(item(1, Target::Set(set_id(0)))), 0, "it was so already");
+    assert_eq!(cost(item(2, Target::Model(model_id(1)))), 1);
+    let unrelated = [
+        Change::PutUser(policy::User { disabled: true, ..user(0) }),
+        Change::PutUser(user(9)),
+        Change::PutGroup(group(9)),
+        Change::PutGroup(group(0)),
+        Change::PutModel(policy::Model { owner: Some(Member::Group(group_id(0))), ..model(0) }),
+        Change::PutModelSet(set(1)),
+        Change::PutGrant(policy::Grant {
+            id: grant_id(1),
+            grantee: policy::Grantee::Group(group_id(0)),
+            target: Target::Set(set_id(1)),
+            action: policy::Action::Use,
+            effect: policy::Effect::Deny,
+            starts_at: None,
+            expires_at: None,
+        }),
+        Change::RemoveGrant(grant_id(1)),
+        Change::PutKey(key(1, 0)),
+        Change::RemoveKey(key(1, 0).id),
+        Change::PutAlias(policy::Alias { name: "other".to_owned(), model: model(0).id }),
+    ];
+    for change in unrelated {
+        assert_eq!(cost(change.clone()), 0, "{change:?}");
+    }
+    assert_eq!(cost(Change::PutGroup(Group { disabled: true, ..group(1) })), 2);
+    assert_eq!(cost(Change::PutModelSet(policy::ModelSet { disabled: true, ..set(1) })), 1);
+    assert_eq!(cost(Change::RemoveModelSet(set_id(2))), 1);
 }
 
 #[test]

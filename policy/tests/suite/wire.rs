@@ -15,6 +15,20 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<Change>(&text).unwrap(), change);
     }
 
+    /// One character of a stored event is another one: it is refused, or it is a change that can be written again.
+    #[test]
+    fn a_damaged_event_is_refused_or_read_as_what_it_says(change in change(), at in any::<usize>(), put in any::<char>()) {
+        let text = serde_json::to_string(&change).unwrap();
+        let mut damaged: Vec<char> = text.chars().collect();
+        let at = at % damaged.len();
+        damaged[at] = put;
+        let damaged: String = damaged.into_iter().collect();
+        if let Ok(read) = serde_json::from_str::<Change>(&damaged) {
+            let again = serde_json::to_string(&read).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Change>(&again).unwrap(), read);
+        }
+    }
+
     #[test]
     fn no_text_makes_an_id_or_a_key_hash_panic(text in "\\PC*") {
         prop_assert_eq!(text.parse::<UserId>().is_ok(), uuid::Uuid::try_parse(&text).is_ok());

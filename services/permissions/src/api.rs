@@ -5,24 +5,30 @@
 
 mod access_requests;
 mod aliases;
+mod audit;
 mod authorization;
 mod batches;
+mod changes;
 mod grants;
 mod groups;
 mod keys;
 mod me;
 mod models;
 mod policy;
+mod providers;
 mod sessions;
 mod sets;
 mod signing;
 mod users;
 
 use crate::{
+    changes::Hub,
     check::Verifier,
     config::Config,
     error::Error,
     field,
+    history::History,
+    provider::Providers,
     sessions::Sessions,
     signing::Signing,
     tail::Tail,
@@ -32,13 +38,14 @@ use ::policy::{Member, Role, Time};
 use proto::Mutation;
 use proto::permissions::v1::{
     self as pb, access_request_service_server::AccessRequestServiceServer,
-    alias_service_server::AliasServiceServer, authorization_service_server::AuthorizationServiceServer,
-    batch_service_server::BatchServiceServer, grant_service_server::GrantServiceServer,
-    group_service_server::GroupServiceServer, key_service_server::KeyServiceServer,
-    me_service_server::MeServiceServer, model_service_server::ModelServiceServer,
-    model_set_service_server::ModelSetServiceServer, policy_service_server::PolicyServiceServer,
-    session_service_server::SessionServiceServer, signing_service_server::SigningServiceServer,
-    user_service_server::UserServiceServer,
+    alias_service_server::AliasServiceServer, model_set_service_server::ModelSetServiceServer,
+    audit_service_server::AuditServiceServer, authorization_service_server::AuthorizationServiceServer,
+    batch_service_server::BatchServiceServer, change_service_server::ChangeServiceServer,
+    grant_service_server::GrantServiceServer, group_service_server::GroupServiceServer,
+    key_service_server::KeyServiceServer, me_service_server::MeServiceServer,
+    model_service_server::ModelServiceServer, policy_service_server::PolicyServiceServer,
+    provider_service_server::ProviderServiceServer, session_service_server::SessionServiceServer,
+    signing_service_server::SigningServiceServer, user_service_server::UserServiceServer,
 };
 use shared::{
     auth::{self, Caller, Person, Refusal, RequestExt},
@@ -55,8 +62,10 @@ use tonic::{Request, Response, Status, service::Routes};
 pub(crate) const SERVICES: &[&str] = &[
     "tollgate.permissions.v1.AccessRequestService",
     "tollgate.permissions.v1.AliasService",
+    "tollgate.permissions.v1.AuditService",
     "tollgate.permissions.v1.AuthorizationService",
     "tollgate.permissions.v1.BatchService",
+    "tollgate.permissions.v1.ChangeService",
     "tollgate.permissions.v1.GrantService",
     "tollgate.permissions.v1.GroupService",
     "tollgate.permissions.v1.KeyService",
@@ -64,6 +73,7 @@ pub(crate) const SERVICES: &[&str] = &[
     "tollgate.permissions.v1.ModelService",
     "tollgate.permissions.v1.ModelSetService",
     "tollgate.permissions.v1.PolicyService",
+    "tollgate.permissions.v1.ProviderService",
     "tollgate.permissions.v1.SessionService",
     "tollgate.permissions.v1.SigningService",
     "tollgate.permissions.v1.UserService",
@@ -72,29 +82,20 @@ pub(crate) const SERVICES: &[&str] = &[
 /// What the handlers call.
 #[derive(Debug, Clone)]
 pub(crate) struct Api {
-    db: Db,
-    writer: Writer,
-    tail: Tail,
-    verifier: Verifier,
-    sessions: Sessions,
-    signing: Signing,
-    key_lifetime: Duration,
-    stop: CancellationToken,
+    pub(crate) db: Db,
+    pub(crate) writer: Writer,
+    pub(crate) tail: Tail,
+    pub(crate) verifier: Verifier,
+    pub(crate) sessions: Sessions,
+    pub(crate) signing: Signing,
+    pub(crate) key_lifetime: Duration,
+    pub(crate) providers: Providers,
+    pub(crate) stop: CancellationToken,
+    pub(crate) history: History,
+    pub(crate) hub: Hub,
 }
 
 impl Api {
-    pub(crate) fn new(
-        writer: Writer,
-        verifier: Verifier,
-        sessions: Sessions,
-        signing: Signing,
-        config: &Config,
-        stop: CancellationToken,
-    ) -> Self {
-        let (db, tail, key_lifetime) = (writer.db().clone(), writer.tail().clone(), config.key_lifetime);
-        Self { db, tail, writer, verifier, sessions, signing, key_lifetime, stop }
-    }
-
     /// Makes the change that a request asks for, as [`Writer::perform`] says.
     async fn change<Q: Mutation>(
         &self,
@@ -110,7 +111,9 @@ impl Api {
         Routes::new(AuthorizationServiceServer::new(self.clone()))
             .add_service(AccessRequestServiceServer::new(self.clone()))
             .add_service(AliasServiceServer::new(self.clone()))
+            .add_service(AuditServiceServer::new(self.clone()))
             .add_service(BatchServiceServer::new(self.clone()))
+            .add_service(ChangeServiceServer::new(self.clone()))
             .add_service(GrantServiceServer::new(self.clone()))
             .add_service(GroupServiceServer::new(self.clone()))
             .add_service(KeyServiceServer::new(self.clone()))
@@ -118,6 +121,7 @@ impl Api {
             .add_service(ModelServiceServer::new(self.clone()))
             .add_service(ModelSetServiceServer::new(self.clone()))
             .add_service(PolicyServiceServer::new(self.clone()))
+            .add_service(ProviderServiceServer::new(self.clone()))
             .add_service(SessionServiceServer::new(self.clone()))
             .add_service(SigningServiceServer::new(self.clone()))
             .add_service(UserServiceServer::new(self.clone()))

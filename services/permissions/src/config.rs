@@ -1,6 +1,13 @@
 //! Settings of the permissions service, with their defaults.
 
-use crate::sessions::LONGEST_ACCESS;
+mod events;
+
+pub use events::Events;
+
+use crate::{
+    provider::{self, IdentityProvider},
+    sessions::LONGEST_ACCESS,
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use shared::{config::Validate, seal::Sealer};
@@ -40,6 +47,10 @@ pub struct Config {
     /// How long a key is published before it signs: by then every service knows it.
     #[serde(with = "humantime_serde")]
     pub signing_key_lead: Duration,
+    /// Who else people may sign in with.
+    pub identity_providers: Vec<IdentityProvider>,
+    /// The log of events.
+    pub events: Events,
 }
 
 impl Default for Config {
@@ -55,6 +66,8 @@ impl Default for Config {
             session_lifetime: Duration::from_secs(DAY),
             signing_key_lifetime: Duration::from_secs(30 * DAY),
             signing_key_lead: Duration::from_secs(5 * 60),
+            identity_providers: Vec::new(),
+            events: Events::default(),
         }
     }
 }
@@ -101,6 +114,8 @@ impl Validate for Config {
             faults
                 .push("permissions.signing_key_lifetime: must be at least twice signing_key_lead".to_owned());
         }
+        provider::validate(&self.identity_providers, faults);
+        self.events.validate(faults);
     }
 }
 
@@ -118,10 +133,25 @@ mod tests {
             poll_interval: Duration::ZERO,
             fresh_within: Duration::ZERO,
             key_lifetime: Duration::ZERO,
+            events: Events {
+                keep_for: Duration::from_secs(1),
+                checkpoint_after: 0,
+                checkpoint_every: Duration::ZERO,
+                look_every: Duration::ZERO,
+            },
             ..Config::default()
         };
         broken.validate(&mut faults);
         let keys: Vec<_> = faults.iter().filter_map(|fault| fault.split(':').next()).collect();
-        assert_eq!(keys, ["permissions.database", "permissions.poll_interval", "permissions.key_lifetime"]);
+        let expected = [
+            "permissions.database",
+            "permissions.poll_interval",
+            "permissions.key_lifetime",
+            "permissions.events.keep_for",
+            "permissions.events.checkpoint_after",
+            "permissions.events.checkpoint_every",
+            "permissions.events.look_every",
+        ];
+        assert_eq!(keys, expected);
     }
 }

@@ -1,13 +1,18 @@
 //! What can go wrong, and what a caller is told of it. Reasons are listed in `docs/errors.md`.
 
+mod sign_in;
+
+pub use sign_in::SignInError;
+
 use crate::{approval, sessions::RefreshError, store::StoreError};
+use policy::Revision;
 use shared::{
     auth::Refusal,
     page::PageError,
     seal::SealError,
-    status::{Fault, IntoStatus},
+    status::{DOMAIN, Fault, IntoStatus},
 };
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, collections::HashMap, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::ErrorDetails;
 
@@ -79,9 +84,32 @@ pub enum Error {
     /// Nobody would be left who may do everything.
     #[error("this is the last enabled owner; make another user owner first")]
     LastOwner,
+    /// A revision or time of which nothing is known, not any more or not yet.
+    #[error("only the revisions {earliest} to {latest} are known; ask for one of them")]
+    NotKept {
+        /// The first one whose state is known.
+        earliest: Revision,
+        /// The last one.
+        latest: Revision,
+    },
+    /// A watcher does not read as fast as things happen.
+    #[error("this watch reads too slowly and was ended; go on from the resume token")]
+    TooSlow {
+        /// Leads on after the last message.
+        resume_token: String,
+    },
+    /// The store is not the one that the watch began with.
+    #[error("the store was restored or replaced; read the state anew and begin without a token")]
+    StoreReplaced,
     /// The credential in the request is none.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// Nobody was signed in.
+    #[error(transparent)]
+    SignIn(#[from] SignInError),
+    /// The settings are not usable.
+    #[error("the configuration has faults: {}", .0.join("; "))]
+    Config(Vec<String>),
     /// The caller has seen a later revision than this process.
     #[error("the revision of the token has not arrived here yet; try again in a moment")]
     NotYetApplied,
@@ -227,7 +255,12 @@ impl IntoStatus for Error {
             Self::ReviewOutstanding => Fault::new(Code::FailedPrecondition, "REVIEW_OUTSTANDING"),
             Self::Approval(refusal) => refusal.fault(),
             Self::LastOwner => Fault::new(Code::FailedPrecondition, "LAST_OWNER"),
+            Self::NotKept { .. } => Fault::new(Code::OutOfRange, "REVISION_NOT_KEPT"),
+            Self::TooSlow { .. } => Fault::retry(Code::ResourceExhausted, "WATCHER_TOO_SLOW", soon),
+            Self::StoreReplaced => Fault::new(Code::Aborted, "STORE_REPLACED"),
             Self::Refused(refusal) => refusal.fault(),
+            Self::SignIn(error) => error.fault(),
+            Self::Config(_) => Fault::new(Code::Internal, "CONFIGURATION_INVALID"),
             Self::NotYetApplied => Fault::retry(Code::Unavailable, "REVISION_NOT_YET_APPLIED", soon),
             Self::OtherEpoch => Fault::new(Code::InvalidArgument, "TOKEN_OF_ANOTHER_EPOCH"),
             Self::Stale => Fault::retry(Code::Unavailable, "POLICY_STALE", later),
@@ -260,6 +293,12 @@ impl IntoStatus for Error {
             Self::Exists { kind, with } => {
                 details.set_resource_info(*kind, "", "", format!("one {with} exists"));
             }
+            Self::NotKept { earliest, latest } => {
+                let known =
+                    [("earliest_revision", earliest.to_string()), ("latest_revision", latest.to_string())];
+                self.inform(details, known);
+            }
+            Self::TooSlow { resume_token } => self.inform(details, [("resume_token", resume_token.clone())]),
             Self::GroupCycle => {
                 details.add_precondition_failure_violation("GROUP_CYCLE", "membership", self.to_string());
             }
@@ -275,6 +314,15 @@ impl IntoStatus for Error {
             }
             _ => {}
         }
+    }
+}
+
+impl Error {
+    /// Adds what a program goes on with to the ErrorInfo.
+    fn inform<const N: usize>(&self, details: &mut ErrorDetails, words: [(&str, String); N]) {
+        let metadata: HashMap<String, String> =
+            words.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        details.set_error_info(self.fault().reason, DOMAIN, metadata);
     }
 }
 

@@ -10,8 +10,10 @@ mod api;
 mod approval;
 mod approval_policies;
 mod attempts;
+mod audit;
 mod batches;
 mod bootstrap;
+mod changes;
 mod check;
 mod config;
 mod deletion;
@@ -19,9 +21,11 @@ mod encryption;
 mod error;
 mod etag;
 mod export;
+mod external;
 mod field;
 mod grants;
 mod groups;
+mod history;
 mod keys;
 mod list;
 mod manage;
@@ -30,6 +34,9 @@ mod models;
 mod notifications;
 mod passwords;
 mod ping;
+mod provider;
+mod pump;
+mod retention;
 mod sessions;
 mod sets;
 mod signing;
@@ -43,12 +50,16 @@ mod write;
 
 pub use bootstrap::{FirstRun, bootstrap};
 pub use check::Verifier;
-pub use config::Config;
-pub use error::{Error, Forbidden};
+pub use config::{Config, Events};
+pub use error::{Error, Forbidden, SignInError};
+pub use provider::{IdentityProvider, Kind as ProviderKind};
 pub use sessions::RefreshError;
 pub use store::StoreError;
 
+use changes::Hub;
+use history::History;
 use policy::Bounds;
+use provider::Providers;
 use sessions::Sessions;
 use shared::{
     auth::{Access, AuthLayer, ServiceToken},
@@ -84,7 +95,7 @@ impl Permissions {
     /// Loads the policy and starts to follow the log.
     ///
     /// # Errors
-    /// When the store cannot be read, or there is no key to encrypt with.
+    /// When the store cannot be read, there is no key to encrypt with, or an identity provider is not set up right.
     pub async fn start(config: &Config, db: Db, tasks: &Tasks, health: &Health) -> Result<Self, Error> {
         let sealer = Sealer::new(&config.encryption_keys).map_err(Error::EncryptionKeys)?;
         encryption::prove(&db, &sealer).await?;
@@ -92,15 +103,31 @@ impl Permissions {
         let bounds = Bounds { fresh_within: config.fresh_within, serve_stale_for: config.serve_stale_for };
         let reporter = health.component("policy", true);
         let tail = Tail::start(db.clone(), bounds, config.poll_interval, tasks, reporter).await?;
+        let providers = Providers::new(&config.identity_providers).map_err(Error::Config)?;
         api::SERVICES.iter().for_each(|service| health.serves(service));
         let verifier = Verifier::new(tail.clone());
+        let history = History::new(db.clone());
+        retention::start(&history, &config.events, tasks);
+        let hub = Hub::start(history, tail.clone(), tasks);
         let writer = Writer::new(db, tail, sealer);
         sweep::start(&writer, tasks);
         access_requests::start(&writer, tasks);
         let signing = Signing::new(writer.clone(), config);
         signing.start(tasks).await?;
         let sessions = Sessions::new(writer.clone(), signing.clone(), config);
-        let api = api::Api::new(writer, verifier.clone(), sessions, signing, config, tasks.stopping());
+        let api = api::Api {
+            db: writer.db().clone(),
+            tail: writer.tail().clone(),
+            writer,
+            verifier: verifier.clone(),
+            sessions,
+            signing,
+            key_lifetime: config.key_lifetime,
+            providers,
+            stop: tasks.stopping(),
+            history: hub.history().clone(),
+            hub,
+        };
         Ok(Self { api, verifier })
     }
 

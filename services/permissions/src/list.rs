@@ -70,6 +70,11 @@ impl Page {
         i64::from(self.size) + 1
     }
 
+    /// The token of the page that starts after `last`, for lists that are not read row by row.
+    pub(crate) fn token(&self, last: &str) -> String {
+        page::token(&self.filter, last)
+    }
+
     /// Takes the page from what was read; `key` is what [`Page::after`] is told next time.
     pub(crate) fn cut<T>(&self, mut rows: Vec<T>, key: impl Fn(&T) -> String) -> Listed<T> {
         let size = usize::try_from(self.size).unwrap_or(usize::MAX);

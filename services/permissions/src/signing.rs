@@ -174,3 +174,6 @@ impl Signing {
 fn is_over(key: &SigningKey, now: Time) -> bool {
     key.until.is_some_and(|until| until <= now)
 }
+
+#[cfg(test)]
+mod tests;

@@ -152,6 +152,10 @@ impl Tail {
             }
         }
         if self.replica().revision() <= after {
+            if events::oldest(&self.0.db).await?.is_none_or(|oldest| oldest > after.next()) {
+                // This process slept for longer than events are kept.
+                return self.reload(time::now()).await;
+            }
             return Err(StoreError::Corrupt("events").into());
         }
         Ok(())

@@ -6,6 +6,7 @@
 
 use crate::{
     error::Error,
+    pump::apart,
     store::{StoreError, events},
     tail::Tail,
     token::Token,
@@ -142,7 +143,12 @@ impl Watch {
         }
         let after = self.sent.revision;
         let until = Revision(place.revision.get().min(after.get().saturating_add(STRIDE)));
-        let deltas = events::between(&self.db, place.epoch, after, until).await?;
+        let db = self.db.clone();
+        let deltas = async move { Ok(events::between(&db, place.epoch, after, until).await?) };
+        let deltas = apart(deltas).await?;
+        if deltas.first().is_none_or(|delta| !self.follows(delta)) && self.is_forgotten(after.next()).await? {
+            return self.start_anew();
+        }
         for delta in deltas {
             if !self.follows(&delta) {
                 return Err(StoreError::Corrupt("events").into());
@@ -150,6 +156,13 @@ impl Watch {
             self.send(delta);
         }
         if self.sent.revision < until { Err(StoreError::Corrupt("events").into()) } else { Ok(()) }
+    }
+
+    /// Whether the events of a revision are not kept any more.
+    async fn is_forgotten(&self, revision: Revision) -> Result<bool, Error> {
+        let db = self.db.clone();
+        let oldest = apart(async move { Ok(events::oldest(&db).await?) }).await?;
+        Ok(oldest.is_none_or(|oldest| oldest > revision))
     }
 
     fn start_anew(&mut self) -> Result<(), Error> {

@@ -37,8 +37,8 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     /// Addresses of the other services.
     pub(crate) ports: Ports,
-    /// Networks of proxies before this process, such as `10.0.0.0/8`: what they say in `x-forwarded-for` is believed.
-    pub(crate) trusted_proxies: TrustedProxies,
+    /// What stands between this process and its clients.
+    pub(crate) network: Network,
     /// Where the services find each other when each runs alone.
     pub(crate) upstream: Upstream,
     /// What services prove themselves with; begins with `tgs_`. `up` makes one up when there is none.
@@ -63,6 +63,14 @@ pub(crate) struct Ports {
     pub(crate) edge_admin: SocketAddr,
 }
 
+/// What stands between this process and its clients.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Network {
+    /// Networks of proxies, such as `10.0.0.0/8`: what they say in `x-forwarded-for` is believed.
+    pub(crate) trusted_proxies: TrustedProxies,
+}
+
 /// Base URLs of the services.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -78,7 +86,7 @@ impl Default for Config {
             data_dir: PathBuf::from(".tollgate"),
             listen: local(8080),
             ports: Ports::default(),
-            trusted_proxies: TrustedProxies::default(),
+            network: Network::default(),
             upstream: Upstream::default(),
             service_token: Secret::default(),
             telemetry: telemetry::Config::default(),

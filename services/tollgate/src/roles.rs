@@ -35,7 +35,7 @@ impl Start {
         let telemetry = telemetry::start(&loaded.config.telemetry, service)?;
         loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let (tasks, health) = (Tasks::default(), Health::default());
-        let listeners = Listeners::behind(loaded.config.trusted_proxies.clone());
+        let listeners = Listeners::behind(loaded.config.network.trusted_proxies.clone());
         Ok(Self { config: loaded.config, telemetry, tasks, health, listeners })
     }
 

@@ -35,7 +35,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let listener = server::bind(config.listen).await?;
     let address = listener.local_addr()?;
     let (tasks, health) = (Tasks::default(), Health::default());
-    let listeners = Listeners::behind(config.trusted_proxies.clone());
+    let listeners = Listeners::behind(config.network.trusted_proxies.clone());
     let simulated = config.inference.engines.is_empty();
     if simulated {
         config.inference.engines = vec![simulated_engine(&tasks).await?];

@@ -12,4 +12,5 @@ mod hangup;
 mod journey;
 mod permission;
 mod secrets;
+mod sessions;
 mod traces;

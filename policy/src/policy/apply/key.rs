@@ -17,7 +17,7 @@ impl Policy {
             return Err(ApplyError::HashTaken { by: other.fact.id });
         }
         self.remove_key(key.id);
-        let index = self.keys.insert(key.id, KeyEntry { fact: key.clone(), owner });
+        let index = self.keys.insert(KeyEntry { fact: key.clone(), owner });
         self.hashes.extend(key.hashes().map(|hash| (hash, index)));
         if let Some(user) = self.users.at_mut(owner) {
             user.links.keys.push(key.id);

@@ -22,7 +22,7 @@ impl Policy {
         } else {
             let (rules, within) = (Ruleset::default(), Box::default());
             let (up, aliases) = (Vec::new(), Vec::new());
-            self.models.insert(model.id, ModelEntry { fact, owner, rules, within, up, aliases })
+            self.models.insert(ModelEntry { fact, owner, rules, within, up, aliases })
         };
         self.names.insert(model.name.as_str().into(), Name { model: index, alias: false });
         if let Some(links) = owner.and_then(|owner| self.links_mut(owner)) {
@@ -37,8 +37,8 @@ impl Policy {
         else {
             return;
         };
-        let (grants, sets) = (entry.rules.grants(), entry.up.clone());
-        grants.into_iter().for_each(|grant| self.remove_grant(grant));
+        let (chains, sets) = (entry.rules.chains().collect::<Vec<u32>>(), entry.up.clone());
+        self.remove_chains(&chains);
         sets.into_iter().for_each(|set| self.take_out(set, Place::Model(index)));
         if let Some((_, entry)) = self.models.remove(&id) {
             self.names.remove(entry.fact.name.as_str());

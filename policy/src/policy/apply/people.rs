@@ -17,7 +17,7 @@ impl Policy {
             Some(entry) => entry.fact = fact,
             None => {
                 let (reach, links) = Default::default();
-                self.users.insert(user.id, UserEntry { fact, reach, links });
+                self.users.insert(UserEntry { fact, reach, links });
             }
         }
     }
@@ -26,7 +26,7 @@ impl Policy {
         let fact = *group;
         let Some(index) = self.groups.find(&group.id) else {
             let (links, users, groups) = (Links::default(), AHashSet::new(), AHashSet::new());
-            self.groups.insert(group.id, GroupEntry { fact, links, users, groups });
+            self.groups.insert(GroupEntry { fact, links, users, groups });
             return;
         };
         let Some(entry) = self.groups.at_mut(index) else { return };
@@ -45,6 +45,9 @@ impl Policy {
         let member = self.node(put.member)?;
         let edge = Edge { group, until: put.expires_at.map_or(Time::NEVER, |at| at.0) };
         if let Some(links) = self.links_mut(member) {
+            if links.up.contains(&edge) {
+                return Ok(());
+            }
             match links.up.iter_mut().find(|known| known.group == group) {
                 Some(known) => *known = edge,
                 None => links.up.push(edge),
@@ -88,7 +91,11 @@ impl Policy {
         let Some(links) = self.links_mut(node) else { return };
         let Links { up, granted, owned, keys } = std::mem::take(links);
         up.into_iter().for_each(|edge| self.unlink(edge.group, node));
-        granted.into_iter().for_each(|grant| self.remove_grant(grant));
+        for grant in granted {
+            if let Some(id) = self.grants.at(grant).map(|rule| rule.id) {
+                self.remove_grant(id);
+            }
+        }
         owned.into_iter().for_each(|model| self.disown(model));
         keys.into_iter().for_each(|key| self.remove_key(key));
     }

@@ -15,7 +15,7 @@ impl Policy {
         let Some(index) = self.sets.find(&set.id) else {
             let (rules, up) = (Ruleset::default(), Vec::new());
             let (models, sets) = (AHashSet::new(), AHashSet::new());
-            self.sets.insert(set.id, SetEntry { fact, rules, up, models, sets });
+            self.sets.insert(SetEntry { fact, rules, up, models, sets });
             return;
         };
         let Some(entry) = self.sets.at_mut(index) else { return };
@@ -58,9 +58,9 @@ impl Policy {
         let Some((index, entry)) = self.sets.find(&id).and_then(|at| Some((at, self.sets.at(at)?))) else {
             return;
         };
-        let (grants, up) = (entry.rules.grants(), entry.up.clone());
+        let (chains, up) = (entry.rules.chains().collect::<Vec<u32>>(), entry.up.clone());
         self.touch_models(Place::Set(index), touched);
-        grants.into_iter().for_each(|grant| self.remove_grant(grant));
+        self.remove_chains(&chains);
         up.into_iter().for_each(|set| self.take_out(set, Place::Set(index)));
         let Some((_, entry)) = self.sets.remove(&id) else { return };
         let sets = entry.sets.into_iter().map(Place::Set);

@@ -20,10 +20,18 @@ pub(crate) fn describe(route: &Route, schemas: &mut Schemas) -> Value {
         "parameters": parameters(route, schemas),
         "responses": {"200": answer(route, schemas), "default": {"$ref": "#/components/responses/Failure"}},
     });
+    if is_public(route) {
+        operation["security"] = json!([]);
+    }
     if let Some(body) = request_body(route, schemas) {
         operation["requestBody"] = body;
     }
     operation
+}
+
+/// Whether no credential is needed.
+fn is_public(route: &Route) -> bool {
+    proto::ACCESS.iter().any(|row| row.public && row.path == route.grpc_path.as_str())
 }
 
 /// The method's name; a second way in to the same method adds its path.

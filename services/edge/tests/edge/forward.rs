@@ -12,6 +12,7 @@ use edge::Config;
 use futures_util::StreamExt;
 use http::StatusCode;
 use http_body_util::BodyExt;
+use shared::peer::Peer;
 use std::{convert::Infallible, sync::Arc};
 use tokio::sync::{Mutex, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -135,4 +136,24 @@ async fn openai_clients_are_told_in_their_shape_when_inference_is_away() {
 
     let speaks = Router::new().fallback(any(|| async { (StatusCode::BAD_GATEWAY, "the engine failed") }));
     assert_eq!(door(speaks).get("/v1/models").await.status, StatusCode::BAD_GATEWAY);
+}
+
+#[tokio::test]
+async fn inference_is_told_the_address_that_was_found_out() {
+    let inference = Router::new().fallback(any(|request: Request| async move {
+        let told = request.headers().get("x-forwarded-for").cloned();
+        Response::builder()
+            .header("x-told", told.unwrap_or_else(|| "nothing".parse().unwrap()))
+            .body(Body::empty())
+            .unwrap()
+    }));
+    let door = door(inference);
+    for (found, told) in [(Some("203.0.113.9"), "203.0.113.9"), (None, "nothing")] {
+        let mut request =
+            Request::get("/v1/models").header("x-forwarded-for", "198.51.100.1").body(Body::empty()).unwrap();
+        if let Some(found) = found {
+            request.extensions_mut().insert(Peer(found.parse().unwrap()));
+        }
+        assert_eq!(door.send(request).await.headers()["x-told"], told);
+    }
 }

@@ -4,7 +4,7 @@ use crate::door::Door;
 use axum::body::Body;
 use http::{Request, StatusCode};
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor};
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::channel::{self, Channel};
 use std::{collections::HashSet, convert::Infallible};
 use tonic::Status;
@@ -23,6 +23,9 @@ fn contract() -> Vec<(String, String, MethodDescriptor)> {
             "{} has no path",
             method.full_name()
         );
+        if !method.options().has_extension(&http) {
+            continue;
+        }
         let rule = method.options().get_extension(&http).as_message().unwrap().clone();
         let more = rule.get_field_by_name("additional_bindings").unwrap().into_owned();
         let more: Vec<DynamicMessage> =
@@ -172,6 +175,11 @@ async fn messages_are_described_by_the_contracts_comments() {
     assert_eq!(create["tags"][0], "UserService");
     let watch = &document["paths"]["/api/v1/policy:watch"]["get"];
     assert!(watch["responses"]["200"]["content"]["text/event-stream"].is_object());
+    let sign_in = &document["paths"]["/api/auth/login"]["post"];
+    assert_eq!((&sign_in["security"], &create["security"]), (&json!([]), &Value::Null));
+    let keys = &document["paths"]["/.well-known/jwks.json"]["get"]["responses"]["200"]["content"];
+    let schema = &keys["application/json"]["schema"]["$ref"];
+    assert_eq!(schema, "#/components/schemas/tollgate.permissions.v1.GetJwksResponse");
 }
 
 #[tokio::test]

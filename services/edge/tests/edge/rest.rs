@@ -4,6 +4,7 @@ use crate::door::{Door, json};
 use axum::body::Body;
 use http::{Method, Request, StatusCode};
 use serde_json::json;
+use shared::peer::Peer;
 
 #[tokio::test]
 async fn a_body_becomes_the_message_and_the_answer_its_envelope() {
@@ -184,4 +185,21 @@ async fn an_id_of_the_caller_is_kept_unless_it_is_unfit() {
 async fn the_version_needs_no_service() {
     let answer = Door::open().get("/api/version").await;
     assert_eq!(answer.data()["version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[tokio::test]
+async fn services_are_told_the_address_that_was_found_out_and_not_what_a_client_says() {
+    let door = Door::open();
+    for (found, told) in [(Some("203.0.113.9"), "203.0.113.9"), (None, "")] {
+        let mut request = json(Method::POST, "/api/v1/users", r#"{"email":"a@b"}"#);
+        request.headers_mut().insert("x-forwarded-for", "198.51.100.1".parse().unwrap());
+        request.headers_mut().insert("user-agent", "a test".parse().unwrap());
+        if let Some(found) = found {
+            request.extensions_mut().insert(Peer(found.parse().unwrap()));
+        }
+        door.ask(request).await.data();
+        let metadata = door.people.metadata.lock().unwrap().clone();
+        let seen = |name: &str| metadata.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default();
+        assert_eq!((seen("x-forwarded-for"), seen("user-agent")), (told, "a test"));
+    }
 }

@@ -3,6 +3,13 @@
 //! A revision is one committed transaction. A write takes it by raising the head's row before anything else; the row
 //! stays locked until the commit, so revisions have no gaps, commit in order, and no two writes interleave.
 
+mod read;
+
+pub(crate) use read::{
+    Filter, Place, Step, Stored, find, first_after, forget, last_of, link, list, more_than, oldest, steps,
+    whole,
+};
+
 use super::StoreError;
 use crate::write::{Origin, Record};
 use policy::{Change, Delta, Epoch, Revision};
@@ -163,11 +170,11 @@ pub(crate) async fn between(
     Ok(deltas)
 }
 
-fn revision(number: i64) -> Result<Revision, StoreError> {
+pub(super) fn revision(number: i64) -> Result<Revision, StoreError> {
     u64::try_from(number).map(Revision).map_err(|_| StoreError::Corrupt("head"))
 }
 
 /// A revision as a column; what is beyond every revision stays so.
-fn number(revision: Revision) -> i64 {
+pub(super) fn number(revision: Revision) -> i64 {
     i64::try_from(revision.get()).unwrap_or(i64::MAX)
 }

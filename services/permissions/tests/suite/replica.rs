@@ -9,16 +9,16 @@ use proto::{common::v1::Role, permissions::v1 as pb};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
 /// What exists, as far as the writer knows; requests about what is gone are refused, which is fine.
-struct Things {
-    users: Vec<String>,
+pub(crate) struct Things {
+    pub(crate) users: Vec<String>,
     groups: Vec<String>,
-    models: Vec<String>,
+    pub(crate) models: Vec<String>,
     grants: Vec<String>,
     keys: Vec<String>,
 }
 
 impl Things {
-    async fn new(world: &World) -> Self {
+    pub(crate) async fn new(world: &World) -> Self {
         let mut things = Self {
             users: vec![world.owner.id.clone()],
             groups: Vec::new(),
@@ -47,7 +47,7 @@ impl Things {
     }
 
     /// Makes one change. Whether it is refused does not matter.
-    async fn change(&mut self, world: &World, random: &mut StdRng, n: u32) {
+    pub(crate) async fn change(&mut self, world: &World, random: &mut StdRng, n: u32) {
         let (user, group, model) = (self.user(random), self.group(random), self.model(random));
         let coin = random.random_bool(0.5);
         match random.random_range(0..9) {
