@@ -122,7 +122,7 @@ impl Things {
                 world.owner.grants().create_grant(request).await.unwrap();
             }
             let membership =
-                Some(pb::Membership { member: Some(Member::MemberGroupId(member)), expire_time: None });
+                Some(pb::Membership { member: Some(Member::MemberGroupId(member)), ..Default::default() });
             let request =
                 pb::AddMemberRequest { group_id: group_id.clone(), membership, ..Default::default() };
             world.owner.groups().add_member(request).await.unwrap();

@@ -47,7 +47,7 @@ impl Client {
         if Uuid::try_parse(email).is_ok() {
             return Ok(json!(email));
         }
-        let answer = self.unary("UserService/ListUsers", &json!({ "search": email })).await?;
+        let answer = self.unary("UserService/ListUsers", &json!({ "email": email })).await?;
         let user = answer["users"].get(0).with_context(|| format!("there is no user {email}"))?;
         Ok(json!(needed(user, "user_id")?))
     }
