@@ -210,8 +210,6 @@ on_both_engines! {
         let delete = pb::DeleteGroupRequest { group_id: team.clone(), ..Default::default() };
         world.owner.groups().delete_group(delete).await.unwrap();
         world.age("UPDATE groups SET deleted_at = $1 WHERE deleted_at IS NOT NULL").await;
-        let undelete = pb::UndeleteGroupRequest { group_id: team.clone(), ..Default::default() };
-        assert_missing(world.owner.groups().undelete_group(undelete).await, "group", &team);
         // A process that starts purges what is due.
         let other = world.another().await;
         let list = || pb::ListGroupsRequest { show_deleted: true, ..Default::default() };
@@ -219,6 +217,8 @@ on_both_engines! {
             while other.owner.groups().list_groups(list()).await.unwrap().into_inner().groups.len() > 1 {}
         };
         tokio::time::timeout(std::time::Duration::from_secs(20), purged).await.expect("the group is purged");
+        let undelete = pb::UndeleteGroupRequest { group_id: team.clone(), ..Default::default() };
+        assert_missing(world.owner.groups().undelete_group(undelete).await, "group", &team);
         let left: i64 = shared::on!(&world.db, |pool| {
             sqlx::query_scalar("SELECT (SELECT count(*) FROM memberships) + (SELECT count(*) FROM grants)").fetch_one(pool).await
         })

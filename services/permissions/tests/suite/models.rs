@@ -127,9 +127,6 @@ on_both_engines! {
         let back = manager.models().undelete_model(undelete()).await.unwrap().into_inner().model.unwrap();
         assert_eq!(back, model);
         assert_eq!(world.policy().await, before);
-        world.owner.models().delete_model(pb::DeleteModelRequest { model_id: model.model_id.clone(), ..Default::default() }).await.unwrap();
-        world.age("UPDATE models SET deleted_at = $1 WHERE deleted_at IS NOT NULL").await;
-        assert_missing(manager.models().undelete_model(undelete()).await, "model", &model.model_id);
     }
 
     async fn a_deprecated_model_names_its_successor_and_its_last_day(world: World) {

@@ -100,9 +100,6 @@ on_both_engines! {
         assert_eq!(back, read);
         assert_eq!(world.policy().await, before);
         user.models().list_models(pb::ListModelsRequest::default()).await.unwrap();
-        world.owner.users().delete_user(delete("")).await.unwrap();
-        world.age("UPDATE users SET deleted_at = $1 WHERE deleted_at IS NOT NULL").await;
-        assert_missing(world.owner.users().undelete_user(undelete()).await, "user", &user.id);
     }
 
     async fn after_thirty_days_nothing_is_left_of_users_and_models(world: World) {
