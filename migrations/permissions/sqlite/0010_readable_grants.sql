@@ -1,4 +1,5 @@
--- Grants as people read them: one row per grant, with names where the tables have ids.
+-- Grants as people read them: one row per grant, with names where the tables have ids. Names of people are encrypted,
+-- or gone with the person: these are shown by id.
 CREATE VIEW model_permissions_detailed AS
 SELECT
     grants.id            AS grant_id,
@@ -7,7 +8,11 @@ SELECT
     grants.grantee_kind,
     grants.grantee_id,
     CASE grants.grantee_kind
-        WHEN 'user' THEN users.display_name
+        WHEN 'user' THEN coalesce(
+            CASE WHEN users.seal IS NULL THEN nullif(users.display_name, '') END,
+            lower(substr(hex(grants.grantee_id), 1, 8) || '-' || substr(hex(grants.grantee_id), 9, 4) || '-' || substr(hex(grants.grantee_id), 13, 4)
+                || '-' || substr(hex(grants.grantee_id), 17, 4) || '-' || substr(hex(grants.grantee_id), 21))
+        )
         WHEN 'group' THEN groups.name
         ELSE 'everyone'
     END                  AS grantee_name,
@@ -16,7 +21,11 @@ SELECT
     grants.starts_at,
     grants.expires_at,
     grants.granted_by,
-    granters.display_name AS granted_by_name,
+    coalesce(
+        CASE WHEN granters.seal IS NULL THEN nullif(granters.display_name, '') END,
+        lower(substr(hex(grants.granted_by), 1, 8) || '-' || substr(hex(grants.granted_by), 9, 4) || '-' || substr(hex(grants.granted_by), 13, 4)
+                || '-' || substr(hex(grants.granted_by), 17, 4) || '-' || substr(hex(grants.granted_by), 21))
+    )                    AS granted_by_name,
     grants.created_at
 FROM grants
 JOIN models ON models.id = grants.model_id

@@ -127,7 +127,11 @@ impl pb::user_service_server::UserService for People {
         user.display_name = asked.display_name.unwrap_or_else(|| user.display_name.clone());
         user.role = asked.role.unwrap_or(user.role);
         user.disabled = asked.disabled.unwrap_or(user.disabled);
-        Ok(Response::new(pb::UpdateUserResponse { user: Some(user.clone()), token: "r2".to_owned() }))
+        Ok(Response::new(pb::UpdateUserResponse {
+            user: Some(user.clone()),
+            token: "r2".to_owned(),
+            ..Default::default()
+        }))
     }
 }
 
@@ -163,7 +167,7 @@ impl pb::group_service_server::GroupService for Groups {
             .unwrap()
             .remove(&asked.group_id)
             .ok_or_else(|| Status::not_found("no such group"))?;
-        Ok(Response::new(pb::DeleteGroupResponse { token: asked.reason }))
+        Ok(Response::new(pb::DeleteGroupResponse { token: asked.reason, ..Default::default() }))
     }
 
     async fn add_member(
@@ -183,7 +187,7 @@ impl pb::group_service_server::GroupService for Groups {
         let asked = request.into_inner();
         let mut members = self.members.lock().unwrap();
         members.get_mut(&asked.group_id).ok_or_else(|| Status::not_found("no such group"))?.clear();
-        Ok(Response::new(pb::RemoveMemberResponse { token: "r4".to_owned() }))
+        Ok(Response::new(pb::RemoveMemberResponse { token: "r4".to_owned(), ..Default::default() }))
     }
 
     async fn list_members(

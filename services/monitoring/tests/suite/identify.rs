@@ -5,8 +5,7 @@ use policy::{KeyHash, Role, Scope, Scopes};
 use proto::{
     common::v1::{Role as WireRole, Scope as WireScope},
     permissions::v1::{
-        CheckRequest, CheckResponse, IdentifyRequest, IdentifyResponse, ListAccessibleModelsRequest,
-        ListAccessibleModelsResponse,
+        self as pb, IdentifyRequest, IdentifyResponse,
         authorization_service_server::{AuthorizationService, AuthorizationServiceServer},
         identify_request::Credential as Wire,
     },
@@ -65,16 +64,65 @@ impl AuthorizationService for Permissions {
         }
     }
 
-    async fn check(&self, _: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
-        Err(Status::unimplemented("not asked here"))
+    type CheckStreamStream = tonic::codegen::tokio_stream::Empty<Result<pb::CheckStreamResponse, Status>>;
+
+    async fn check_stream(
+        &self,
+        _: Request<tonic::Streaming<pb::CheckStreamRequest>>,
+    ) -> Result<Response<Self::CheckStreamStream>, Status> {
+        not_asked()
+    }
+
+    async fn check(&self, _: Request<pb::CheckRequest>) -> Result<Response<pb::CheckResponse>, Status> {
+        not_asked()
+    }
+
+    async fn batch_check(
+        &self,
+        _: Request<pb::BatchCheckRequest>,
+    ) -> Result<Response<pb::BatchCheckResponse>, Status> {
+        not_asked()
     }
 
     async fn list_accessible_models(
         &self,
-        _: Request<ListAccessibleModelsRequest>,
-    ) -> Result<Response<ListAccessibleModelsResponse>, Status> {
-        Err(Status::unimplemented("not asked here"))
+        _: Request<pb::ListAccessibleModelsRequest>,
+    ) -> Result<Response<pb::ListAccessibleModelsResponse>, Status> {
+        not_asked()
     }
+
+    async fn list_subjects(
+        &self,
+        _: Request<pb::ListSubjectsRequest>,
+    ) -> Result<Response<pb::ListSubjectsResponse>, Status> {
+        not_asked()
+    }
+
+    async fn get_effective_permissions(
+        &self,
+        _: Request<pb::GetEffectivePermissionsRequest>,
+    ) -> Result<Response<pb::GetEffectivePermissionsResponse>, Status> {
+        not_asked()
+    }
+
+    async fn expand(&self, _: Request<pb::ExpandRequest>) -> Result<Response<pb::ExpandResponse>, Status> {
+        not_asked()
+    }
+
+    async fn explain(&self, _: Request<pb::ExplainRequest>) -> Result<Response<pb::ExplainResponse>, Status> {
+        not_asked()
+    }
+
+    async fn simulate(
+        &self,
+        _: Request<pb::SimulateRequest>,
+    ) -> Result<Response<pb::SimulateResponse>, Status> {
+        not_asked()
+    }
+}
+
+fn not_asked<T>() -> Result<Response<T>, Status> {
+    Err(Status::unimplemented("not asked here"))
 }
 
 fn ask() -> AskPermissions {

@@ -1,7 +1,7 @@
 //! The life of keys, over months that pass in no time.
 
 use super::*;
-use crate::{MIGRATIONS, tail::Tail};
+use crate::{MIGRATIONS, tail::Tail, token::Tokens};
 use policy::Bounds;
 use shared::{
     auth::token::{self, AUDIENCE, Claims, ISSUER},
@@ -23,8 +23,10 @@ impl World {
         let (tasks, config) = (Tasks::default(), Config::default());
         let bounds = Bounds { fresh_within: config.fresh_within, serve_stale_for: config.serve_stale_for };
         let reporter = Health::default().component("policy", true);
-        let tail = Tail::start(db.clone(), bounds, config.poll_interval, &tasks, reporter).await.unwrap();
         let sealer = Sealer::new(&[Sealer::generate()]).unwrap();
+        let tokens = Tokens::new(Uuid::from_u128(1), &sealer);
+        let tail = Tail::start(db.clone(), tokens, bounds, config.poll_interval, &tasks, reporter);
+        let tail = tail.await.unwrap();
         let signing = Signing::new(Writer::new(db, tail, sealer), &config);
         Self { signing, tasks, begin: time::now() }
     }

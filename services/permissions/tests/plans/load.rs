@@ -145,7 +145,7 @@ pub(crate) async fn people(world: &World, size: &Size) {
     fill(db, "keys", "id, user_id, name, hash, hint, expires_at, revoked_at, created_at", keys).await;
     match db {
         Db::Postgres(pool) => {
-            drop(sqlx::raw_sql("SET LOCAL statement_timeout = 0; ANALYZE").execute(&**pool).await.unwrap())
+            sqlx::raw_sql("SET LOCAL statement_timeout = 0; ANALYZE").execute(&**pool).await.unwrap();
         }
         Db::Sqlite(_) => {}
     }
