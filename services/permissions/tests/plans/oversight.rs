@@ -6,7 +6,7 @@
 use crate::{
     browser::{Browser, REDIRECT},
     exercise::call,
-    load::{self, Size},
+    load,
     world::{World, in_seconds},
 };
 use pb::{
@@ -16,9 +16,9 @@ use pb::{
 use proto::{common::v1::Role, permissions::v1 as pb};
 
 /// Every way to read the log, and to read the past out of it.
-pub(crate) async fn audit(world: &World, size: &Size) {
+pub(crate) async fn audit(world: &World) {
     let mut audit = AuditServiceClient::new(world.owner.channel());
-    let (user_id, model_id) = (load::user(size.users / 2).to_string(), load::model(1).to_string());
+    let (user_id, model_id) = (world.owner.id.clone(), load::model(1).to_string());
     let page = call!(audit, list_events, ListEventsRequest { page_size: 2 });
     call!(audit, list_events, ListEventsRequest { page_size: 2, page_token: page.next_page_token });
     call!(audit, list_events, ListEventsRequest { page_size: 2, oldest_first: true });
