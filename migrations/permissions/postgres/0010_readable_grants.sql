@@ -43,3 +43,5 @@ CREATE INDEX approval_policies_by_auto_group ON approval_policies (auto_group) W
 CREATE INDEX access_requests_by_model ON access_requests (model_id);
 CREATE INDEX notifications_by_request ON notifications (request_id);
 CREATE INDEX identity_memberships_by_group ON identity_memberships (group_id);
+-- Sessions that ended, too: a person who is erased is erased from these as well.
+CREATE INDEX sessions_of_user ON sessions (user_id);
