@@ -127,7 +127,7 @@ impl Db {
     /// When it does not give one.
     pub async fn ping(&self) -> Result<(), sqlx::Error> {
         on!(self, |pool| {
-            pool.ask(pool.watch().limit(), async { pool.acquire().await?.ping().await }).await
+            pool.ask(pool.watch().limit(), Box::pin(async { pool.acquire().await?.ping().await })).await
         })
     }
 

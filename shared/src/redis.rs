@@ -108,11 +108,14 @@ pub fn talk(
     Some(Speaker(words))
 }
 
+/// What is done with a word.
+type Heard = Box<dyn Fn(&[u8]) + Send + Sync>;
+
 struct Talk {
     address: Address,
     channel: String,
     words: watch::Receiver<Bytes>,
-    heard: Box<dyn Fn(&[u8]) + Send + Sync>,
+    heard: Heard,
     health: Reporter,
     counted: Counter<u64>,
 }

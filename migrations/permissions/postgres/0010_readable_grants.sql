@@ -38,3 +38,6 @@ CREATE INDEX approval_policies_by_approver ON approval_policies (approver_group)
 CREATE INDEX approval_policies_by_auto_group ON approval_policies (auto_group) WHERE auto_group IS NOT NULL;
 CREATE INDEX access_requests_by_model ON access_requests (model_id);
 CREATE INDEX notifications_by_request ON notifications (request_id);
+CREATE INDEX identity_memberships_by_group ON identity_memberships (group_id);
+-- Sessions that ended, too: a person who is erased is erased from these as well.
+CREATE INDEX sessions_of_user ON sessions (user_id);

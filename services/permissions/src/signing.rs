@@ -21,6 +21,8 @@ use uuid::Uuid;
 const OVERLAP: Duration = LONGEST_ACCESS.saturating_add(Duration::from_secs(5 * 60));
 /// Between two looks at what is due.
 const EVERY: Duration = Duration::from_secs(60);
+/// Longest wait for a look at the log when the service starts.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One key, its private half encrypted.
 #[derive(Debug, Clone)]
@@ -106,6 +108,8 @@ impl Signing {
     /// Makes the first key where there is none, and from then on does what is due.
     pub(crate) async fn start(&self, tasks: &Tasks) -> Result<(), Error> {
         self.tend(time::now()).await?;
+        // Another process may have made it since ours read the log; what it signs must be known before we answer.
+        self.writer.tail().current(PATIENCE).await?;
         let signing = self.clone();
         tasks.repeat(EVERY.min(self.times.lead), move || {
             let signing = signing.clone();

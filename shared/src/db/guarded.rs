@@ -46,7 +46,7 @@ impl<D: Database> Guarded<D> {
         statement: &'static str,
         limit: Duration,
     ) -> Result<Held<D>, sqlx::Error> {
-        let transaction = self.ask(self.watch.limit(), self.pool.begin_with(statement)).await?;
+        let transaction = self.ask(self.watch.limit(), Box::pin(self.pool.begin_with(statement))).await?;
         Ok(Held { transaction, pool: self.clone(), limit })
     }
 }

@@ -11,6 +11,7 @@ mod database;
 mod failover;
 mod hangup;
 mod journey;
+mod operate;
 mod permission;
 mod replicas;
 mod secrets;

@@ -13,7 +13,10 @@ const OVERWRITE: &str = "UPDATE users SET email = '', email_lower = 'erased ' ||
     seal = NULL, password_hash = NULL, role = 'member', disabled = TRUE, erased_at = $3 WHERE id = $1";
 /// What else is about one person, by the text or the id of whom it is. Tables that a store does not have are skipped.
 const BY_TEXT: &[(&str, &str)] = &[
-    ("incidents", "UPDATE incidents SET address = NULL, address_index = NULL WHERE actor = $1"),
+    (
+        "incidents",
+        "UPDATE incidents SET address = NULL, address_index = NULL WHERE actor = $1 AND actor <> ''",
+    ),
     ("answers", "DELETE FROM answers WHERE actor = $1"),
 ];
 const BY_ID: &[(&str, &str)] = &[

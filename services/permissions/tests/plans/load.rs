@@ -140,12 +140,20 @@ pub(crate) async fn people(world: &World, size: &Size) {
             Time(END),
             revoked,
             CREATED,
+            CREATED,
+            Time(END),
         ]
     });
-    fill(db, "keys", "id, user_id, name, hash, hint, expires_at, revoked_at, created_at", keys).await;
+    fill(
+        db,
+        "keys",
+        "id, user_id, name, hash, hint, expires_at, revoked_at, created_at, secret_at, ends_at",
+        keys,
+    )
+    .await;
     match db {
         Db::Postgres(pool) => {
-            drop(sqlx::raw_sql("SET LOCAL statement_timeout = 0; ANALYZE").execute(&**pool).await.unwrap())
+            sqlx::raw_sql("SET LOCAL statement_timeout = 0; ANALYZE").execute(&**pool).await.unwrap();
         }
         Db::Sqlite(_) => {}
     }

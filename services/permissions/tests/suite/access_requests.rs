@@ -129,8 +129,8 @@ on_both_engines! {
     async fn a_quorum_of_the_approver_group_decides_and_narrows(world: World) {
         let (model, group) = (world.model("m").await, world.group("approvers").await);
         let (one, two, user) = (world.user(Role::Member).await, world.user(Role::Member).await, world.user(Role::Member).await);
-        for approver in [&one, &two] { join(&world, &group, &approver.id).await; }
-        policy(&world, pb::ApprovalPolicy { target: Some(Target::ModelId(model.clone())), approver_group_id: group,
+        for approver in [&one, &two] { join(world, &group, &approver.id).await; }
+        policy(world, pb::ApprovalPolicy { target: Some(Target::ModelId(model.clone())), approver_group_id: group,
             quorum: 2, max_duration: seconds(86_400), ..Default::default() }).await;
         let request = ask(&user, wish(&model)).await;
         assert_eq!((request.quorum, request.duration.unwrap().seconds), (2, 86_400));
@@ -172,9 +172,9 @@ on_both_engines! {
     async fn the_policy_approves_by_itself_what_it_covers(world: World) {
         let (model, group) = (world.model("m").await, world.group("trusted").await);
         let (user, stranger) = (world.user(Role::Member).await, world.user(Role::Member).await);
-        join(&world, &group, &user.id).await;
+        join(world, &group, &user.id).await;
         let auto_approve = Some(pb::AutoApproval { requester_group_id: group, max_duration: seconds(86_400) });
-        policy(&world, pb::ApprovalPolicy { auto_approve, ..everything_else() }).await;
+        policy(world, pb::ApprovalPolicy { auto_approve, ..everything_else() }).await;
         let short = pb::CreateAccessRequestRequest { duration: seconds(3_600), ..wish(&model) };
         assert_eq!(ask(&stranger, short.clone()).await.state(), State::Pending);
         assert_eq!(ask(&user, short).await.state(), State::Approved);
@@ -185,7 +185,7 @@ on_both_engines! {
         let (model, other, user) = (world.model("m").await, world.model("n").await, world.user(Role::Member).await);
         let glass = |model: &str| pb::CreateAccessRequestRequest { break_glass: true, ..wish(model) };
         assert_refused(requests(&user).create_access_request(glass(&model)).await, Code::FailedPrecondition, "BREAK_GLASS_NOT_ALLOWED");
-        policy(&world, pb::ApprovalPolicy { break_glass: seconds(3_600), ..everything_else() }).await;
+        policy(world, pb::ApprovalPolicy { break_glass: seconds(3_600), ..everything_else() }).await;
         let request = ask(&user, glass(&model)).await;
         assert_eq!((request.state(), request.review()), (State::Approved, pb::ReviewState::Pending));
         assert_eq!(may(&user, &model).await, pb::Verdict::Allowed);
@@ -200,9 +200,9 @@ on_both_engines! {
 
     async fn the_nearest_policy_counts(world: World) {
         let (model, user) = (world.model("m").await, world.user(Role::Member).await);
-        policy(&world, pb::ApprovalPolicy { quorum: 3, ..everything_else() }).await;
+        policy(world, pb::ApprovalPolicy { quorum: 3, ..everything_else() }).await;
         assert_eq!(ask(&user, wish(&model)).await.quorum, 3);
-        let own = policy(&world, pb::ApprovalPolicy { quorum: 2, target: Some(Target::ModelId(model.clone())), ..Default::default() }).await;
+        let own = policy(world, pb::ApprovalPolicy { quorum: 2, target: Some(Target::ModelId(model.clone())), ..Default::default() }).await;
         let other = world.user(Role::Member).await;
         assert_eq!(ask(&other, wish(&model)).await.quorum, 2);
         let request = pb::CreateApprovalPolicyRequest { approval_policy: Some(everything_else()), ..Default::default() };

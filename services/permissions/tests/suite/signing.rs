@@ -75,7 +75,7 @@ on_both_engines! {
         let request = pb::RotateSigningKeyRequest { compromised: true, ..Default::default() };
         let next = rotate(&world.owner, request).await;
         assert_refused(me(&caller).await, Code::Unauthenticated, "TOKEN_INVALID");
-        assert_eq!(jwks(world).await.into_iter().map(|key| key.kid).collect::<Vec<_>>(), [next.kid.clone()]);
+        assert_eq!(jwks(world).await.into_iter().map(|key| key.kid).collect::<Vec<_>>(), std::slice::from_ref(&next.kid));
         let refresh = pb::RefreshSessionRequest { refresh_token: tokens.refresh_token };
         let renewed = other.nobody().sessions().refresh_session(refresh).await.unwrap().into_inner().tokens.unwrap();
         assert_eq!(kid(&renewed.access_token), next.kid);

@@ -62,7 +62,7 @@ impl Follower {
         self.parts += 1;
         self.facts.extend(part.facts.iter().map(|fact| wire::change_from_proto(fact).unwrap()));
         if part.last {
-            self.policy = Policy::from_facts(&std::mem::take(&mut self.facts)).unwrap();
+            self.policy = Policy::from_facts(std::mem::take(&mut self.facts)).unwrap();
             self.snapshots += 1;
             (self.epoch, self.revision) = (epoch, part.revision);
         }
