@@ -25,6 +25,7 @@ const FILES: &[&str] = &[
     "tollgate/permissions/v1/models.proto",
     "tollgate/permissions/v1/policy.proto",
     "tollgate/permissions/v1/privacy.proto",
+    "tollgate/permissions/v1/sets.proto",
     "tollgate/permissions/v1/providers.proto",
     "tollgate/permissions/v1/questions.proto",
     "tollgate/permissions/v1/replicas.proto",

@@ -1,37 +1,31 @@
--- Grants as people read them: one row per grant, with names where the tables have ids. Names of people are encrypted,
--- or gone with the person: these are shown by id.
+-- Grants as people read them: one row per grant that counts, with names where the tables have ids. Names of people are
+-- encrypted, so here people are their ids.
 CREATE VIEW model_permissions_detailed AS
 SELECT
-    grants.id            AS grant_id,
+    grants.id AS grant_id,
     grants.model_id,
-    models.name          AS model_name,
+    models.name AS model_name,
+    grants.model_set_id,
+    model_sets.name AS model_set_name,
     grants.grantee_kind,
     grants.grantee_id,
     CASE grants.grantee_kind
-        WHEN 'user' THEN coalesce(
-            CASE WHEN users.seal IS NULL THEN nullif(users.display_name, '') END,
-            lower(substr(hex(grants.grantee_id), 1, 8) || '-' || substr(hex(grants.grantee_id), 9, 4) || '-' || substr(hex(grants.grantee_id), 13, 4)
-                || '-' || substr(hex(grants.grantee_id), 17, 4) || '-' || substr(hex(grants.grantee_id), 21))
-        )
+        WHEN 'user' THEN lower(hex(grants.grantee_id))
         WHEN 'group' THEN groups.name
         ELSE 'everyone'
-    END                  AS grantee_name,
+    END AS grantee_name,
     grants.action,
     grants.effect,
     grants.starts_at,
     grants.expires_at,
     grants.granted_by,
-    coalesce(
-        CASE WHEN granters.seal IS NULL THEN nullif(granters.display_name, '') END,
-        lower(substr(hex(grants.granted_by), 1, 8) || '-' || substr(hex(grants.granted_by), 9, 4) || '-' || substr(hex(grants.granted_by), 13, 4)
-                || '-' || substr(hex(grants.granted_by), 17, 4) || '-' || substr(hex(grants.granted_by), 21))
-    )                    AS granted_by_name,
+    lower(hex(grants.granted_by)) AS granted_by_name,
     grants.created_at
 FROM grants
-JOIN models ON models.id = grants.model_id
-LEFT JOIN users ON grants.grantee_kind = 'user' AND users.id = grants.grantee_id
+LEFT JOIN models ON models.id = grants.model_id
+LEFT JOIN model_sets ON model_sets.id = grants.model_set_id
 LEFT JOIN groups ON grants.grantee_kind = 'group' AND groups.id = grants.grantee_id
-LEFT JOIN users AS granters ON granters.id = grants.granted_by;
+WHERE grants.dead_ends = 0;
 
 -- "What ends soon?" Most grants and memberships never do.
 CREATE INDEX grants_ending ON grants (expires_at, id) WHERE expires_at IS NOT NULL;

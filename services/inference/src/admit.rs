@@ -25,7 +25,7 @@ pub struct Admitted {
 pub fn admit(policy: &PolicyView, person: Person, prompt: Prompt) -> Result<Admitted, Error> {
     let now = shared::time::now();
     let accepted = Instant::now();
-    let model = policy.read(now, |policy| {
+    let (model, served) = policy.read(now, |policy| {
         let unknown = || Error::UnknownModel { model: prompt.model.clone() };
         let model = policy.model_by_name(&prompt.model).ok_or_else(unknown)?;
         let denied = |reason: Reason| Error::Denied { model: prompt.model.clone(), reason: reason.as_str() };
@@ -35,23 +35,46 @@ pub fn admit(policy: &PolicyView, person: Person, prompt: Prompt) -> Result<Admi
             return Err(denied(Reason::KeyNarrowed));
         }
         let decision = policy.check(person.user, model.id, Action::Use, now);
-        if decision.allowed { Ok(model.id) } else { Err(denied(decision.reason)) }
+        if !decision.allowed {
+            return Err(denied(decision.reason));
+        }
+        let alias = model.name != prompt.model;
+        Ok((model.id, alias.then(|| model.name.clone())))
     })??;
+    let prompt = match served {
+        Some(served) => prompt.served_as(served),
+        None => prompt,
+    };
     Ok(Admitted { person, model, prompt, accepted })
 }
 
-/// The models that a caller may use, by name.
+/// A name that a caller may send as `model`, and the name that engines know the model by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Permitted {
+    /// The model's own name or a further one.
+    pub name: String,
+    /// The model's own name.
+    pub served: String,
+}
+
+/// The names of the models that a caller may use, in order.
 ///
 /// # Errors
 /// [`Error::PolicyUnavailable`] when the replica is too old.
-pub fn permitted(policy: &PolicyView, person: &Person) -> Result<Vec<String>, Error> {
+pub fn permitted(policy: &PolicyView, person: &Person) -> Result<Vec<Permitted>, Error> {
     let now = shared::time::now();
     let mut names = policy.read(now, |policy| {
         let key = person.key.and_then(|key| policy.key(key));
         let only = key.and_then(|key| key.models.clone());
         let models = policy.accessible_models(person.user, Action::Use, now).into_iter();
         let models = models.filter(|model| only.as_ref().is_none_or(|only| only.contains(model)));
-        models.filter_map(|model| Some(policy.model(model)?.name.clone())).collect::<Vec<_>>()
+        let mut names = Vec::new();
+        for model in models.filter_map(|model| policy.model(model)) {
+            let own = std::iter::once(model.name.as_str());
+            let all = own.chain(policy.aliases_of(model.id)).map(str::to_owned);
+            names.extend(all.map(|name| Permitted { name, served: model.name.clone() }));
+        }
+        names
     })?;
     names.sort_unstable();
     Ok(names)

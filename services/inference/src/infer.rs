@@ -112,7 +112,7 @@ impl Inference {
         let input = self.ledger.estimator.tokens(&prompt.model, prompt.input_bytes);
         let output = prompt.max_tokens.unwrap_or(EXPECTED_OUTPUT).saturating_mul(prompt.choices);
         let arrival = Arrival {
-            model: &prompt.model,
+            model: prompt.served(),
             tokens: input.saturating_add(output),
             deadline: until.min(Instant::now() + self.wait).into_std(),
             avoid,

@@ -80,6 +80,8 @@ pub struct Prompt {
     pub input_bytes: usize,
     /// What the engine gets.
     pub body: Bytes,
+    /// The model as engines name it, when that is another name.
+    served: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -104,7 +106,36 @@ struct Head<'a> {
     input: Option<&'a RawValue>,
 }
 
+/// Where the model stands, read once more where it has to be replaced.
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow)]
+    model: &'a RawValue,
+}
+
 impl Prompt {
+    /// The model as engines name it.
+    #[must_use]
+    pub fn served(&self) -> &str {
+        self.served.as_deref().unwrap_or(&self.model)
+    }
+
+    /// The same for a caller who used a further name of the model: engines know only its own.
+    #[must_use]
+    pub fn served_as(mut self, name: String) -> Self {
+        if let Ok(Named { model }) = serde_json::from_slice(&self.body) {
+            let stands = position(&self.body, model);
+            let own = serde_json::Value::from(name.as_str()).to_string();
+            let mut body = BytesMut::with_capacity(self.body.len() + own.len());
+            body.extend_from_slice(&self.body[..stands.start]);
+            body.extend_from_slice(own.as_bytes());
+            body.extend_from_slice(&self.body[stands.end..]);
+            self.body = body.freeze();
+        }
+        self.served = Some(name);
+        self
+    }
+
     /// Reads a body. A stream that does not ask for its usage is made to, because the ledger needs it.
     ///
     /// # Errors
@@ -141,7 +172,17 @@ impl Prompt {
         let wants_usage = options.include_usage;
         let stands = head.stream_options.map(|raw| position(&body, raw));
         let body = if stream && !wants_usage { ask_for_usage(&body, stands, &options) } else { body };
-        Ok(Self { endpoint, model, stream, wants_usage, max_tokens, choices, input_bytes, body })
+        Ok(Self {
+            endpoint,
+            model,
+            stream,
+            wants_usage,
+            max_tokens,
+            choices,
+            input_bytes,
+            body,
+            served: None,
+        })
     }
 }
 

@@ -14,7 +14,9 @@ use crate::{
     tail::Tail,
     write::{Actor, Origin, Record, Thing, Write, Writer},
 };
-use policy::{Action, Effect, GrantId, Grantee, GroupId, ModelId, Policy, Reason, Role, Time, UserId};
+use policy::{
+    Action, Effect, GrantId, Grantee, GroupId, ModelId, Policy, Reason, Role, Target, Time, UserId,
+};
 use serde_json::{Value, json};
 use shared::{auth::Person, db::Db, server::Tasks, time};
 use std::time::Duration;
@@ -230,7 +232,7 @@ async fn follow(
         Outcome::Waiting | Outcome::Nothing => {}
         Outcome::Grant(wish) => {
             let new = NewGrant {
-                model: request.model,
+                target: Target::Model(request.model),
                 grantee: Grantee::User(request.case.requester),
                 action: wish.action,
                 effect: Effect::Allow,

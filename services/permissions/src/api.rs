@@ -4,6 +4,7 @@
 //! [`crate::field`]; what only the store can know is decided behind them.
 
 mod access_requests;
+mod aliases;
 mod audit;
 mod authorization;
 mod batches;
@@ -20,6 +21,7 @@ mod policy;
 mod providers;
 mod replicas;
 mod sessions;
+mod sets;
 mod signing;
 mod users;
 
@@ -42,12 +44,13 @@ use crate::{
 use ::policy::{Member, Role, Time};
 use proto::permissions::v1::{
     self as pb, access_request_service_server::AccessRequestServiceServer,
-    audit_service_server::AuditServiceServer, authorization_service_server::AuthorizationServiceServer,
-    batch_service_server::BatchServiceServer, change_service_server::ChangeServiceServer,
-    database_service_server::DatabaseServiceServer, grant_service_server::GrantServiceServer,
-    group_service_server::GroupServiceServer, incident_service_server::IncidentServiceServer,
-    key_service_server::KeyServiceServer, me_service_server::MeServiceServer,
-    model_service_server::ModelServiceServer, policy_service_server::PolicyServiceServer,
+    alias_service_server::AliasServiceServer, audit_service_server::AuditServiceServer,
+    authorization_service_server::AuthorizationServiceServer, batch_service_server::BatchServiceServer,
+    change_service_server::ChangeServiceServer, database_service_server::DatabaseServiceServer,
+    grant_service_server::GrantServiceServer, group_service_server::GroupServiceServer,
+    incident_service_server::IncidentServiceServer, key_service_server::KeyServiceServer,
+    me_service_server::MeServiceServer, model_service_server::ModelServiceServer,
+    model_set_service_server::ModelSetServiceServer, policy_service_server::PolicyServiceServer,
     privacy_service_server::PrivacyServiceServer, provider_service_server::ProviderServiceServer,
     replica_service_server::ReplicaServiceServer, session_service_server::SessionServiceServer,
     signing_service_server::SigningServiceServer, user_service_server::UserServiceServer,
@@ -61,13 +64,14 @@ use shared::{
     security::Watch,
     time,
 };
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, service::Routes};
 
 /// The services, as health checks name them.
 pub(crate) const SERVICES: &[&str] = &[
     "tollgate.permissions.v1.AccessRequestService",
+    "tollgate.permissions.v1.AliasService",
     "tollgate.permissions.v1.AuditService",
     "tollgate.permissions.v1.AuthorizationService",
     "tollgate.permissions.v1.BatchService",
@@ -79,6 +83,7 @@ pub(crate) const SERVICES: &[&str] = &[
     "tollgate.permissions.v1.KeyService",
     "tollgate.permissions.v1.MeService",
     "tollgate.permissions.v1.ModelService",
+    "tollgate.permissions.v1.ModelSetService",
     "tollgate.permissions.v1.PolicyService",
     "tollgate.permissions.v1.PrivacyService",
     "tollgate.permissions.v1.ProviderService",
@@ -150,6 +155,7 @@ impl Api {
     pub(crate) fn routes(&self) -> axum::Router {
         Routes::new(AuthorizationServiceServer::new(self.clone()))
             .add_service(AccessRequestServiceServer::new(self.clone()))
+            .add_service(AliasServiceServer::new(self.clone()))
             .add_service(AuditServiceServer::new(self.clone()))
             .add_service(BatchServiceServer::new(self.clone()))
             .add_service(ChangeServiceServer::new(self.clone()))
@@ -160,6 +166,7 @@ impl Api {
             .add_service(KeyServiceServer::new(self.clone()))
             .add_service(MeServiceServer::new(self.clone()))
             .add_service(ModelServiceServer::new(self.clone()))
+            .add_service(ModelSetServiceServer::new(self.clone()))
             .add_service(PolicyServiceServer::new(self.clone()))
             .add_service(PrivacyServiceServer::new(self.clone()))
             .add_service(ProviderServiceServer::new(self.clone()))
@@ -267,4 +274,38 @@ fn owner(owner: Option<&pb::ModelOwner>) -> Result<Option<Member>, Error> {
         Some(Owner::GroupId(id)) => field::id("owner.group_id", id).map(|id| Some(Member::Group(id))),
         None => Err(Error::invalid("owner", "must name a user or a group")),
     }
+}
+
+/// A model's or set's owner in a change; `None` leaves it as it is.
+fn owner_patch(given: Option<&pb::ModelOwner>, clear: bool) -> Result<Option<Option<Member>>, Error> {
+    match (owner(given)?, clear) {
+        (Some(_), true) => Err(Error::invalid("clear_owner", "cannot be given together with owner")),
+        (Some(owner), false) => Ok(Some(Some(owner))),
+        (None, clear) => Ok(clear.then_some(None)),
+    }
+}
+
+/// Most things in one call.
+const MANY: usize = 1_000;
+
+/// 1 to 1,000 things of a request, none of them twice.
+fn each_once<T, U, K: Eq + std::hash::Hash>(
+    field: &'static str,
+    given: &[T],
+    read: impl Fn(&T) -> Result<U, Error>,
+    key: impl Fn(&U) -> K,
+) -> Result<Vec<U>, Error> {
+    if given.is_empty() || given.len() > MANY {
+        return Err(Error::invalid(field, format!("must have 1 to {MANY} entries")));
+    }
+    let (mut seen, mut all) = (HashSet::with_capacity(given.len()), Vec::with_capacity(given.len()));
+    for (place, given) in given.iter().enumerate() {
+        let part = format!("{field}[{place}]");
+        let thing = read(given).map_err(|error| error.within(&part))?;
+        if !seen.insert(key(&thing)) {
+            return Err(Error::invalid(part, "was named before in this call"));
+        }
+        all.push(thing);
+    }
+    Ok(all)
 }

@@ -6,15 +6,18 @@
 
 use crate::{
     check,
-    error::Error,
+    error::{Error, Forbidden},
     grants::{Grant, NewGrant},
-    store,
+    manage, store,
     write::{Origin, Write},
 };
-use policy::{GrantId, Grantee, GroupId, Member, ModelId, UserId};
+use policy::{GrantId, Grantee, GroupId, Member, ModelId, ModelSetId, Target, UserId};
 use serde::{Deserialize, Serialize};
 use shared::{db::Db, status::IntoStatus};
-use std::collections::{HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 use uuid::Uuid;
 
 /// Operations of one transaction where each is for itself.
@@ -34,7 +37,7 @@ pub(crate) enum Operation {
 /// A field that breaks its rules, kept until its turn.
 #[derive(Debug, Clone)]
 pub(crate) struct Malformed {
-    pub(crate) field: &'static str,
+    pub(crate) field: Cow<'static, str>,
     pub(crate) problem: String,
 }
 
@@ -95,18 +98,20 @@ enum Decided {
 /// What the operations name, as the store has it.
 struct Known {
     models: HashSet<ModelId>,
+    /// Whether the caller may manage them.
+    sets: HashMap<ModelSetId, bool>,
     members: HashSet<Member>,
     grants: HashMap<GrantId, Grant>,
 }
 
 impl Known {
     async fn look_up(write: &mut Write, operations: &[Operation]) -> Result<Self, Error> {
-        let (mut models, mut users) = (HashSet::new(), HashSet::new());
+        let (mut targets, mut users) = (HashSet::new(), HashSet::new());
         let (mut groups, mut grants) = (HashSet::new(), HashSet::new());
         for operation in operations {
             match operation {
                 Operation::Create(new) => {
-                    models.insert(new.model);
+                    targets.insert(new.target);
                     match new.grantee {
                         Grantee::User(id) => drop(users.insert(id)),
                         Grantee::Group(id) => drop(groups.insert(id)),
@@ -122,13 +127,39 @@ impl Known {
         let groups = store::known("groups", tx, groups.iter().map(|id: &GroupId| id.uuid())).await?;
         let users = users.into_iter().map(|id| Member::User(UserId(id)));
         let groups = groups.into_iter().map(|id| Member::Group(GroupId(id)));
-        let models = store::known("models", tx, models.iter().map(|id: &ModelId| id.uuid())).await?;
         let grants = store::grants::find_all(tx, &grants).await?;
+        targets.extend(grants.iter().map(|grant| grant.fact.target));
+        let models: Vec<Uuid> =
+            targets.iter().filter_map(|target| target.model()).map(ModelId::uuid).collect();
+        let models = store::known("models", tx, models.into_iter()).await?;
+        let sets: Vec<ModelSetId> = targets
+            .iter()
+            .filter_map(|target| match target {
+                Target::Set(id) => Some(*id),
+                Target::Model(_) => None,
+            })
+            .collect();
+        let sets = manage::managed(write, &sets).await?;
         Ok(Self {
             models: models.into_iter().map(ModelId).collect(),
+            sets: sets.into_iter().map(|(set, managed)| (set.id, managed)).collect(),
             members: users.chain(groups).collect(),
             grants: grants.into_iter().map(|grant| (grant.fact.id, grant)).collect(),
         })
+    }
+
+    fn may_manage(&self, write: &Write, target: Target) -> Result<(), Error> {
+        match target {
+            Target::Model(id) => {
+                check::may_manage(write, id)?;
+                if self.models.contains(&id) { Ok(()) } else { Err(Error::not_found("model", id)) }
+            }
+            Target::Set(id) => match self.sets.get(&id) {
+                Some(true) => Ok(()),
+                Some(false) => Err(Forbidden::ManageRequired.into()),
+                None => Err(Error::not_found("model_set", id)),
+            },
+        }
     }
 
     fn decide(
@@ -140,10 +171,7 @@ impl Known {
         match operation {
             Operation::Malformed(Malformed { field, problem }) => Err(Error::invalid(field, problem)),
             Operation::Create(new) => {
-                check::may_manage(write, new.model)?;
-                if !self.models.contains(&new.model) {
-                    return Err(Error::not_found("model", new.model));
-                }
+                self.may_manage(write, new.target)?;
                 match new.grantee {
                     Grantee::User(id) if !self.members.contains(&Member::User(id)) => {
                         Err(Error::not_found("user", id))
@@ -159,8 +187,7 @@ impl Known {
             Operation::Revoke(id) => {
                 let grant = self.grants.get(&id).filter(|_| !revoked.contains(&id));
                 let grant = grant.ok_or_else(|| Error::not_found("grant", id))?;
-                let model = grant.fact.target.model().ok_or_else(|| Error::not_found("grant", id))?;
-                check::may_manage(write, model)?;
+                self.may_manage(write, grant.fact.target)?;
                 revoked.insert(id);
                 Ok(Decided::Revoke(grant.clone()))
             }

@@ -171,6 +171,14 @@ impl Verify for Verifier {
     }
 }
 
+/// The policy that a write decides by.
+///
+/// # Errors
+/// [`Error::Stale`] when it is too old for that.
+pub(crate) fn current(write: &Write) -> Result<View<'_>, Error> {
+    serving(write.policy()?, write.now())
+}
+
 /// Whether the caller may change this model and its grants.
 ///
 /// # Errors
@@ -180,7 +188,7 @@ pub(crate) fn may_manage(write: &Write, model: ModelId) -> Result<(), Error> {
     if matches!(person.role, Role::Owner | Role::Admin) {
         return Ok(());
     }
-    let view = serving(write.policy()?, write.now())?;
+    let view = current(write)?;
     let policy = view.policy();
     let decision = policy.check(person.user, model, Action::Manage, write.now());
     match decision {

@@ -12,7 +12,7 @@ use shared::{
     seal::SealError,
     status::{DOMAIN, Fault, IntoStatus},
 };
-use std::{collections::HashMap, time::Duration};
+use std::{borrow::Cow, collections::HashMap, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::ErrorDetails;
 
@@ -23,7 +23,7 @@ pub enum Error {
     #[error("{field}: {problem}")]
     Invalid {
         /// The field as the contract names it.
-        field: &'static str,
+        field: Cow<'static, str>,
         /// What it must be.
         problem: String,
     },
@@ -66,8 +66,11 @@ pub enum Error {
     /// The key was revoked or is past its end, and stays so.
     #[error("the key was revoked or has ended; create another one")]
     KeyEnded,
-    /// The thing was changed since the caller read it.
-    #[error("it was changed since you read it; read it again and repeat the change if it still makes sense")]
+    /// A set would be in itself.
+    #[error("the set would be in itself; take it out of the other set first")]
+    SetCycle,
+    /// What should be changed is no longer as the caller read it.
+    #[error("it has changed since it was read; read it again, and send the change with the new etag")]
     EtagMismatch,
     /// The caller asks for what they have.
     #[error("you may do this with this model already")]
@@ -180,9 +183,12 @@ pub enum Forbidden {
     /// Only an owner touches owners.
     #[error("only an owner may create, change or act for an owner")]
     OwnerRequired,
-    /// Changing a model and its grants needs `manage`.
-    #[error("you may not manage this model; ask its owner, or an owner or admin")]
+    /// Changing a model or a set and its grants needs `manage`.
+    #[error("you may not manage this model or set; ask its owner, or an owner or admin")]
     ManageRequired,
+    /// Only owners and admins see and do this.
+    #[error("only an owner or admin may do this; ask one of them")]
+    AdminRequired,
     /// Only approvers decide about a request.
     #[error("only an approver of this request may do this")]
     ApproverRequired,
@@ -199,8 +205,16 @@ pub enum Forbidden {
 
 impl Error {
     /// A field that breaks its rules.
-    pub(crate) fn invalid(field: &'static str, problem: impl Into<String>) -> Self {
-        Self::Invalid { field, problem: problem.into() }
+    pub(crate) fn invalid(field: impl Into<Cow<'static, str>>, problem: impl Into<String>) -> Self {
+        Self::Invalid { field: field.into(), problem: problem.into() }
+    }
+
+    /// The same about a part of a request: what it says of a field is of that field in the part.
+    pub(crate) fn within(self, part: impl std::fmt::Display) -> Self {
+        match self {
+            Self::Invalid { field, problem } => Self::invalid(format!("{part}.{field}"), problem),
+            other => other,
+        }
     }
 
     /// Something that is not there.
@@ -210,7 +224,7 @@ impl Error {
 
     /// A grant like this is there.
     pub(crate) const fn grant_exists() -> Self {
-        Self::Exists { kind: "grant", with: "of the same grantee, model, action and effect" }
+        Self::Exists { kind: "grant", with: "of the same grantee, model or set, action and effect" }
     }
 
     /// The error as that of one operation of a batch.
@@ -254,6 +268,7 @@ impl IntoStatus for Error {
             Self::Forbidden(forbidden) => Fault::new(Code::PermissionDenied, forbidden.reason()),
             Self::GroupCycle => Fault::new(Code::FailedPrecondition, "GROUP_CYCLE"),
             Self::KeyEnded => Fault::new(Code::FailedPrecondition, "KEY_ENDED"),
+            Self::SetCycle => Fault::new(Code::FailedPrecondition, "SET_CYCLE"),
             Self::EtagMismatch => Fault::new(Code::Aborted, "ETAG_MISMATCH"),
             Self::AlreadyAllowed => Fault::new(Code::FailedPrecondition, "ALREADY_ALLOWED"),
             Self::DenyStands => Fault::new(Code::FailedPrecondition, "DENY_STANDS"),
@@ -288,7 +303,7 @@ impl IntoStatus for Error {
     fn describe(&self, details: &mut ErrorDetails) {
         match self {
             Self::Invalid { field, problem } => {
-                details.add_bad_request_violation(*field, problem.as_str());
+                details.add_bad_request_violation(field.as_ref(), problem.as_str());
             }
             Self::OtherEpoch { field } => {
                 details.add_bad_request_violation(*field, "is of a store that was replaced");
@@ -317,6 +332,9 @@ impl IntoStatus for Error {
             }
             Self::KeyEnded => {
                 details.add_precondition_failure_violation("KEY_ENDED", "key", self.to_string());
+            }
+            Self::SetCycle => {
+                details.add_precondition_failure_violation("SET_CYCLE", "items", self.to_string());
             }
             Self::LastOwner => {
                 details.add_precondition_failure_violation("LAST_OWNER", "user", self.to_string());
@@ -372,6 +390,7 @@ impl Forbidden {
         match self {
             Self::OwnerRequired => "OWNER_REQUIRED",
             Self::ManageRequired => "MANAGE_REQUIRED",
+            Self::AdminRequired => "ADMIN_REQUIRED",
             Self::ApproverRequired => "APPROVER_REQUIRED",
             Self::NotYourself => "NOT_YOURSELF",
             Self::KeyNarrowed => "KEY_NARROWED",

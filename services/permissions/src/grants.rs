@@ -1,14 +1,15 @@
-//! Grants: who may, or may not, do what with a model.
+//! Grants: who may, or may not, do what with a model or with every model of a set.
 
 use crate::{
-    check,
     error::Error,
     groups::must_exist,
     list::{Listed, Page},
-    store,
+    manage, store,
     write::{Origin, Record, Thing, Write},
 };
-use policy::{Action, Change, Effect, GrantId, Grantee, GroupId, Member, ModelId, Target, Time, UserId};
+use policy::{
+    Action, Change, Effect, GrantId, Grantee, GroupId, Member, ModelId, ModelSetId, Target, Time, UserId,
+};
 use serde_json::{Value, json};
 use shared::db::Db;
 use uuid::Uuid;
@@ -24,7 +25,7 @@ pub(crate) struct Grant {
 /// What a new grant is made of.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct NewGrant {
-    pub(crate) model: ModelId,
+    pub(crate) target: Target,
     pub(crate) grantee: Grantee,
     pub(crate) action: Action,
     pub(crate) effect: Effect,
@@ -64,6 +65,7 @@ impl Grant {
 #[derive(Debug, Default)]
 pub(crate) struct Filter {
     pub(crate) model: Option<ModelId>,
+    pub(crate) set: Option<ModelSetId>,
     pub(crate) user: Option<UserId>,
     pub(crate) group: Option<GroupId>,
 }
@@ -76,10 +78,7 @@ impl Filter {
 }
 
 pub(crate) async fn create(write: &mut Write, new: NewGrant) -> Result<Grant, Error> {
-    check::may_manage(write, new.model)?;
-    if store::models::find(&mut write.tx, new.model).await?.is_none() {
-        return Err(Error::not_found("model", new.model));
-    }
+    manage::may_manage(write, &[new.target]).await?;
     match new.grantee {
         Grantee::User(id) => must_exist(&mut write.tx, Member::User(id)).await?,
         Grantee::Group(id) => must_exist(&mut write.tx, Member::Group(id)).await?,
@@ -121,8 +120,7 @@ pub(crate) async fn take(write: &mut Write, id: GrantId) -> Result<(), Error> {
 pub(crate) async fn revoke(write: &mut Write, id: GrantId) -> Result<(), Error> {
     let found = store::grants::find(&mut write.tx, id).await?;
     let grant = found.ok_or_else(|| Error::not_found("grant", id))?;
-    let Target::Model(model) = grant.fact.target else { return Err(Error::not_found("grant", id)) };
-    check::may_manage(write, model)?;
+    manage::may_manage(write, &[grant.fact.target]).await?;
     store::grants::delete(&mut write.tx, id).await?;
     write.record(grant.revoked());
     Ok(())
@@ -138,7 +136,7 @@ impl NewGrant {
         let fact = policy::Grant {
             id: GrantId(Uuid::now_v7()),
             grantee: self.grantee,
-            target: Target::Model(self.model),
+            target: self.target,
             action: self.action,
             effect: self.effect,
             starts_at: self.starts_at,

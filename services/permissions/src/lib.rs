@@ -5,6 +5,7 @@
 //! answers and `watch` streams. Who is asking, `shared::auth` settled before.
 
 mod access_requests;
+mod aliases;
 mod api;
 mod approval;
 mod approval_policies;
@@ -15,9 +16,11 @@ mod bootstrap;
 mod changes;
 mod check;
 mod config;
+mod deletion;
 mod encryption;
 mod erasure;
 mod error;
+mod etag;
 mod export;
 mod external;
 mod field;
@@ -29,6 +32,7 @@ mod history;
 mod incidents;
 mod keys;
 mod list;
+mod manage;
 mod me;
 mod models;
 mod notifications;
@@ -40,6 +44,7 @@ mod questions;
 mod replicas;
 mod retention;
 mod sessions;
+mod sets;
 mod signing;
 mod store;
 mod sweep;

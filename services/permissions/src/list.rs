@@ -47,6 +47,13 @@ impl Page {
         after.map(Option::unwrap_or_default).map_err(|_| Error::page(page::PageError::Token))
     }
 
+    /// The name and the id after which this page starts; empty and nil at the beginning.
+    pub(crate) fn after_name(&self) -> Result<(&str, Uuid), Error> {
+        let Some(after) = self.after.as_deref() else { return Ok(("", Uuid::nil())) };
+        let place = after.rsplit_once(' ').and_then(|(name, id)| Some((name, Uuid::try_parse(id).ok()?)));
+        place.ok_or_else(|| Error::page(page::PageError::Token))
+    }
+
     /// The id before which this page starts, for lists with the newest first.
     pub(crate) fn before_id(&self) -> Result<Option<Uuid>, Error> {
         let before = self.after.as_deref().map(Uuid::try_parse).transpose();

@@ -15,7 +15,7 @@ use crate::{
     list::Page,
     tail::Tail,
 };
-use policy::{Action, Change, ModelId, Policy, Simulation, Time, UserId};
+use policy::{Action, Change, Model, ModelId, Policy, Simulation, Time, UserId};
 use shared::auth::Person;
 
 /// One page of the models on which a user may do something, by name.
@@ -26,51 +26,40 @@ pub(crate) fn accessible(
     after: &str,
     page: &Page,
 ) -> Vec<(ModelId, String)> {
-    let asked = Asked { user, with: None, action, search: "", after, limit: page.limit() };
-    models_of(view.policy(), &asked, view.now)
+    models_of(view.policy(), user, |_| true, action, (after, page.limit()), view.now)
 }
 
-/// The models that a person may use with the credential at hand, by name, whose name contains `search` in any case.
+/// The models that a person may use with the credential at hand and that pass `keep`, by name.
 pub(crate) fn usable(
     tail: &Tail,
     person: &Person,
-    search: &str,
+    keep: impl Fn(&Model) -> bool,
     page: &Page,
     now: Time,
 ) -> Result<Vec<(ModelId, String)>, Error> {
     let view = serving(tail, now)?;
-    let asked = Asked {
-        user: person.user,
-        with: Some(person),
-        action: Action::Use,
-        search,
-        after: page.after(),
-        limit: page.limit(),
-    };
-    Ok(models_of(view.policy(), &asked, now))
+    let policy = view.policy();
+    let keep = |model: &Model| keep(model) && within_key(policy, person, model.id);
+    Ok(models_of(policy, person.user, keep, Action::Use, (page.after(), page.limit()), now))
 }
 
-struct Asked<'a> {
+fn models_of(
+    policy: &Policy,
     user: UserId,
-    with: Option<&'a Person>,
+    keep: impl Fn(&Model) -> bool,
     action: Action,
-    search: &'a str,
-    after: &'a str,
-    limit: i64,
-}
-
-fn models_of(policy: &Policy, asked: &Asked<'_>, now: Time) -> Vec<(ModelId, String)> {
-    let search = asked.search.to_lowercase();
+    (after, limit): (&str, i64),
+    now: Time,
+) -> Vec<(ModelId, String)> {
     let mut models: Vec<_> = policy
-        .accessible_models(asked.user, asked.action, now)
+        .accessible_models(user, action, now)
         .into_iter()
         .filter_map(|model| policy.model(model))
-        .filter(|model| model.name.as_str() > asked.after && model.name.to_lowercase().contains(&search))
-        .filter(|model| asked.with.is_none_or(|person| within_key(policy, person, model.id)))
+        .filter(|model| model.name.as_str() > after && keep(model))
         .map(|model| (model.id, model.name.clone()))
         .collect();
     models.sort_unstable_by(|one, other| one.1.cmp(&other.1));
-    models.truncate(usize::try_from(asked.limit).unwrap_or(usize::MAX));
+    models.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     models
 }
 

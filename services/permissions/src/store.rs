@@ -4,9 +4,11 @@
 //! a write and run while the head is locked, so what they read stays true until the commit.
 
 pub(crate) mod access_requests;
+pub(crate) mod aliases;
 pub(crate) mod answers;
 pub(crate) mod approval_policies;
 pub(crate) mod checkpoints;
+pub(crate) mod deletion;
 pub(crate) mod erasure;
 pub(crate) mod events;
 pub(crate) mod facts;
@@ -23,6 +25,7 @@ pub(crate) mod passwords;
 pub(crate) mod replicas;
 pub(crate) mod seals;
 pub(crate) mod sessions;
+pub(crate) mod sets;
 pub(crate) mod signing;
 pub(crate) mod users;
 
@@ -70,7 +73,23 @@ impl From<UnknownWord> for StoreError {
     }
 }
 
-/// Which of these ids a table has. Its name is ours, never a caller's.
+/// Values in one list of a query, or rows in one statement; SQLite takes 32,766 parameters.
+const LIST: usize = 1_000;
+
+/// A pattern for what contains `text` in lower case; `!` stands before what is meant literally.
+fn contains(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for letter in text.to_lowercase().chars() {
+        if matches!(letter, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(letter);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// Which of these ids a table has that are not deleted. Its name is ours, never a caller's.
 pub(crate) async fn known(
     table: &'static str,
     tx: &mut Tx,
@@ -81,7 +100,7 @@ pub(crate) async fn known(
     }
     Ok(on_tx!(tx, |on| {
         let mut query = QueryBuilder::new("SELECT id FROM ");
-        query.push(table).push(" WHERE id IN (");
+        query.push(table).push(" WHERE deleted_at IS NULL AND id IN (");
         let mut list = query.separated(", ");
         for id in ids {
             list.push_bind(id);

@@ -2,6 +2,7 @@
 
 use crate::{
     config::Retention,
+    deletion,
     error::Error,
     keys,
     store::{answers, erasure, incidents, sessions},
@@ -25,11 +26,11 @@ pub(crate) struct Kept {
 }
 
 pub(crate) fn start(writer: &Writer, retention: &Retention, tasks: &Tasks) {
-    let (db, retention) = (writer.db().clone(), *retention);
+    let (sweeper, retention) = (writer.clone(), *retention);
     tasks.repeat(EVERY, move || {
-        let db = db.clone();
+        let writer = sweeper.clone();
         async move {
-            if let Err(error) = sweep(&db, &retention, time::now()).await {
+            if let Err(error) = sweep(&writer, &retention, time::now()).await {
                 tracing::warn!(%error, "what is past its time could not be deleted; it is tried again");
             }
         }
@@ -45,7 +46,12 @@ pub(crate) fn start(writer: &Writer, retention: &Retention, tasks: &Tasks) {
     });
 }
 
-async fn sweep(db: &Db, retention: &Retention, now: Time) -> Result<(), Error> {
+async fn sweep(writer: &Writer, retention: &Retention, now: Time) -> Result<(), Error> {
+    forget(writer.db(), retention, now).await?;
+    deletion::purge(writer, now.minus(retention.deleted), now).await
+}
+
+async fn forget(db: &Db, retention: &Retention, now: Time) -> Result<(), Error> {
     answers::forget(db, now.minus(retention.answers)).await?;
     // In steps, so that no statement holds the table for long.
     while incidents::forget(db, now.minus(retention.incidents)).await? > 0 {}
@@ -112,7 +118,7 @@ mod tests {
         incidents::insert(&db, &sealer, &incidents).await.unwrap();
         let due = async || kept(&db, &retention, now).await.unwrap().iter().map(|kept| kept.due).sum::<i64>();
         assert_eq!(due().await, 2);
-        sweep(&db, &retention, now).await.unwrap();
+        forget(&db, &retention, now).await.unwrap();
         assert_eq!((due().await, incidents::due(&db, now).await.unwrap()), (0, 1));
     }
 }

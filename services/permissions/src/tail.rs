@@ -203,11 +203,7 @@ impl Tail {
     }
 
     async fn reload(&self, at: Time) -> Result<(), Error> {
-        let snapshot = facts::snapshot(&self.0.db, at).await?;
-        let loaded = snapshot.load().map_err(|error| {
-            tracing::error!(%error, "the tables contradict themselves");
-            StoreError::Corrupt("policy")
-        })?;
+        let loaded = facts::load(&self.0.db, at).await?;
         let (epoch, revision, at, policy) = (loaded.epoch, loaded.revision, loaded.at, loaded.policy.clone());
         let outcome =
             self.0.replica.write().unwrap_or_else(PoisonError::into_inner).adopt(loaded, time::now());

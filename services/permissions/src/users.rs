@@ -1,18 +1,25 @@
 //! People and machine accounts: create, read, change. Who may do what to whom is decided here, by object.
 
+mod import;
+
 use crate::{
+    deletion,
     error::{Error, Forbidden},
+    etag,
     list::{Listed, Page},
-    sessions, store,
+    sessions,
+    store::{self, deletion::Kind},
     write::{Origin, Record, Thing, Write},
 };
+pub(crate) use import::{Imported, NewRow, import};
 use policy::{Change, Role, Time, UserId};
+use serde::Serialize;
 use serde_json::{Value, json};
 use shared::{db::Db, seal::Sealer};
 use uuid::Uuid;
 
 /// A person or machine account.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct User {
     pub(crate) id: UserId,
     pub(crate) email: String,
@@ -20,6 +27,7 @@ pub(crate) struct User {
     pub(crate) role: Role,
     pub(crate) disabled: bool,
     pub(crate) created_at: Time,
+    pub(crate) deleted_at: Option<Time>,
 }
 
 /// What a new user is made of.
@@ -34,16 +42,27 @@ pub(crate) struct NewUser {
 #[derive(Debug)]
 pub(crate) struct UserPatch {
     pub(crate) id: UserId,
+    pub(crate) etag: String,
     pub(crate) display_name: Option<String>,
     pub(crate) role: Option<Role>,
     pub(crate) disabled: Option<bool>,
+}
+
+/// Which users to list.
+#[derive(Debug, Default)]
+pub(crate) struct Filter {
+    /// Only who has this e-mail address, in any case.
+    pub(crate) email: Option<String>,
+    /// Deleted ones too.
+    pub(crate) deleted: bool,
 }
 
 impl User {
     /// A user who does not exist yet.
     pub(crate) fn new(new: NewUser, now: Time) -> Self {
         let NewUser { email, display_name, role } = new;
-        Self { id: UserId(Uuid::now_v7()), email, display_name, role, disabled: false, created_at: now }
+        let id = UserId(Uuid::now_v7());
+        Self { id, email, display_name, role, disabled: false, created_at: now, deleted_at: None }
     }
 
     /// What the policy knows of the user.
@@ -54,6 +73,10 @@ impl User {
     /// The user as events show it: what can be erased is not in it.
     pub(crate) fn image(&self) -> Value {
         json!({ "role": self.role, "disabled": self.disabled })
+    }
+
+    pub(crate) fn etag(&self) -> String {
+        etag::of(self)
     }
 
     fn is_active_owner(&self) -> bool {
@@ -76,32 +99,75 @@ pub(crate) async fn get(db: &Db, sealer: &Sealer, id: UserId) -> Result<User, Er
     store::users::get(db, Some(sealer), id).await?.ok_or_else(|| Error::not_found("user", id))
 }
 
-pub(crate) async fn list(db: &Db, sealer: &Sealer, page: &Page) -> Result<Listed<User>, Error> {
-    let rows = store::users::list(db, Some(sealer), page.after_id()?, page.limit()).await?;
+pub(crate) async fn list(
+    db: &Db,
+    sealer: &Sealer,
+    filter: &Filter,
+    page: &Page,
+) -> Result<Listed<User>, Error> {
+    let rows = store::users::list(db, Some(sealer), filter, page.after_id()?, page.limit()).await?;
     Ok(page.cut(rows, |user| user.id.to_string()))
 }
 
-pub(crate) async fn update(write: &mut Write, patch: UserPatch) -> Result<User, Error> {
-    let found = store::users::find(&mut write.tx, write.sealer.as_ref(), patch.id).await?;
+/// The user, whom the caller may change and knows as it is.
+async fn known(write: &mut Write, id: UserId, sent: &str) -> Result<User, Error> {
+    let found = store::users::find(&mut write.tx, write.sealer.as_ref(), id).await?;
     // Who was erased stays as that.
-    let before = found.filter(|user| !user.email.is_empty());
-    let before = before.ok_or_else(|| Error::not_found("user", patch.id))?;
-    only_owners_touch(before.role, &write.origin)?;
+    let user = found.filter(|user| !user.email.is_empty()).ok_or_else(|| Error::not_found("user", id))?;
+    only_owners_touch(user.role, &write.origin)?;
+    etag::matches(sent, &user.etag())?;
+    Ok(user)
+}
+
+/// Somebody else must be left who may do everything.
+async fn not_the_last_owner(write: &mut Write, user: &User) -> Result<(), Error> {
+    if user.is_active_owner() && !store::users::another_owner(&mut write.tx, user.id).await? {
+        return Err(Error::LastOwner);
+    }
+    Ok(())
+}
+
+pub(crate) async fn update(write: &mut Write, patch: UserPatch) -> Result<User, Error> {
+    let before = known(write, patch.id, &patch.etag).await?;
     let after = before.clone().patched(patch);
     only_owners_touch(after.role, &write.origin)?;
-    let lost = before.is_active_owner() && !after.is_active_owner();
-    if lost && !store::users::another_owner(&mut write.tx, after.id).await? {
-        return Err(Error::LastOwner);
+    if !after.is_active_owner() {
+        not_the_last_owner(write, &before).await?;
     }
     if after.disabled && !before.disabled {
         sessions::end_all(write, after.id, None).await?;
     }
-    if after.fact() != before.fact() || after.display_name != before.display_name {
+    if after != before {
         store::users::update(&mut write.tx, write.sealer.as_ref(), &after).await?;
         let record = Record::updated(Thing::user(after.id), before.image(), after.image());
         write.record(record.with(Change::PutUser(after.fact())));
     }
     Ok(after)
+}
+
+pub(crate) async fn delete(write: &mut Write, id: UserId, etag: &str) -> Result<(), Error> {
+    let user = known(write, id, etag).await?;
+    not_the_last_owner(write, &user).await?;
+    let now = write.now();
+    store::deletion::delete(&mut write.tx, Kind::User, id.uuid(), now).await?;
+    store::users::release_email(&mut write.tx, id).await?;
+    sessions::end_all(write, id, None).await?;
+    write.record(Record::deleted(Thing::user(id), user.image()).with(Change::RemoveUser(id)));
+    Ok(())
+}
+
+pub(crate) async fn undelete(write: &mut Write, id: UserId) -> Result<User, Error> {
+    let found = store::users::find_deleted(&mut write.tx, write.sealer.as_ref(), id).await?;
+    let deleted = found.ok_or_else(|| Error::not_found("user", id))?;
+    only_owners_touch(deleted.role, &write.origin)?;
+    let user = User { deleted_at: None, ..deleted };
+    if store::users::has_email(&mut write.tx, write.sealer.as_ref(), &user.email).await? {
+        return Err(taken());
+    }
+    store::users::reclaim_email(&mut write.tx, write.sealer.as_ref(), &user).await?;
+    let back = Record::created(Thing::user(id), user.image()).with(Change::PutUser(user.fact()));
+    deletion::restore(write, Kind::User, id.uuid(), back).await?;
+    Ok(user)
 }
 
 impl User {

@@ -7,7 +7,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::Mutex, time::Duration};
 
 /// The longest that PostgreSQL works on one statement before it gives up by itself.
 const STATEMENT: &str = "10s";
@@ -69,18 +69,27 @@ impl Db {
         Ok(db)
     }
 
-    /// A SQLite database in memory, for tests. It has one connection that is never given back.
+    /// A SQLite database in memory, for tests. It has one connection at a time; another one, which asks nothing, keeps
+    /// what is in it when that one is closed because a query was given up.
     ///
     /// # Errors
     /// When a migration fails.
     pub async fn memory(migrations: &Migrations) -> Result<Self, sqlx::Error> {
-        let options =
-            SqliteConnectOptions::new().in_memory(true).foreign_keys(true).disable_statement_logging();
+        let options = SqliteConnectOptions::new()
+            .filename(format!("/{}", uuid::Uuid::new_v4()))
+            .vfs("memdb")
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .disable_statement_logging();
+        let keeper = Mutex::new(options.connect().await?);
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
-            .min_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
+            .after_connect(move |_, _| {
+                let _kept = &keeper;
+                Box::pin(async { Ok(()) })
+            })
             .connect_with(options)
             .await?;
         let db = Self::Sqlite(Guarded::new(pool, Watch::new("memory", Options::default())));

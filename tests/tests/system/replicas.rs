@@ -76,6 +76,7 @@ impl Node {
         let membership = pb::Membership {
             member: Some(pb::membership::Member::UserId(user.to_owned())),
             expire_time: None,
+            ..Default::default()
         };
         let request = pb::AddMemberRequest {
             group_id: group.to_owned(),

@@ -22,8 +22,30 @@ fn with_reason(code: Code, reason: &str, message: &str, more: impl FnOnce(&mut E
     Status::with_error_details(code, message, details)
 }
 
+/// Methods that these servers do not have.
+macro_rules! refused {
+    ($($name:ident($request:ty) -> $answer:ty;)+) => {$(
+        fn $name<'a, 'b>(
+            &'a self,
+            _: Request<$request>,
+        ) -> Pin<Box<dyn Future<Output = Result<Response<$answer>, Status>> + Send + 'b>>
+        where
+            'a: 'b,
+            Self: 'b,
+        {
+            Box::pin(async { Err(Status::unimplemented("this server has no such method")) })
+        }
+    )+};
+}
+
 #[tonic::async_trait]
 impl pb::user_service_server::UserService for People {
+    refused! {
+        delete_user(pb::DeleteUserRequest) -> pb::DeleteUserResponse;
+        undelete_user(pb::UndeleteUserRequest) -> pb::UndeleteUserResponse;
+        import_users(pb::ImportUsersRequest) -> pb::ImportUsersResponse;
+    }
+
     async fn create_user(
         &self,
         request: Request<pb::CreateUserRequest>,
@@ -48,6 +70,7 @@ impl pb::user_service_server::UserService for People {
             role: asked.role,
             disabled: false,
             create_time: Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 }),
+            ..Default::default()
         };
         users.insert(user.user_id.clone(), user.clone());
         Ok(Response::new(pb::CreateUserResponse { user: Some(user), token: "r1".to_owned() }))
@@ -143,6 +166,15 @@ pub(crate) struct Groups {
 
 #[tonic::async_trait]
 impl pb::group_service_server::GroupService for Groups {
+    refused! {
+        get_group(pb::GetGroupRequest) -> pb::GetGroupResponse;
+        update_group(pb::UpdateGroupRequest) -> pb::UpdateGroupResponse;
+        undelete_group(pb::UndeleteGroupRequest) -> pb::UndeleteGroupResponse;
+        batch_add_members(pb::BatchAddMembersRequest) -> pb::BatchAddMembersResponse;
+        batch_remove_members(pb::BatchRemoveMembersRequest) -> pb::BatchRemoveMembersResponse;
+        list_memberships(pb::ListMembershipsRequest) -> pb::ListMembershipsResponse;
+    }
+
     async fn create_group(
         &self,
         _: Request<pb::CreateGroupRequest>,

@@ -1,7 +1,10 @@
 //! `/v1/models`: what the caller may use, and nothing else.
 
 use super::{Asker, OpenAi, person};
-use crate::{admit, error::Error};
+use crate::{
+    admit::{self, Permitted},
+    error::Error,
+};
 use axum::{
     Json,
     extract::{Path, State, rejection::PathRejection},
@@ -40,11 +43,12 @@ pub(super) async fn retrieve(
     let Path(name) = name.map_err(|_| Error::Invalid { param: "model", problem: "must be UTF-8" })?;
     let person = person(caller.as_ref().map(|caller| &caller.0))?;
     let names = admit::permitted(&openai.inference.policy, &person)?;
-    let name = names.into_iter().find(|known| *known == name).ok_or(Error::UnknownModel { model: name })?;
+    let name =
+        names.into_iter().find(|known| known.name == name).ok_or(Error::UnknownModel { model: name })?;
     Ok(Json(describe(&openai, name)))
 }
 
-fn describe(openai: &OpenAi, name: String) -> Model {
-    let max_model_len = openai.inference.dispatcher.fleet.max_model_len(&name);
+fn describe(openai: &OpenAi, Permitted { name, served }: Permitted) -> Model {
+    let max_model_len = openai.inference.dispatcher.fleet.max_model_len(&served);
     Model { id: name, object: "model", created: 0, owned_by: "tollgate", max_model_len }
 }

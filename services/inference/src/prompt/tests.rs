@@ -104,3 +104,12 @@ proptest! {
         prop_assert_eq!(json_of(&prompt.body), body);
     }
 }
+
+#[test]
+fn a_further_name_is_replaced_by_the_model_s_own_and_nothing_else_is_touched() {
+    let body = r#" {"x":"fast" , "model" : "f\u0061st", "messages":[{"model":"fast"}],"unknown":1.50 } "#;
+    let prompt = read(body).unwrap().served_as("org/own:1".to_owned());
+    let expected = r#" {"x":"fast" , "model" : "org/own:1", "messages":[{"model":"fast"}],"unknown":1.50 } "#;
+    assert_eq!(&prompt.body[..], expected.as_bytes());
+    assert_eq!((prompt.model.as_str(), prompt.served()), ("fast", "org/own:1"));
+}

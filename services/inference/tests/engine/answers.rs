@@ -1,6 +1,6 @@
 //! What a caller gets when all is well, whole and streamed, and that the ledger says of it what the engine says.
 
-use crate::{client, client::Answer, engine::Engine, gateway::Gateway, ledger};
+use crate::{client, client::Answer, engine::Engine, gateway::Gateway, ledger, peers::ALIAS};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -245,11 +245,26 @@ async fn models_are_those_that_may_be_used() {
     let engine = Engine::any().await;
     let gateway = Gateway::open(&[&engine]).await;
     let list = whole(gateway.send(client::get("/v1/models")).await).await;
-    let mut wanted = [engine.model.as_str(), crate::gateway::UNSERVED];
+    let mut wanted = [engine.model.as_str(), crate::gateway::UNSERVED, ALIAS];
     wanted.sort_unstable();
     let names = list["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap());
     assert_eq!(names.collect::<Vec<_>>(), wanted);
     let one = whole(gateway.send(client::get(&format!("/v1/models/{}", engine.model))).await).await;
     assert!(one["max_model_len"].as_u64().unwrap() > 0);
     assert!(gateway.close().await.is_empty(), "looking costs nothing");
+}
+
+#[tokio::test]
+async fn a_further_name_reaches_the_engine_as_the_models_own_and_the_ledger_as_it_was_asked() {
+    let engine = Engine::any().await;
+    let gateway = Gateway::open(&[&engine]).await;
+    let answer = gateway.chat(&with(chat(4), "model", ALIAS)).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.json().await["model"], engine.model);
+    check_whole(gateway.chat(&with(stream(4), "model", ALIAS)).await.events().await, 1);
+    gateway.chat(&chat(4)).await.text().await;
+    let records = gateway.close().await;
+    let said: Vec<&str> = records.iter().map(|record| record.model.as_str()).collect();
+    assert_eq!(said, [ALIAS, ALIAS, engine.model.as_str()]);
+    assert!(records.iter().all(|record| record.model_id == records[0].model_id));
 }

@@ -7,8 +7,8 @@ use proto::{
     common::v1::Role,
     monitoring::v1::{self as usage, UsageRecord, usage_service_server::UsageService},
     permissions::v1::{
-        Action, Effect, ModelOwner, ModelState, PolicyChange, PolicyGrant, PolicyKey, PolicyModel,
-        PolicyUser, WatchPolicyRequest, WatchPolicyResponse,
+        Action, Effect, ModelOwner, ModelState, PolicyAlias, PolicyChange, PolicyGrant, PolicyKey,
+        PolicyModel, PolicyUser, WatchPolicyRequest, WatchPolicyResponse,
         model_owner::Owner,
         policy_change::Change,
         policy_grant::Grantee,
@@ -24,6 +24,9 @@ use uuid::Uuid;
 
 /// The key of the one person there is, who owns the place and may use the model.
 pub(crate) const KEY: &str = "tgk_the-key-of-the-one-person-in-the-policy";
+
+/// A further name of the first model.
+pub(crate) const ALIAS: &str = "a/further:name";
 
 /// Tells a policy that never changes.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ impl Permissions {
                 ..PolicyKey::default()
             }),
         ];
-        for name in models {
+        for (place, name) in models.iter().enumerate() {
             let model_id = Uuid::now_v7().to_string();
             changes.push(Change::PutModel(PolicyModel {
                 model_id: model_id.clone(),
@@ -57,6 +60,10 @@ impl Permissions {
                 owner: Some(ModelOwner { owner: Some(Owner::UserId(user_id.clone())) }),
                 state: ModelState::Active.into(),
             }));
+            if place == 0 {
+                let (name, model_id) = (ALIAS.to_owned(), model_id.clone());
+                changes.push(Change::PutAlias(PolicyAlias { name, model_id }));
+            }
             changes.push(Change::PutGrant(PolicyGrant {
                 grant_id: Uuid::now_v7().to_string(),
                 model_id,

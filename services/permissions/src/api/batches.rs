@@ -167,7 +167,7 @@ fn well_formed(operation: Result<Operation, Error>) -> Operation {
     operation.unwrap_or_else(|error| {
         Operation::Malformed(match error {
             Error::Invalid { field, problem } => Malformed { field, problem },
-            error => Malformed { field: "operation", problem: error.to_string() },
+            error => Malformed { field: "operation".into(), problem: error.to_string() },
         })
     })
 }

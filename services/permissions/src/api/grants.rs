@@ -8,7 +8,7 @@ use crate::{
     list::Page,
     write::Write,
 };
-use policy::{Effect, Grantee, Time, UserId};
+use policy::{Effect, Grantee, Target, Time, UserId};
 use proto::permissions::v1::{self as pb, grant_service_server::GrantService};
 use shared::{time, wire};
 use tonic::{Request, Response, Status};
@@ -63,13 +63,22 @@ pub(super) fn new_grant(grant: Option<&pb::Grant>, now: Time) -> Result<NewGrant
     let action = wire::action_from_proto(grant.action);
     let effect = if grant.effect == 0 { Some(Effect::Allow) } else { wire::effect_from_proto(grant.effect) };
     Ok(NewGrant {
-        model: field::id("grant.model_id", &grant.model_id)?,
+        target: target(grant)?,
         grantee: grantee(grant.grantee.as_ref())?,
         action: action.ok_or_else(|| Error::invalid("grant.action", "must be USE or MANAGE"))?,
         effect: effect.ok_or_else(|| Error::invalid("grant.effect", "must be ALLOW or DENY"))?,
         starts_at,
         expires_at,
     })
+}
+
+fn target(grant: &pb::Grant) -> Result<Target, Error> {
+    match (grant.model_id.is_empty(), grant.model_set_id.is_empty()) {
+        (false, true) => field::id("grant.model_id", &grant.model_id).map(Target::Model),
+        (true, false) => field::id("grant.model_set_id", &grant.model_set_id).map(Target::Set),
+        (true, true) => Err(Error::invalid("grant.model_id", "is needed, or model_set_id")),
+        (false, false) => Err(Error::invalid("grant.model_set_id", "cannot be given together with model_id")),
+    }
 }
 
 pub(super) fn grantee(grantee: Option<&pb::grant::Grantee>) -> Result<Grantee, Error> {
@@ -86,6 +95,7 @@ pub(super) fn grantee(grantee: Option<&pb::grant::Grantee>) -> Result<Grantee, E
 fn filter(request: &pb::ListGrantsRequest) -> Result<Filter, Error> {
     Ok(Filter {
         model: field::optional_id("model_id", &request.model_id)?,
+        set: field::optional_id("model_set_id", &request.model_set_id)?,
         user: field::optional_id("user_id", &request.user_id)?,
         group: field::optional_id("group_id", &request.group_id)?,
     })
@@ -95,9 +105,14 @@ impl From<Grant> for pb::Grant {
     fn from(grant: Grant) -> Self {
         use pb::grant::Grantee as Wire;
         let Grant { fact, granted_by, created_at } = grant;
+        let (model, set) = match fact.target {
+            Target::Model(id) => (Some(id), None),
+            Target::Set(id) => (None, Some(id)),
+        };
         Self {
             grant_id: fact.id.to_string(),
-            model_id: fact.target.model().map(|model| model.to_string()).unwrap_or_default(),
+            model_id: model.as_ref().map(ToString::to_string).unwrap_or_default(),
+            model_set_id: set.as_ref().map(ToString::to_string).unwrap_or_default(),
             grantee: Some(match fact.grantee {
                 Grantee::User(id) => Wire::UserId(id.to_string()),
                 Grantee::Group(id) => Wire::GroupId(id.to_string()),

@@ -1,13 +1,14 @@
 //! ModelService.
 
-use super::{Api, owner};
+use super::{Api, instant, owner, owner_patch};
 use crate::{
     error::Error,
     field,
     list::Page,
-    models::{self, Model, ModelPatch, NewModel},
+    models::{self, Filter, Model, ModelPatch, NewModel},
     write::Write,
 };
+use policy::{Member, ModelId, ModelState};
 use proto::permissions::v1::{self as pb, model_service_server::ModelService};
 use shared::{auth::RequestExt, time, wire};
 use tonic::{Request, Response, Status};
@@ -43,14 +44,17 @@ impl ModelService for Api {
     ) -> Result<Response<pb::ListModelsResponse>, Status> {
         let caller = request.caller()?;
         let request = request.into_inner();
-        let search = field::search(request.search)?;
+        let filter = filter(&request)?;
         let whose = caller.person().filter(|_| request.accessible_only);
         let scope = whose.map(|person| person.user.to_string()).unwrap_or_default();
-        let page = Page::new(format!("models {scope} {search}"), request.page_size, &request.page_token)?;
+        let page = Page::new(format!("models {scope} {filter:?}"), request.page_size, &request.page_token)?;
+        if filter.deleted {
+            models::may_see_deleted(caller.person()).map_err(Error::from)?;
+        }
         let listed = match whose {
-            Some(person) => models::list_usable(&self.writer, person, &search, &page, time::now()).await?,
+            Some(person) => models::list_usable(&self.writer, person, &filter, &page, time::now()).await?,
             None if request.accessible_only => return Err(no_person().into()),
-            None => models::list(&self.db, &search, &page).await?,
+            None => models::list(&self.db, &filter, &page).await?,
         };
         let models = listed.rows.into_iter().map(pb::Model::from).collect();
         Ok(Response::new(pb::ListModelsResponse { models, next_page_token: listed.next }))
@@ -67,6 +71,52 @@ impl ModelService for Api {
         };
         self.change(&request, update).await
     }
+
+    async fn delete_model(
+        &self,
+        request: Request<pb::DeleteModelRequest>,
+    ) -> Result<Response<pb::DeleteModelResponse>, Status> {
+        let asked = request.get_ref();
+        let (id, etag) = (field::id("model_id", &asked.model_id)?, asked.etag.clone());
+        let delete = async |write: &mut Write| {
+            models::delete(write, id, &etag).await?;
+            Ok(pb::DeleteModelResponse::default())
+        };
+        self.change(&request, delete).await
+    }
+
+    async fn undelete_model(
+        &self,
+        request: Request<pb::UndeleteModelRequest>,
+    ) -> Result<Response<pb::UndeleteModelResponse>, Status> {
+        let id = field::id("model_id", &request.get_ref().model_id)?;
+        let undelete = async |write: &mut Write| {
+            let model = Some(models::undelete(write, id).await?.into());
+            Ok(pb::UndeleteModelResponse { model, ..Default::default() })
+        };
+        self.change(&request, undelete).await
+    }
+}
+
+fn filter(request: &pb::ListModelsRequest) -> Result<Filter, Error> {
+    let user = field::optional_id("owner_user_id", &request.owner_user_id)?;
+    let group = field::optional_id("owner_group_id", &request.owner_group_id)?;
+    if user.is_some() && group.is_some() {
+        return Err(Error::invalid("owner_group_id", "cannot be given together with owner_user_id"));
+    }
+    if request.show_deleted && request.accessible_only {
+        return Err(Error::invalid("show_deleted", "cannot be given together with accessible_only"));
+    }
+    Ok(Filter {
+        search: field::search(request.search.clone())?,
+        states: request.states.iter().map(|number| state("states", *number)).collect::<Result<_, _>>()?,
+        owner: user.map(Member::User).or_else(|| group.map(Member::Group)),
+        deleted: request.show_deleted,
+    })
+}
+
+fn state(field: &'static str, number: i32) -> Result<ModelState, Error> {
+    wire::state_from_proto(number).ok_or_else(|| Error::invalid(field, "must be one of the states 1 to 3"))
 }
 
 fn no_person() -> Error {
@@ -90,15 +140,19 @@ impl TryFrom<pb::UpdateModelRequest> for ModelPatch {
 
     fn try_from(request: pb::UpdateModelRequest) -> Result<Self, Error> {
         let text = |text| field::text("description", text, DESCRIPTION);
-        let state = |number| {
-            wire::state_from_proto(number)
-                .ok_or_else(|| Error::invalid("state", "must be one of the states 1 to 3"))
-        };
+        let replacement = |id: String| field::optional_id("replacement_model_id", &id);
+        let sunset_at = instant("sunset_time", request.sunset_time.as_ref())?;
+        if sunset_at.is_some() && request.clear_sunset_time {
+            return Err(Error::invalid("clear_sunset_time", "cannot be given together with sunset_time"));
+        }
         Ok(Self {
             id: field::id("model_id", &request.model_id)?,
+            etag: request.etag,
             description: request.description.map(text).transpose()?,
-            owner: owner(request.owner.as_ref())?,
-            state: request.state.map(state).transpose()?,
+            owner: owner_patch(request.owner.as_ref(), request.clear_owner)?,
+            state: request.state.map(|number| state("state", number)).transpose()?,
+            replacement: request.replacement_model_id.map(replacement).transpose()?,
+            sunset_at: sunset_at.map(Some).or_else(|| request.clear_sunset_time.then_some(None)),
         })
     }
 }
@@ -106,12 +160,16 @@ impl TryFrom<pb::UpdateModelRequest> for ModelPatch {
 impl From<Model> for pb::Model {
     fn from(model: Model) -> Self {
         Self {
+            etag: model.etag(),
             model_id: model.id.to_string(),
             name: model.name,
             description: model.description,
             owner: model.owner.map(wire::owner_to_proto),
             state: wire::state_to_proto(model.state).into(),
             create_time: Some(time::to_proto(model.created_at)),
+            replacement_model_id: model.replacement.as_ref().map(ModelId::to_string).unwrap_or_default(),
+            sunset_time: model.sunset_at.map(time::to_proto),
+            delete_time: model.deleted_at.map(time::to_proto),
         }
     }
 }

@@ -175,7 +175,7 @@ async fn take(write: &mut Write, identity: &Identity, steps: &Steps) -> Result<(
     let member = Member::User(identity.user);
     for &group in &steps.join {
         let membership = Membership { group, member, expires_at: None };
-        groups::add_member(write, membership).await?;
+        groups::add_members(write, membership.group, &[membership]).await?;
     }
     for &group in steps.join.iter().chain(&steps.note) {
         identities::note(&mut write.tx, identity.id, group, identity.user).await?;
@@ -184,7 +184,7 @@ async fn take(write: &mut Write, identity: &Identity, steps: &Steps) -> Result<(
         identities::drop_note(&mut write.tx, identity.id, group).await?;
     }
     for &group in &steps.leave {
-        groups::remove_member(write, group, member).await?;
+        groups::remove_members(write, group, &[member]).await?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::{StoreError, columns, member};
 use crate::grants::{Filter, Grant};
-use policy::{Action, Effect, GrantId, Grantee, Member, ModelId, Target, UserId};
+use policy::{Action, Effect, GrantId, Grantee, Member, ModelId, ModelSetId, Target, UserId};
 use shared::{
     db::{Db, Time, Tx},
     on, on_tx,
@@ -14,7 +14,8 @@ use uuid::Uuid;
 #[derive(sqlx::FromRow)]
 struct GrantRow {
     id: Uuid,
-    model_id: Uuid,
+    model_id: Option<Uuid>,
+    model_set_id: Option<Uuid>,
     grantee_kind: String,
     grantee_id: Option<Uuid>,
     action: String,
@@ -32,13 +33,29 @@ impl TryFrom<GrantRow> for Grant {
         let fact = policy::Grant {
             id: GrantId(row.id),
             grantee: grantee(&row.grantee_kind, row.grantee_id)?,
-            target: Target::Model(ModelId(row.model_id)),
+            target: target(row.model_id, row.model_set_id)?,
             action: row.action.parse::<Action>()?,
             effect: row.effect.parse::<Effect>()?,
             starts_at: row.starts_at.map(policy::Time::from),
             expires_at: row.expires_at.map(policy::Time::from),
         };
         Ok(Self { fact, granted_by: row.granted_by.map(UserId), created_at: row.created_at.0 })
+    }
+}
+
+pub(super) fn target(model: Option<Uuid>, set: Option<Uuid>) -> Result<Target, StoreError> {
+    match (model, set) {
+        (Some(model), None) => Ok(Target::Model(ModelId(model))),
+        (None, Some(set)) => Ok(Target::Set(ModelSetId(set))),
+        _ => Err(StoreError::Corrupt("grants")),
+    }
+}
+
+/// What a grant is on as two columns: a model, a set.
+fn target_columns(target: Target) -> (Option<Uuid>, Option<Uuid>) {
+    match target {
+        Target::Model(id) => (Some(id.uuid()), None),
+        Target::Set(id) => (None, Some(id.uuid())),
     }
 }
 
@@ -60,12 +77,12 @@ fn grantee_columns(grantee: Grantee) -> (&'static str, Option<Uuid>) {
     (kind, Some(id))
 }
 
-const COLUMNS: &str = "SELECT id, model_id, grantee_kind, grantee_id, action, effect, starts_at, expires_at, \
-    granted_by, created_at FROM grants WHERE id ";
+const COLUMNS: &str = "SELECT id, model_id, model_set_id, grantee_kind, grantee_id, action, effect, starts_at, \
+    expires_at, granted_by, created_at FROM grants WHERE dead_ends = 0 AND id ";
 const INSERT: &str = "INSERT INTO grants (id, model_id, grantee_kind, grantee_id, action, effect, starts_at, \
-    expires_at, granted_by, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    expires_at, granted_by, created_at, model_set_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 const INSERT_ALL: &str = "INSERT INTO grants (id, model_id, grantee_kind, grantee_id, action, effect, starts_at, \
-    expires_at, granted_by, created_at) ";
+    expires_at, granted_by, created_at, model_set_id) ";
 const DELETE: &str = "DELETE FROM grants WHERE id = $1";
 
 /// The grant of the same grantee, target, action and effect.
@@ -73,7 +90,11 @@ pub(crate) async fn same(tx: &mut Tx, grant: &policy::Grant) -> Result<Option<Gr
     let (kind, id) = grantee_columns(grant.grantee);
     let row = on_tx!(tx, |on| {
         let mut query = QueryBuilder::new(COLUMNS);
-        query.push("IS NOT NULL AND model_id = ").push_bind(grant.target.model().map(ModelId::uuid));
+        query.push("IS NOT NULL AND ");
+        match grant.target {
+            Target::Model(model) => query.push("model_id = ").push_bind(model.uuid()),
+            Target::Set(set) => query.push("model_set_id = ").push_bind(set.uuid()),
+        };
         query.push(" AND grantee_kind = ").push_bind(kind);
         match id {
             Some(id) => query.push(" AND grantee_id = ").push_bind(id),
@@ -136,6 +157,9 @@ where
     if let Some(model) = filter.model {
         query.push(" AND model_id = ").push_bind(model.uuid());
     }
+    if let Some(set) = filter.set {
+        query.push(" AND model_set_id = ").push_bind(set.uuid());
+    }
     for member in filter.grantees() {
         let (kind, id) = columns(member);
         query.push(" AND grantee_kind = ").push_bind(kind).push(" AND grantee_id = ").push_bind(id);
@@ -145,9 +169,10 @@ where
 
 pub(crate) async fn insert(tx: &mut Tx, grant: &Grant) -> Result<(), StoreError> {
     let (kind, id) = grantee_columns(grant.fact.grantee);
+    let (model, set) = target_columns(grant.fact.target);
     on_tx!(tx, |on| sqlx::query(INSERT)
         .bind(grant.fact.id.uuid())
-        .bind(grant.fact.target.model().map(ModelId::uuid))
+        .bind(model)
         .bind(kind)
         .bind(id)
         .bind(grant.fact.action.as_str())
@@ -156,6 +181,7 @@ pub(crate) async fn insert(tx: &mut Tx, grant: &Grant) -> Result<(), StoreError>
         .bind(grant.fact.expires_at.map(Time))
         .bind(grant.granted_by.map(UserId::uuid))
         .bind(Time(grant.created_at))
+        .bind(set)
         .execute(on)
         .await
         .map(drop))?;
@@ -189,8 +215,9 @@ pub(crate) async fn insert_all(tx: &mut Tx, grants: &[&Grant]) -> Result<HashSet
         let mut query = QueryBuilder::new(INSERT_ALL);
         query.push_values(grants, |mut row, grant| {
             let (kind, id) = grantee_columns(grant.fact.grantee);
+            let (model, set) = target_columns(grant.fact.target);
             row.push_bind(grant.fact.id.uuid())
-                .push_bind(grant.fact.target.model().map(ModelId::uuid))
+                .push_bind(model)
                 .push_bind(kind)
                 .push_bind(id)
                 .push_bind(grant.fact.action.as_str())
@@ -198,7 +225,8 @@ pub(crate) async fn insert_all(tx: &mut Tx, grants: &[&Grant]) -> Result<HashSet
                 .push_bind(grant.fact.starts_at.map(Time))
                 .push_bind(grant.fact.expires_at.map(Time))
                 .push_bind(grant.granted_by.map(UserId::uuid))
-                .push_bind(Time(grant.created_at));
+                .push_bind(Time(grant.created_at))
+                .push_bind(set);
         });
         query.push(" ON CONFLICT DO NOTHING RETURNING id");
         query.build_query_scalar::<Uuid>().fetch_all(on).await

@@ -1,12 +1,20 @@
-//! The tables of groups and of who is in them.
+//! The table of groups.
 
-use super::{StoreError, columns, member};
-use crate::groups::Group;
-use policy::{GroupId, Member, Membership};
+mod inside;
+mod members;
+
+use super::{StoreError, contains};
+use crate::groups::{Filter, Group};
+pub(crate) use inside::{edges_above, edges_below, users_inside};
+pub(super) use members::MembershipRow;
+pub(crate) use members::{above, find_members, members, memberships, put_members, remove_members};
+use policy::GroupId;
 use shared::{
     db::{Db, Time, Tx},
     on, on_tx,
 };
+use sqlx::QueryBuilder;
+use std::collections::HashMap;
 use uuid::Uuid;
 
 #[derive(sqlx::FromRow)]
@@ -14,7 +22,9 @@ struct GroupRow {
     id: Uuid,
     name: String,
     description: String,
+    disabled: bool,
     created_at: Time,
+    deleted_at: Option<Time>,
 }
 
 impl From<GroupRow> for Group {
@@ -23,63 +33,31 @@ impl From<GroupRow> for Group {
             id: GroupId(row.id),
             name: row.name,
             description: row.description,
+            disabled: row.disabled,
             created_at: row.created_at.0,
+            deleted_at: row.deleted_at.map(policy::Time::from),
         }
     }
 }
 
-#[derive(sqlx::FromRow)]
-pub(super) struct MembershipRow {
-    group_id: Uuid,
-    member_kind: String,
-    member_id: Uuid,
-    expires_at: Option<Time>,
+macro_rules! select {
+    ($rest:literal) => {
+        concat!("SELECT id, name, description, disabled, created_at, deleted_at FROM groups ", $rest)
+    };
 }
 
-impl TryFrom<MembershipRow> for Membership {
-    type Error = StoreError;
+const FIND: &str = select!("WHERE id = $1 AND deleted_at IS NULL");
+const FIND_DELETED: &str = select!("WHERE id = $1 AND deleted_at IS NOT NULL");
+const LIST: &str = select!("WHERE id > ");
+const INSERT: &str = "INSERT INTO groups (id, name, name_lower, description, disabled, created_at) \
+    VALUES ($1, $2, $3, $4, $5, $6)";
+const UPDATE: &str =
+    "UPDATE groups SET name = $2, name_lower = $3, description = $4, disabled = $5 WHERE id = $1";
+const NAME_TAKEN: &str = "SELECT EXISTS (SELECT 1 FROM groups WHERE name = $1 AND deleted_at IS NULL)";
 
-    fn try_from(row: MembershipRow) -> Result<Self, StoreError> {
-        Ok(Self {
-            group: GroupId(row.group_id),
-            member: member(&row.member_kind, row.member_id)?,
-            expires_at: row.expires_at.map(policy::Time::from),
-        })
-    }
-}
-
-const EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM groups WHERE id = $1)";
-const FIND: &str = "SELECT id, name, description, created_at FROM groups WHERE id = $1";
-const LIST: &str = "SELECT id, name, description, created_at FROM groups WHERE id > $1 ORDER BY id LIMIT $2";
-const INSERT: &str = "INSERT INTO groups (id, name, description, created_at) VALUES ($1, $2, $3, $4)";
-const DELETE: &str = "DELETE FROM groups WHERE id = $1";
-const DELETE_MEMBERSHIPS: &str =
-    "DELETE FROM memberships WHERE group_id = $1 OR (member_kind = 'group' AND member_id = $1)";
-const DELETE_GRANTS: &str = "DELETE FROM grants WHERE grantee_kind = 'group' AND grantee_id = $1";
-const DISOWN: &str =
-    "UPDATE models SET owner_kind = NULL, owner_id = NULL WHERE owner_kind = 'group' AND owner_id = $1";
-const PUT_MEMBER: &str = "INSERT INTO memberships (group_id, member_kind, member_id, expires_at) \
-    VALUES ($1, $2, $3, $4) \
-    ON CONFLICT (group_id, member_kind, member_id) DO UPDATE SET expires_at = excluded.expires_at";
-const REMOVE_MEMBER: &str =
-    "DELETE FROM memberships WHERE group_id = $1 AND member_kind = $2 AND member_id = $3";
-const FIND_MEMBER: &str = "SELECT group_id, member_kind, member_id, expires_at FROM memberships \
-    WHERE group_id = $1 AND member_kind = $2 AND member_id = $3";
-const MEMBERS: &str = "SELECT group_id, member_kind, member_id, expires_at FROM memberships \
-    WHERE group_id = $1 AND (member_kind, member_id) > ($2, $3) ORDER BY member_kind, member_id LIMIT $4";
-/// Whether `$2` is above `$1`, at any height.
-const IS_ABOVE: &str = "WITH RECURSIVE above (id) AS ( \
-        SELECT group_id FROM memberships WHERE member_kind = 'group' AND member_id = $1 \
-        UNION \
-        SELECT m.group_id FROM memberships m JOIN above a ON m.member_kind = 'group' AND m.member_id = a.id \
-    ) SELECT EXISTS (SELECT 1 FROM above WHERE id = $2)";
-
-pub(crate) async fn exists(tx: &mut Tx, id: GroupId) -> Result<bool, StoreError> {
-    Ok(on_tx!(tx, |on| sqlx::query_scalar::<_, bool>(EXISTS).bind(id.uuid()).fetch_one(on).await)?)
-}
-
-pub(crate) async fn is_there(db: &Db, id: GroupId) -> Result<bool, StoreError> {
-    Ok(on!(db, |pool| sqlx::query_scalar::<_, bool>(EXISTS).bind(id.uuid()).fetch_one(pool).await)?)
+pub(crate) async fn get(db: &Db, id: GroupId) -> Result<Option<Group>, StoreError> {
+    let row = on!(db, |pool| sqlx::query_as::<_, GroupRow>(FIND).bind(id.uuid()).fetch_optional(pool).await)?;
+    Ok(row.map(Group::from))
 }
 
 pub(crate) async fn find(tx: &mut Tx, id: GroupId) -> Result<Option<Group>, StoreError> {
@@ -87,17 +65,84 @@ pub(crate) async fn find(tx: &mut Tx, id: GroupId) -> Result<Option<Group>, Stor
     Ok(row.map(Group::from))
 }
 
-pub(crate) async fn list(db: &Db, after: Uuid, limit: i64) -> Result<Vec<Group>, StoreError> {
-    let rows =
-        on!(db, |pool| sqlx::query_as::<_, GroupRow>(LIST).bind(after).bind(limit).fetch_all(pool).await)?;
+/// A group that was deleted and can be taken back.
+pub(crate) async fn find_deleted(tx: &mut Tx, id: GroupId) -> Result<Option<Group>, StoreError> {
+    let row = on_tx!(tx, |on| {
+        let query = sqlx::query_as::<_, GroupRow>(FIND_DELETED).bind(id.uuid());
+        query.fetch_optional(on).await
+    })?;
+    Ok(row.map(Group::from))
+}
+
+/// The groups after the id `after` that pass the filter.
+pub(crate) async fn list(
+    db: &Db,
+    filter: &Filter,
+    after: Uuid,
+    limit: i64,
+) -> Result<Vec<Group>, StoreError> {
+    let rows = on!(db, |pool| {
+        let mut query = QueryBuilder::new(LIST);
+        query.push_bind(after);
+        if !filter.deleted {
+            query.push(" AND deleted_at IS NULL");
+        }
+        if !filter.search.is_empty() {
+            query.push(" AND name_lower LIKE ").push_bind(contains(&filter.search)).push(" ESCAPE '!'");
+        }
+        query.push(" ORDER BY id LIMIT ").push_bind(limit);
+        query.build_query_as::<GroupRow>().fetch_all(pool).await
+    })?;
     Ok(rows.into_iter().map(Group::from).collect())
+}
+
+/// Which of these groups exist.
+pub(crate) async fn living(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(on_tx!(tx, |on| {
+        let mut query = QueryBuilder::new("SELECT id FROM groups WHERE deleted_at IS NULL AND id IN (");
+        let mut list = query.separated(", ");
+        for id in ids {
+            list.push_bind(*id);
+        }
+        query.push(")");
+        query.build_query_scalar::<Uuid>().fetch_all(on).await
+    })?)
+}
+
+/// The groups of these names.
+pub(crate) async fn by_names(tx: &mut Tx, names: &[&str]) -> Result<HashMap<String, GroupId>, StoreError> {
+    let mut found = HashMap::new();
+    for names in names.chunks(super::LIST) {
+        let rows: Vec<(String, Uuid)> = on_tx!(tx, |on| {
+            let mut query =
+                QueryBuilder::new("SELECT name, id FROM groups WHERE deleted_at IS NULL AND name IN (");
+            let mut list = query.separated(", ");
+            for name in names {
+                list.push_bind(*name);
+            }
+            query.push(")");
+            query.build_query_as().fetch_all(on).await
+        })?;
+        found.extend(rows.into_iter().map(|(name, id)| (name, GroupId(id))));
+    }
+    Ok(found)
+}
+
+/// Whether a group has this name.
+pub(crate) async fn name_taken(tx: &mut Tx, name: &str) -> Result<bool, StoreError> {
+    Ok(on_tx!(tx, |on| sqlx::query_scalar::<_, bool>(NAME_TAKEN).bind(name).fetch_one(on).await)?)
 }
 
 pub(crate) async fn insert(tx: &mut Tx, group: &Group) -> Result<(), StoreError> {
     on_tx!(tx, |on| sqlx::query(INSERT)
         .bind(group.id.uuid())
         .bind(&group.name)
+        .bind(group.name.to_lowercase())
         .bind(&group.description)
+        .bind(group.disabled)
         .bind(Time(group.created_at))
         .execute(on)
         .await
@@ -105,68 +150,15 @@ pub(crate) async fn insert(tx: &mut Tx, group: &Group) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Deletes a group with everything that refers to it.
-pub(crate) async fn delete(tx: &mut Tx, id: GroupId) -> Result<(), StoreError> {
-    for query in [DELETE_MEMBERSHIPS, DELETE_GRANTS, DISOWN, DELETE] {
-        on_tx!(tx, |on| sqlx::query(query).bind(id.uuid()).execute(on).await.map(drop))?;
-    }
-    Ok(())
-}
-
-pub(crate) async fn find_member(
-    tx: &mut Tx,
-    group: GroupId,
-    member: Member,
-) -> Result<Option<Membership>, StoreError> {
-    let (kind, id) = columns(member);
-    let row = on_tx!(tx, |on| {
-        let query = sqlx::query_as::<_, MembershipRow>(FIND_MEMBER).bind(group.uuid()).bind(kind).bind(id);
-        query.fetch_optional(on).await
-    })?;
-    row.map(Membership::try_from).transpose()
-}
-
-pub(crate) async fn put_member(tx: &mut Tx, membership: &Membership) -> Result<(), StoreError> {
-    let (kind, id) = columns(membership.member);
-    on_tx!(tx, |on| sqlx::query(PUT_MEMBER)
-        .bind(membership.group.uuid())
-        .bind(kind)
-        .bind(id)
-        .bind(membership.expires_at.map(Time))
+pub(crate) async fn update(tx: &mut Tx, group: &Group) -> Result<(), StoreError> {
+    on_tx!(tx, |on| sqlx::query(UPDATE)
+        .bind(group.id.uuid())
+        .bind(&group.name)
+        .bind(group.name.to_lowercase())
+        .bind(&group.description)
+        .bind(group.disabled)
         .execute(on)
         .await
         .map(drop))?;
     Ok(())
-}
-
-/// Takes a member out.
-pub(crate) async fn remove_member(tx: &mut Tx, group: GroupId, member: Member) -> Result<(), StoreError> {
-    let (kind, id) = columns(member);
-    on_tx!(tx, |on| {
-        let query = sqlx::query(REMOVE_MEMBER).bind(group.uuid()).bind(kind).bind(id);
-        query.execute(on).await.map(drop)
-    })?;
-    Ok(())
-}
-
-/// Whether `group` is in `other`, directly or through groups between.
-pub(crate) async fn is_in(tx: &mut Tx, group: GroupId, other: GroupId) -> Result<bool, StoreError> {
-    Ok(on_tx!(tx, |on| {
-        sqlx::query_scalar::<_, bool>(IS_ABOVE).bind(group.uuid()).bind(other.uuid()).fetch_one(on).await
-    })?)
-}
-
-/// The direct members after `after`; groups come before users.
-pub(crate) async fn members(
-    db: &Db,
-    group: GroupId,
-    after: Option<Member>,
-    limit: i64,
-) -> Result<Vec<Membership>, StoreError> {
-    let (kind, id) = after.map_or(("", Uuid::nil()), columns);
-    let rows = on!(db, |pool| {
-        let query = sqlx::query_as::<_, MembershipRow>(MEMBERS).bind(group.uuid()).bind(kind).bind(id);
-        query.bind(limit).fetch_all(pool).await
-    })?;
-    rows.into_iter().map(Membership::try_from).collect()
 }

@@ -73,14 +73,17 @@ const INSERT: &str = "INSERT INTO identities (id, provider, subject, user_id, cr
     VALUES ($1, $2, $3, $4, $5, $6)";
 const DELETE: &str = "DELETE FROM identities WHERE id = $1";
 const USED: &str = "UPDATE identities SET last_used_at = $2 WHERE id = $1";
-const MADE: &str = "SELECT identity_id, group_id FROM identity_memberships WHERE user_id = $1";
+const MADE: &str = "SELECT made.identity_id, made.group_id FROM identity_memberships made JOIN memberships m \
+    ON m.group_id = made.group_id AND m.member_kind = 'user' AND m.member_id = made.user_id \
+    WHERE made.user_id = $1 AND m.dead_ends = 0";
 const IN_GROUPS: &str = "SELECT group_id FROM memberships \
-    WHERE member_kind = 'user' AND member_id = $1 AND (expires_at IS NULL OR expires_at > $2)";
+    WHERE member_kind = 'user' AND member_id = $1 AND dead_ends = 0 AND (expires_at IS NULL OR expires_at > $2)";
 const NOTE: &str = "INSERT INTO identity_memberships (identity_id, group_id, user_id) VALUES ($1, $2, $3) \
     ON CONFLICT DO NOTHING";
 const DROP_NOTE: &str = "DELETE FROM identity_memberships WHERE identity_id = $1 AND group_id = $2";
-const ACCOUNT: &str = "SELECT id, role, disabled FROM users WHERE id = $1";
-const ACCOUNT_BY_EMAIL: &str = "SELECT id, role, disabled FROM users WHERE email_lower = $1";
+const ACCOUNT: &str = "SELECT id, role, disabled FROM users WHERE id = $1 AND deleted_at IS NULL";
+const ACCOUNT_BY_EMAIL: &str =
+    "SELECT id, role, disabled FROM users WHERE email_lower = $1 AND deleted_at IS NULL";
 
 /// Keeps a sign-in until it is completed, under the digests of what the browser carries.
 pub(crate) async fn begin(db: &Db, sign_in: &SignIn, state: &[u8], token: &[u8]) -> Result<(), StoreError> {
@@ -212,7 +215,8 @@ pub(crate) async fn groups_named<'n>(
     }
     // The text depends on the number of names alone; the names are bound.
     let places: Vec<String> = (1..=names.len()).map(|place| format!("${place}")).collect();
-    let text = format!("SELECT name, id FROM groups WHERE name IN ({})", places.join(", "));
+    let text =
+        format!("SELECT name, id FROM groups WHERE deleted_at IS NULL AND name IN ({})", places.join(", "));
     let rows: Vec<(String, Uuid)> = on_tx!(tx, |on| {
         let mut query = sqlx::query_as(AssertSqlSafe(text));
         for name in names.clone() {

@@ -113,11 +113,14 @@ pub(crate) async fn get(db: &Db, id: KeyId) -> Result<Option<Key>, StoreError> {
     row.map(Key::try_from).transpose()
 }
 
-/// Every key, as the policy knows it.
-pub(crate) async fn facts(tx: &mut Tx) -> Result<Vec<policy::Key>, StoreError> {
+/// The keys of users who are not deleted, or of one of them, as the policy knows them.
+pub(crate) async fn facts(tx: &mut Tx, user: Option<Uuid>) -> Result<Vec<policy::Key>, StoreError> {
     let rows = on_tx!(tx, |on| {
         let mut query = QueryBuilder::new(SELECT);
-        query.push("IS NOT NULL");
+        query.push("IS NOT NULL AND user_id IN (SELECT id FROM users WHERE deleted_at IS NULL)");
+        if let Some(user) = user {
+            query.push(" AND user_id = ").push_bind(user);
+        }
         query.build_query_as::<KeyRow>().fetch_all(on).await
     })?;
     rows.into_iter().map(|row| Key::try_from(row).map(|key| key.fact())).collect()

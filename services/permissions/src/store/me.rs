@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 const DIRECT: &str = "SELECT group_id FROM memberships \
-    WHERE member_kind = 'user' AND member_id = $1 AND (expires_at IS NULL OR expires_at > $2)";
+    WHERE dead_ends = 0 AND member_kind = 'user' AND member_id = $1 AND (expires_at IS NULL OR expires_at > $2)";
 
 /// These groups by name; one that is gone is left out.
 pub(crate) async fn names(db: &Db, ids: &[GroupId]) -> Result<Vec<(GroupId, String)>, StoreError> {

@@ -32,7 +32,8 @@ impl Account {
 }
 
 const BY_EMAIL: &str = "SELECT id, email, seal, password_hash, disabled FROM users WHERE email_lower = $1";
-const BY_ID: &str = "SELECT id, email, seal, password_hash, disabled FROM users WHERE id = $1";
+const BY_ID: &str =
+    "SELECT id, email, seal, password_hash, disabled FROM users WHERE id = $1 AND deleted_at IS NULL";
 const SET: &str = "UPDATE users SET password_hash = $2 WHERE id = $1";
 const CHANGE: &str = "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2";
 

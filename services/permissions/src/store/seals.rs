@@ -149,7 +149,8 @@ pub(crate) async fn convert_names(
     }
     on!(db, |pool| {
         let mut query = QueryBuilder::new(
-            "UPDATE users SET email = v.column2, display_name = v.column3, email_lower = v.column4, \
+            "UPDATE users SET email = v.column2, display_name = v.column3, \
+            email_lower = CASE WHEN deleted_at IS NULL THEN v.column4 ELSE email_lower END, \
             seal = v.column5 FROM (",
         );
         query.push_values(&converted, |mut row, (id, old, new, lookup)| {

@@ -41,7 +41,8 @@ impl From<SessionRow> for Session {
 
 /// Nobody who is disabled opens a session.
 const OPEN: &str = "INSERT INTO sessions (id, user_id, method, client, created_at, refreshed_at, expires_at) \
-    SELECT $1, id, $3, $4, $5, $6, $7 FROM users WHERE id = $2 AND NOT disabled";
+    SELECT $1, id, $3, $4, $5, $6, $7 FROM users \
+    WHERE id = $2 AND NOT disabled AND deleted_at IS NULL";
 const ADD_TOKEN: &str = "INSERT INTO refresh_tokens (hash, session_id) VALUES ($1, $2)";
 /// Of two who show the same token, one finds it unspent: the other waits for the row, then no longer matches.
 const SPEND: &str = "UPDATE refresh_tokens SET spent_at = $2 WHERE hash = $1 AND spent_at IS NULL \

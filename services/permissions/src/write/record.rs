@@ -1,6 +1,6 @@
 //! What was done to one thing, before it becomes an event.
 
-use policy::{Change, GrantId, GroupId, KeyId, ModelId, UserId};
+use policy::{Change, GrantId, GroupId, KeyId, ModelId, ModelSetId, UserId};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -27,6 +27,15 @@ impl Thing {
 
     pub(crate) fn model(id: ModelId) -> Self {
         Self::new("model", id.uuid())
+    }
+
+    pub(crate) fn set(id: ModelSetId) -> Self {
+        Self::new("model_set", id.uuid())
+    }
+
+    /// A further name of a model.
+    pub(crate) fn alias(name: &str) -> Self {
+        Self { kind: "alias", id: name.to_owned() }
     }
 
     pub(crate) fn grant(id: GrantId) -> Self {

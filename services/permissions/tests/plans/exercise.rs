@@ -80,7 +80,7 @@ async fn people(world: &World, size: &Size) {
         add_member,
         AddMemberRequest {
             group_id: group_id.clone(),
-            membership: Some(pb::Membership { member: Some(member), expire_time: None })
+            membership: Some(pb::Membership { member: Some(member), ..Default::default() })
         }
     );
     let inner = pb::membership::Member::MemberGroupId(load::group(size.groups - 1).to_string());
@@ -89,7 +89,7 @@ async fn people(world: &World, size: &Size) {
         add_member,
         AddMemberRequest {
             group_id: group_id.clone(),
-            membership: Some(pb::Membership { member: Some(inner), expire_time: None })
+            membership: Some(pb::Membership { member: Some(inner), ..Default::default() })
         }
     );
     let member = pb::remove_member_request::Member::UserId(somebody.clone());

@@ -73,7 +73,7 @@ async fn join(world: &World, group: &str, user: &str) {
     let member = Some(pb::membership::Member::UserId(user.to_owned()));
     let request = pb::AddMemberRequest {
         group_id: group.to_owned(),
-        membership: Some(pb::Membership { member, expire_time: None }),
+        membership: Some(pb::Membership { member, ..Default::default() }),
         ..Default::default()
     };
     world.owner.groups().add_member(request).await.unwrap();

@@ -165,7 +165,7 @@ on_both_engines! {
         let (model, user, group) = (world.model("m").await, world.user(Role::Member).await, world.group("g").await);
         let granted = create_grant(world, &user.id, &model, Some(200), Some(500)).await;
         let member = pb::membership::Member::UserId(user.id.clone());
-        let membership = Some(pb::Membership { member: Some(member), expire_time: Some(soon(300)) });
+        let membership = Some(pb::Membership { member: Some(member), expire_time: Some(soon(300)), ..Default::default() });
         let request = pb::AddMemberRequest { group_id: group.clone(), membership, ..Default::default() };
         world.owner.groups().add_member(request).await.unwrap();
         let request = pb::CreateKeyRequest { name: "k".to_owned(), expire_time: Some(soon(400)), ..Default::default() };

@@ -8,6 +8,7 @@
 
 mod access;
 mod access_requests;
+mod aliases;
 mod audit;
 mod batches;
 mod changes;
@@ -23,11 +24,13 @@ mod keys;
 mod me;
 mod migrations;
 mod models;
+mod parity;
 mod questions;
 mod repeat;
 mod replica;
 mod replicas;
 mod sessions;
+mod sets;
 mod signing;
 mod slow;
 mod statements;

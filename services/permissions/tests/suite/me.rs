@@ -15,7 +15,7 @@ async fn me(caller: &Caller) -> pb::GetMeResponse {
 }
 
 async fn join(world: &World, group: &str, member: pb::membership::Member) {
-    let membership = Some(pb::Membership { member: Some(member), expire_time: None });
+    let membership = Some(pb::Membership { member: Some(member), ..Default::default() });
     let request = pb::AddMemberRequest { group_id: group.to_owned(), membership, ..Default::default() };
     world.owner.groups().add_member(request).await.unwrap();
 }

@@ -74,7 +74,7 @@ async fn house(world: &World, seed: u64) -> House {
 }
 
 async fn add(world: &World, group: &str, member: pb::membership::Member) {
-    let membership = Some(pb::Membership { member: Some(member), expire_time: None });
+    let membership = Some(pb::Membership { member: Some(member), ..Default::default() });
     let request = pb::AddMemberRequest { group_id: group.to_owned(), membership, ..Default::default() };
     drop(world.owner.groups().add_member(request).await);
 }

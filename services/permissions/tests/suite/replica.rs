@@ -83,7 +83,7 @@ async fn add_member(
     ends: bool,
 ) -> Result<(), tonic::Status> {
     let expire_time = ends.then(|| in_seconds(3_600));
-    let membership = Some(pb::Membership { member: Some(member), expire_time });
+    let membership = Some(pb::Membership { member: Some(member), expire_time, ..Default::default() });
     let request = pb::AddMemberRequest { group_id, membership, ..Default::default() };
     world.owner.groups().add_member(request).await.map(drop)
 }

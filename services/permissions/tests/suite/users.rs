@@ -66,6 +66,142 @@ on_both_engines! {
         assert_missing(world.owner.users().update_user(change(&id)).await, "user", &id);
     }
 
+    async fn a_deleted_user_is_nobody_at_once_and_comes_back_whole(world: World) {
+        let (user, team, model) = (world.user(Role::Operator).await, world.group("team").await, world.model("m").await);
+        let owned = pb::RegisterModelRequest { name: "owned".to_owned(), ..Default::default() };
+        user.models().register_model(owned).await.unwrap();
+        world.allow(&user.id, &model).await;
+        let member = Some(pb::membership::Member::UserId(user.id.clone()));
+        let membership = Some(pb::Membership { member, ..Default::default() });
+        let add = pb::AddMemberRequest { group_id: team.clone(), membership, ..Default::default() };
+        world.owner.groups().add_member(add).await.unwrap();
+        let read = world.owner.users().get_user(pb::GetUserRequest { user_id: user.id.clone() }).await.unwrap().into_inner().user.unwrap();
+        let before = world.policy().await;
+        let delete = |etag: &str| pb::DeleteUserRequest { user_id: user.id.clone(), etag: etag.to_owned(), ..Default::default() };
+        let undelete = || pb::UndeleteUserRequest { user_id: user.id.clone(), ..Default::default() };
+        assert_refused(world.owner.users().delete_user(delete("other")).await, Code::Aborted, "ETAG_MISMATCH");
+        world.owner.users().delete_user(delete(&read.etag)).await.unwrap();
+        let refused = user.models().list_models(pb::ListModelsRequest::default()).await;
+        assert_refused(refused, Code::Unauthenticated, "KEY_UNKNOWN");
+        assert_missing(world.owner.users().delete_user(delete("")).await, "user", &user.id);
+        let list = |show_deleted| pb::ListUsersRequest { show_deleted, ..Default::default() };
+        assert_eq!(world.owner.users().list_users(list(false)).await.unwrap().into_inner().users.len(), 1);
+        assert_eq!(world.owner.users().list_users(list(true)).await.unwrap().into_inner().users.len(), 2);
+        let auditor = world.user(Role::Auditor).await;
+        assert_refused(auditor.users().list_users(list(true)).await, Code::PermissionDenied, "ADMIN_REQUIRED");
+        // Its address is free, which bars the way back while another has it.
+        let second = create(&world.owner, new(&read.email.to_uppercase())).await;
+        assert_refused(world.owner.users().undelete_user(undelete()).await, Code::AlreadyExists, "ALREADY_EXISTS");
+        let other = pb::DeleteUserRequest { user_id: second.user_id, ..Default::default() };
+        world.owner.users().delete_user(other).await.unwrap();
+        let other = pb::DeleteUserRequest { user_id: auditor.id.clone(), ..Default::default() };
+        world.owner.users().delete_user(other).await.unwrap();
+        let back = world.owner.users().undelete_user(undelete()).await.unwrap().into_inner().user.unwrap();
+        assert_eq!(back, read);
+        assert_eq!(world.policy().await, before);
+        user.models().list_models(pb::ListModelsRequest::default()).await.unwrap();
+    }
+
+    async fn after_thirty_days_nothing_is_left_of_users_and_models(world: World) {
+        use pb::access_request_service_client::AccessRequestServiceClient;
+        let (user, model, other) = (world.user(Role::Member).await, world.model("m").await, world.model("other").await);
+        let set = pb::CreateModelSetRequest { name: "set".to_owned(), ..Default::default() };
+        let set = user.sets().create_model_set(set).await.unwrap().into_inner().model_set.unwrap().model_set_id;
+        let items = vec![pb::SetItem { item: Some(pb::set_item::Item::ModelId(model.clone())) }];
+        let add = pb::AddSetItemsRequest { model_set_id: set.clone(), items, ..Default::default() };
+        world.owner.sets().add_set_items(add).await.unwrap();
+        let alias = pb::SetAliasRequest { name: "alias".to_owned(), model_id: model.clone(), ..Default::default() };
+        world.owner.aliases().set_alias(alias).await.unwrap();
+        for model in [&model, &other] {
+            let wish = pb::CreateAccessRequestRequest { model_id: model.clone(), justification: "why".to_owned(), ..Default::default() };
+            AccessRequestServiceClient::new(user.channel()).create_access_request(wish).await.unwrap();
+        }
+        world.allow(&user.id, &other).await;
+        let gone = pb::DeleteModelRequest { model_id: model, ..Default::default() };
+        world.owner.models().delete_model(gone).await.unwrap();
+        let gone = pb::DeleteUserRequest { user_id: user.id.clone(), ..Default::default() };
+        world.owner.users().delete_user(gone).await.unwrap();
+        let gone = pb::DeleteModelSetRequest { model_set_id: set, ..Default::default() };
+        world.owner.sets().delete_model_set(gone).await.unwrap();
+        world.age("UPDATE models SET deleted_at = $1 WHERE deleted_at IS NOT NULL").await;
+        world.age("UPDATE users SET deleted_at = $1 WHERE deleted_at IS NOT NULL").await;
+        world.age("UPDATE model_sets SET deleted_at = $1 WHERE deleted_at IS NOT NULL").await;
+        let other = world.another().await;
+        let left = async || -> i64 {
+            shared::on!(&world.db, |pool| {
+                sqlx::query_scalar("SELECT (SELECT count(*) FROM users) + (SELECT count(*) FROM models) \
+                    + (SELECT count(*) FROM model_sets) + (SELECT count(*) FROM set_items) + (SELECT count(*) FROM aliases) \
+                    + (SELECT count(*) FROM grants) + (SELECT count(*) FROM access_requests)").fetch_one(pool).await
+            })
+            .unwrap()
+        };
+        // The owner and the other model stay.
+        let purged = async { while left().await > 2 {} };
+        tokio::time::timeout(std::time::Duration::from_secs(20), purged).await.expect("what is due is purged");
+        assert_eq!(left().await, 2);
+        other.end().await;
+    }
+
+    async fn users_are_found_by_their_address_in_any_case(world: World) {
+        for email in ["ana@example.org", "Anton@Example.org"] {
+            create(&world.owner, new(email)).await;
+        }
+        let cases = [("ANA@example.org", vec!["ana@example.org"]), ("anton@example.org", vec!["Anton@Example.org"]),
+            ("ana@example.or", vec![])];
+        for (email, expected) in cases {
+            let list = pb::ListUsersRequest { email: email.to_owned(), ..Default::default() };
+            let found = world.owner.users().list_users(list).await.unwrap().into_inner().users;
+            assert_eq!(found.iter().map(|user| user.email.as_str()).collect::<Vec<_>>(), expected, "{email}");
+        }
+        let list = pb::ListUsersRequest { email: "an".to_owned(), ..Default::default() };
+        assert_invalid(world.owner.users().list_users(list).await, "email");
+    }
+
+    async fn an_import_does_each_row_wholly_or_not_at_all(world: World) {
+        use pb::imported_user::Result as Row;
+        let (team, admin) = (world.group("team").await, world.user(Role::Admin).await);
+        let known = create(&world.owner, new("known@example.org")).await;
+        let row = |email: &str, role: Role, groups: &[&str]| pb::UserRow {
+            email: email.to_owned(), display_name: "Ana".to_owned(), role: role.into(),
+            groups: groups.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let rows = vec![
+            row("one@example.org", Role::Developer, &["team", "team"]),
+            row("no address", Role::Member, &[]),
+            row("KNOWN@example.org", Role::Admin, &["team"]),
+            row("two@example.org", Role::Member, &["team", "nowhere"]),
+            row("boss@example.org", Role::Owner, &[]),
+            row("One@Example.org", Role::Member, &[]),
+            row("three@example.org", Role::Unspecified, &[]),
+        ];
+        let request = pb::ImportUsersRequest { rows, request_id: uuid(), ..Default::default() };
+        let dry = pb::ImportUsersRequest { validate_only: true, request_id: String::new(), ..request.clone() };
+        assert_eq!(admin.users().import_users(dry).await.unwrap().into_inner().created, 2);
+        let answer = admin.users().import_users(request.clone()).await.unwrap().into_inner();
+        assert_eq!((answer.created, answer.existing, answer.failed), (2, 2, 3));
+        let results: Vec<Row> = answer.results.iter().map(|row| row.result.clone().unwrap()).collect();
+        let Row::Created(one) = &results[0] else { panic!("{results:?}") };
+        assert_eq!(results[2], Row::Existing(known.user_id));
+        assert_eq!(results[5], Row::Existing(one.clone()));
+        let codes: Vec<i32> = results.iter().filter_map(|row| match row {
+            Row::Error(status) => Some(status.code),
+            _ => None,
+        }).collect();
+        assert_eq!(codes, [Code::InvalidArgument as i32, Code::NotFound as i32, Code::PermissionDenied as i32]);
+        let Row::Error(status) = &results[1] else { panic!("{results:?}") };
+        assert!(status.message.starts_with("email:") && !status.details.is_empty(), "{status:?}");
+        let members = pb::ListMembersRequest { group_id: team.clone(), ..Default::default() };
+        let members = world.owner.groups().list_members(members).await.unwrap().into_inner().memberships;
+        assert_eq!(members.iter().map(|row| row.member.clone().unwrap()).collect::<Vec<_>>(), [pb::membership::Member::UserId(one.clone())]);
+        // Sent again it is answered as before; under another id everybody is there already.
+        assert_eq!(admin.users().import_users(request.clone()).await.unwrap().into_inner(), answer);
+        let again = pb::ImportUsersRequest { request_id: uuid(), ..request };
+        let again = admin.users().import_users(again).await.unwrap().into_inner();
+        assert_eq!((again.created, again.existing, again.failed), (0, 4, 3));
+        world.policy().await;
+        assert_invalid(admin.users().import_users(pb::ImportUsersRequest::default()).await, "rows");
+    }
+
     async fn the_last_owner_stays(world: World) {
         let demoted = pb::UpdateUserRequest { role: Some(Role::Admin.into()), ..change(&world.owner.id) };
         let refused = world.owner.users().update_user(demoted.clone()).await;
@@ -79,7 +215,17 @@ on_both_engines! {
         world.owner.users().update_user(disabled).await.unwrap();
         let refused = world.owner.users().update_user(demoted.clone()).await;
         assert_refused(refused, Code::FailedPrecondition, "LAST_OWNER");
-        world.user(Role::Owner).await;
+        // Neither is a deleted one.
+        let third = world.user(Role::Owner).await;
+        let delete = |id: &str| pb::DeleteUserRequest { user_id: id.to_owned(), ..Default::default() };
+        world.owner.users().delete_user(delete(&third.id)).await.unwrap();
+        let refused = world.owner.users().delete_user(delete(&world.owner.id)).await;
+        assert_refused(refused, Code::FailedPrecondition, "LAST_OWNER");
+        let admin = world.user(Role::Admin).await;
+        assert_refused(admin.users().delete_user(delete(&second.id)).await, Code::PermissionDenied, "OWNER_REQUIRED");
+        let back = pb::UndeleteUserRequest { user_id: third.id.clone(), ..Default::default() };
+        assert_refused(admin.users().undelete_user(back.clone()).await, Code::PermissionDenied, "OWNER_REQUIRED");
+        world.owner.users().undelete_user(back).await.unwrap();
         world.owner.users().update_user(demoted).await.unwrap();
     }
 }

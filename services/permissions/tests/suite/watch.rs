@@ -251,3 +251,18 @@ async fn without_the_store_a_watch_is_unavailable() {
     let malformed = pb::WatchPolicyRequest { epoch: "x".to_owned(), after_revision: 0 };
     assert_invalid(world.service().policy().watch_policy(malformed).await, "epoch");
 }
+
+impl World {
+    /// The policy as the tables make it, in a form in which two can be compared.
+    pub(crate) async fn policy(&self) -> policy::Canonical {
+        let mut follower = Follower::new(&self.service()).await;
+        follower.catch_up().await;
+        let followed = follower.policy.canonical();
+        let other = self.another().await;
+        let mut loaded = Follower::new(&other.service()).await;
+        loaded.catch_up().await;
+        assert_eq!(loaded.policy.canonical(), followed, "what is loaded is what was followed");
+        other.end().await;
+        followed
+    }
+}

@@ -5,10 +5,11 @@ use policy::{Time, UserId};
 use proto::{
     common::v1::Role,
     permissions::v1::{
-        self as pb, authorization_service_client::AuthorizationServiceClient,
-        grant_service_client::GrantServiceClient, group_service_client::GroupServiceClient,
-        incident_service_client::IncidentServiceClient, key_service_client::KeyServiceClient,
-        me_service_client::MeServiceClient, model_service_client::ModelServiceClient,
+        self as pb, alias_service_client::AliasServiceClient,
+        authorization_service_client::AuthorizationServiceClient, grant_service_client::GrantServiceClient,
+        group_service_client::GroupServiceClient, incident_service_client::IncidentServiceClient,
+        key_service_client::KeyServiceClient, me_service_client::MeServiceClient,
+        model_service_client::ModelServiceClient, model_set_service_client::ModelSetServiceClient,
         policy_service_client::PolicyServiceClient, privacy_service_client::PrivacyServiceClient,
         replica_service_client::ReplicaServiceClient, session_service_client::SessionServiceClient,
         signing_service_client::SigningServiceClient, user_service_client::UserServiceClient,
@@ -183,6 +184,23 @@ impl World {
         (answer.grant.unwrap().grant_id, answer.token)
     }
 
+    /// Makes what was deleted look as if that had been 31 days ago, by a statement on which `$1` is that instant.
+    pub(crate) async fn age(&self, statement: &'static str) {
+        let then = shared::db::Time(now().minus(Duration::from_secs(31 * 24 * 60 * 60)));
+        on!(&self.db, |pool| sqlx::query(statement).bind(then).execute(pool).await.map(drop)).unwrap();
+    }
+
+    /// Ends the memberships of a user a while ago, which no request can.
+    pub(crate) async fn sql_expire(&self, user: &str) {
+        let then = shared::db::Time(now().minus(Duration::from_secs(60)));
+        let user = Uuid::try_parse(user).unwrap();
+        on!(&self.db, |pool| {
+            let query = sqlx::query("UPDATE memberships SET expires_at = $1 WHERE member_id = $2");
+            query.bind(then).bind(user).execute(pool).await.map(drop)
+        })
+        .unwrap();
+    }
+
     /// Runs one statement on the store, behind the service's back.
     pub(crate) async fn sql(&self, statement: &'static str) {
         on!(&self.db, |pool| sqlx::query(statement).execute(pool).await.map(drop)).unwrap();
@@ -208,6 +226,14 @@ impl Caller {
 
     pub(crate) fn models(&self) -> ModelServiceClient<Channel> {
         ModelServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn aliases(&self) -> AliasServiceClient<Channel> {
+        AliasServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn sets(&self) -> ModelSetServiceClient<Channel> {
+        ModelSetServiceClient::new(self.channel())
     }
 
     pub(crate) fn grants(&self) -> GrantServiceClient<Channel> {

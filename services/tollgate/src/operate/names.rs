@@ -47,10 +47,8 @@ impl Client {
         if Uuid::try_parse(email).is_ok() {
             return Ok(json!(email));
         }
-        let users = self.all("UserService/ListUsers", json!({ "search": email }), "users").await?;
-        let is =
-            |user: &&Value| user["email"].as_str().is_some_and(|known| known.eq_ignore_ascii_case(email));
-        let user = users.iter().find(is).with_context(|| format!("there is no user {email}"))?;
+        let answer = self.unary("UserService/ListUsers", &json!({ "email": email })).await?;
+        let user = answer["users"].get(0).with_context(|| format!("there is no user {email}"))?;
         Ok(json!(needed(user, "user_id")?))
     }
 
