@@ -25,7 +25,7 @@ pub type HttpChannel = BoxCloneSyncService<Request<HttpBody>, Response<HttpBody>
 static CALLS: LazyLock<Counter<u64>> = LazyLock::new(|| {
     let meter = meter();
     let calls = meter.u64_counter("tollgate.service.calls").with_unit("{call}");
-    calls.with_description("Calls to other services, by the service called").build()
+    calls.with_description("Calls to other services, by service and method").build()
 });
 
 /// Connects when first used, and again when the connection is lost.
@@ -78,11 +78,14 @@ pub fn with_service_token(channel: Channel, token: &SecretString) -> Channel {
     }))
 }
 
-/// A channel that counts its calls under the name of the service at the other end.
+/// A channel that counts its calls by the service at the other end and the method.
 #[must_use]
 pub fn counted(channel: Channel, service: &'static str) -> Channel {
     BoxCloneSyncService::new(channel.map_request(move |request: Request<Body>| {
-        CALLS.add(1, &[KeyValue::new("service", service)]);
+        // Only methods of the contract: paths come from callers, labels must stay few.
+        let known = proto::ACCESS.iter().find(|row| row.path == request.uri().path());
+        let method = known.map_or("other", |row| row.path);
+        CALLS.add(1, &[KeyValue::new("service", service), KeyValue::new("method", method)]);
         request
     }))
 }

@@ -10,8 +10,11 @@ SELECT
     grants.grantee_kind,
     grants.grantee_id,
     CASE grants.grantee_kind
-        WHEN 'user' THEN lower(substr(hex(grants.grantee_id), 1, 8) || '-' || substr(hex(grants.grantee_id), 9, 4) || '-' || substr(hex(grants.grantee_id), 13, 4) || '-'
-            || substr(hex(grants.grantee_id), 17, 4) || '-' || substr(hex(grants.grantee_id), 21))
+        WHEN 'user' THEN lower(substr(hex(grants.grantee_id), 1, 8) || '-' ||
+            substr(hex(grants.grantee_id), 9, 4) || '-' ||
+            substr(hex(grants.grantee_id), 13, 4) || '-' ||
+            substr(hex(grants.grantee_id), 17, 4) || '-' ||
+            substr(hex(grants.grantee_id), 21))
         WHEN 'group' THEN groups.name
         ELSE 'everyone'
     END AS grantee_name,
@@ -20,8 +23,11 @@ SELECT
     grants.starts_at,
     grants.expires_at,
     grants.granted_by,
-    lower(substr(hex(grants.granted_by), 1, 8) || '-' || substr(hex(grants.granted_by), 9, 4) || '-' || substr(hex(grants.granted_by), 13, 4) || '-'
-            || substr(hex(grants.granted_by), 17, 4) || '-' || substr(hex(grants.granted_by), 21)) AS granted_by_name,
+    lower(substr(hex(grants.granted_by), 1, 8) || '-' ||
+            substr(hex(grants.granted_by), 9, 4) || '-' ||
+            substr(hex(grants.granted_by), 13, 4) || '-' ||
+            substr(hex(grants.granted_by), 17, 4) || '-' ||
+            substr(hex(grants.granted_by), 21)) AS granted_by_name,
     grants.created_at
 FROM grants
 LEFT JOIN models ON models.id = grants.model_id
