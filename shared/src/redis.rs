@@ -47,9 +47,24 @@ impl Config {
     /// Where Redis is, when there is one.
     fn address(&self) -> Result<Option<Address>, fred::error::Error> {
         let url = self.url.expose_secret();
+        let known =
+            SCHEMES.iter().any(|scheme| url.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
+        if !url.is_empty() && !known {
+            return Err(fred::error::Error::new(fred::error::ErrorKind::Url, "unknown scheme or no host"));
+        }
         (!url.is_empty()).then(|| Address::from_url(url)).transpose()
     }
 }
+
+/// Single servers, Sentinel and Cluster, each with and without TLS.
+const SCHEMES: [&str; 6] = [
+    "redis://",
+    "rediss://",
+    "redis-sentinel://",
+    "rediss-sentinel://",
+    "redis-cluster://",
+    "rediss-cluster://",
+];
 
 /// Between two words when there is nothing new: lost ones are repeated, and the connection is proved.
 const BEAT: Duration = Duration::from_secs(1);

@@ -7,6 +7,8 @@
 
 #[path = "providers/browser.rs"]
 mod browser;
+#[path = "plans/directory.rs"]
+mod directory;
 #[path = "plans/exercise.rs"]
 mod exercise;
 #[path = "plans/load.rs"]

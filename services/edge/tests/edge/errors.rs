@@ -181,7 +181,7 @@ async fn a_wrong_method_is_told_the_right_ones() {
     let door = Door::open();
     for (verb, path, allow) in [
         (Method::DELETE, "/api/v1/users", "GET, POST"),
-        (Method::PUT, "/api/v1/users/u1", "GET, PATCH"),
+        (Method::PUT, "/api/v1/users/u1", "DELETE, GET, PATCH"),
         (Method::GET, "/api/v1/permissions:check", "POST"),
         (Method::POST, "/api/version", "GET,HEAD"),
     ] {

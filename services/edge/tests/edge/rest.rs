@@ -28,6 +28,7 @@ async fn a_body_becomes_the_message_and_the_answer_its_envelope() {
         body["data"],
         json!({
             "user": {
+                "etag": "",
                 "user_id": "u1",
                 "email": "ana@example.org",
                 "display_name": "Ana",
@@ -99,7 +100,7 @@ async fn nested_messages_and_oneofs_come_through_and_back() {
     let added = door.post("/api/v1/groups/g1/members", member).await;
     assert_eq!(
         added.data()["membership"],
-        json!({"user_id": "u1", "expire_time": "2030-01-01T00:00:00.500Z"})
+        json!({"user_id": "u1", "expire_time": "2030-01-01T00:00:00.500Z", "depth": 0, "group_id": "", "path": []})
     );
     let listed = door.get("/api/v1/groups/g1/members").await;
     assert_eq!(listed.data()["memberships"][0]["user_id"], "u1");

@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 /// The key of the one person there is, who owns the place and may use the model.
-pub(crate) const KEY: &str = "tgk_the-key-of-the-one-person-in-the-policy";
+pub(crate) const KEY: &str = "tgk_the-key-of-the-one-person-in-the-policy---A";
 
 /// A further name of the first model.
 pub(crate) const ALIAS: &str = "a/further:name";

@@ -3,6 +3,7 @@
 #![expect(clippy::needless_update, reason = "a line here does not change when a request gets another field")]
 
 use crate::{
+    directory,
     load::{self, Size},
     oversight,
     world::{World, grant, in_seconds},
@@ -26,6 +27,7 @@ pub(crate) async fn every_method(world: &World, size: &Size) {
     oversight::audit(world).await;
     people(world, size).await;
     models_and_grants(world, size).await;
+    directory::directory(world, size).await;
     batches(world, size).await;
     access_requests(world).await;
     sessions(world).await;

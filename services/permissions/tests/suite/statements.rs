@@ -32,7 +32,7 @@ async fn counts(world: &World, many: usize) -> Vec<(String, usize)> {
     let owner = &world.owner;
     let (recorder, mut counts) = (Recorder::start(), Vec::new());
     let page_size = 100;
-    let Things { group_id, model_id, user, model_ids } = things;
+    let Things { group_id, model_id, model_set_id, user, model_ids } = things;
     let things_model = model_id.clone();
     let user_id = user.id.clone();
     count!(recorder, counts, owner.users(), list_users, ListUsersRequest { page_size });
@@ -109,6 +109,11 @@ async fn counts(world: &World, many: usize) -> Vec<(String, usize)> {
         ListIdentitiesRequest { user_id: user.id.clone() }
     );
     let model_id = things_model.clone();
+    count!(recorder, counts, owner.aliases(), list_aliases, ListAliasesRequest { page_size });
+    count!(recorder, counts, owner.sets(), list_model_sets, ListModelSetsRequest { page_size });
+    count!(recorder, counts, owner.sets(), list_set_items, ListSetItemsRequest { page_size, model_set_id });
+    let user_id = user.id.clone();
+    count!(recorder, counts, owner.groups(), list_memberships, ListMembershipsRequest { page_size, user_id });
     count!(
         recorder,
         counts,
@@ -122,6 +127,7 @@ async fn counts(world: &World, many: usize) -> Vec<(String, usize)> {
 struct Things {
     group_id: String,
     model_id: String,
+    model_set_id: String,
     user: Caller,
     model_ids: Vec<String>,
 }
@@ -158,8 +164,28 @@ impl Things {
         for model_id in &model_ids {
             want(world, model_id).await;
         }
-        Self { group_id, model_id: model_ids[0].clone(), user, model_ids }
+        let model_set_id = set_of(world, &format!("set-of-{many}"), &model_ids).await;
+        Self { group_id, model_id: model_ids[0].clone(), model_set_id, user, model_ids }
     }
+}
+
+/// A set of these models, each of which has another name too.
+async fn set_of(world: &World, name: &str, model_ids: &[String]) -> String {
+    let request = pb::CreateModelSetRequest { name: name.to_owned(), ..Default::default() };
+    let set = world.owner.sets().create_model_set(request).await.unwrap().into_inner().model_set.unwrap();
+    let items = model_ids
+        .iter()
+        .map(|id| pb::SetItem { item: Some(pb::set_item::Item::ModelId(id.clone())) })
+        .collect();
+    let model_set_id = set.model_set_id;
+    let request = pb::AddSetItemsRequest { model_set_id: model_set_id.clone(), items, ..Default::default() };
+    world.owner.sets().add_set_items(request).await.unwrap();
+    for model_id in model_ids {
+        let (name, model_id) = (format!("also-{model_id}"), model_id.clone());
+        let request = pb::SetAliasRequest { name, model_id, ..Default::default() };
+        world.owner.aliases().set_alias(request).await.unwrap();
+    }
+    model_set_id
 }
 
 /// Somebody asks for a model and says more, somebody else decides by a policy of its own.
