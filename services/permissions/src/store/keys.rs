@@ -92,8 +92,8 @@ const UPDATE: &str = "UPDATE keys SET user_id = $2, created_at = $3, name = $4, 
     scopes = $8, networks = $9, previous = $10, expires_at = $11, revoked_at = $12, secret_at = $13, \
     rotate_every = $14, rotation_grace = $15, rotation = $16, due_at = $17, ends_at = $18, announced_at = $19 \
     WHERE id = $1";
-const ANY_UNANNOUNCED: &str = "SELECT EXISTS (SELECT 1 FROM keys WHERE revoked_at IS NULL AND due_at <= $1 \
-    AND announced_at IS NULL)";
+const FIRST_UNANNOUNCED: &str = "SELECT id FROM keys WHERE revoked_at IS NULL AND due_at <= $1 \
+    AND announced_at IS NULL ORDER BY due_at, id LIMIT 1";
 
 pub(crate) async fn find(tx: &mut Tx, id: KeyId) -> Result<Option<Key>, StoreError> {
     let row = on_tx!(tx, |on| {
@@ -117,7 +117,9 @@ pub(crate) async fn get(db: &Db, id: KeyId) -> Result<Option<Key>, StoreError> {
 pub(crate) async fn facts(tx: &mut Tx, user: Option<Uuid>) -> Result<Vec<policy::Key>, StoreError> {
     let rows = on_tx!(tx, |on| {
         let mut query = QueryBuilder::new(SELECT);
-        query.push("IS NOT NULL AND user_id IN (SELECT id FROM users WHERE deleted_at IS NULL)");
+        query.push(
+            "IS NOT NULL AND EXISTS (SELECT 1 FROM users u WHERE u.id = user_id AND u.deleted_at IS NULL)",
+        );
         if let Some(user) = user {
             query.push(" AND user_id = ").push_bind(user);
         }
@@ -180,7 +182,10 @@ pub(crate) async fn of_user(tx: &mut Tx, user: UserId) -> Result<Vec<Key>, Store
 
 /// Whether any key is due to be rotated and was not announced.
 pub(crate) async fn any_unannounced(db: &Db, now: policy::Time) -> Result<bool, StoreError> {
-    Ok(on!(db, |pool| sqlx::query_scalar(ANY_UNANNOUNCED).bind(Time(now)).fetch_one(pool).await)?)
+    let first = on!(db, |pool| {
+        sqlx::query_scalar::<_, Uuid>(FIRST_UNANNOUNCED).bind(Time(now)).fetch_optional(pool).await
+    })?;
+    Ok(first.is_some())
 }
 
 /// Some of the keys that are due to be rotated and were not announced since their secret was made.
