@@ -170,3 +170,30 @@ pub(crate) fn needed<'a>(value: &'a Value, field: &str) -> anyhow::Result<&'a st
         None => bail!("the answer has no {field}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_that_a_command_calls_is_in_the_contract() {
+        let sources = [
+            include_str!("account.rs"),
+            include_str!("audit.rs"),
+            include_str!("grants.rs"),
+            include_str!("groups.rs"),
+            include_str!("keys.rs"),
+            include_str!("login.rs"),
+            include_str!("models.rs"),
+            include_str!("names.rs"),
+            include_str!("requests.rs"),
+        ];
+        let contract = Contract::open().unwrap();
+        let quoted = sources.iter().flat_map(|source| source.split('"'));
+        let called: Vec<&str> = quoted.filter(|text| text.contains("Service/")).collect();
+        assert!(called.len() > 40);
+        for name in called {
+            assert!(contract.method(name).is_ok(), "{name}");
+        }
+    }
+}

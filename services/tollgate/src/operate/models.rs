@@ -176,12 +176,12 @@ impl Models {
             }
             Self::Alias { alias, model } => {
                 let asked = json!({ "name": alias, "model_id": client.model(&model).await? });
-                Plan::thing("ModelService/SetAlias", asked, "alias")
+                Plan::thing("AliasService/SetAlias", asked, "alias")
             }
             Self::Unalias { alias } => {
-                Plan::done("ModelService/DeleteAlias", json!({ "name": alias }), "the name is free")
+                Plan::done("AliasService/DeleteAlias", json!({ "name": alias }), "the name is free")
             }
-            Self::Aliases => Plan::list("ModelService/ListAliases", json!({}), "aliases", ALIASES),
+            Self::Aliases => Plan::list("AliasService/ListAliases", json!({}), "aliases", ALIASES),
             Self::Sets(sets) => sets.plan(client).await?,
         })
     }
