@@ -50,9 +50,23 @@ pub(crate) async fn audit(world: &World) {
     let to = Some(pb::diff_permissions_request::To::ToRevision(newest));
     call!(audit, diff_permissions, DiffPermissionsRequest { from, to, user_id: user_id.clone() });
     call!(audit, get_access_history, GetAccessHistoryRequest { user_id, model_id });
-    let mut changes =
-        call!(ChangeServiceClient::new(world.owner.channel()), watch_changes, WatchChangesRequest {});
-    changes.message().await.unwrap().expect("a stream has a beginning");
+    let begun = tokio::time::timeout(std::time::Duration::from_secs(120), watching(world)).await;
+    begun.expect("a stream has a beginning");
+}
+
+/// Watches until the first message. A process that is busy with reading a million grants refuses for a while.
+async fn watching(world: &World) {
+    let mut client = ChangeServiceClient::new(world.owner.channel());
+    loop {
+        let first = match client.watch_changes(pb::WatchChangesRequest::default()).await {
+            Ok(changes) => changes.into_inner().message().await,
+            Err(status) => Err(status),
+        };
+        match first {
+            Err(status) if status.code() == tonic::Code::Unavailable => tokio::task::yield_now().await,
+            first => return drop(first.unwrap().expect("a stream has a beginning")),
+        }
+    }
 }
 
 /// Incidents that are noted, listed and counted.
