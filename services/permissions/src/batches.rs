@@ -113,8 +113,8 @@ impl Known {
                 Operation::Create(new) => {
                     targets.insert(new.target);
                     match new.grantee {
-                        Grantee::User(id) => drop(users.insert(id)),
-                        Grantee::Group(id) => drop(groups.insert(id)),
+                        Grantee::User(id) => drop(users.insert(id.uuid())),
+                        Grantee::Group(id) => drop(groups.insert(id.uuid())),
                         Grantee::Everyone => {}
                     }
                 }
@@ -123,15 +123,15 @@ impl Known {
             }
         }
         let tx = &mut write.tx;
-        let users = store::known("users", tx, users.iter().map(|id: &UserId| id.uuid())).await?;
-        let groups = store::known("groups", tx, groups.iter().map(|id: &GroupId| id.uuid())).await?;
+        let users = store::known("users", tx, &Vec::from_iter(users)).await?;
+        let groups = store::known("groups", tx, &Vec::from_iter(groups)).await?;
         let users = users.into_iter().map(|id| Member::User(UserId(id)));
         let groups = groups.into_iter().map(|id| Member::Group(GroupId(id)));
         let grants = store::grants::find_all(tx, &grants).await?;
         targets.extend(grants.iter().map(|grant| grant.fact.target));
         let models: Vec<Uuid> =
             targets.iter().filter_map(|target| target.model()).map(ModelId::uuid).collect();
-        let models = store::known("models", tx, models.into_iter()).await?;
+        let models = store::known("models", tx, &models).await?;
         let sets: Vec<ModelSetId> = targets
             .iter()
             .filter_map(|target| match target {

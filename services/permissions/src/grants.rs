@@ -38,9 +38,7 @@ impl Grant {
     pub(crate) fn image(&self) -> Value {
         json!({ "grant": self.fact, "granted_by": self.granted_by })
     }
-}
 
-impl Grant {
     /// That it was made.
     pub(crate) fn created(&self) -> Record {
         Record::created(Thing::grant(self.fact.id), self.image()).with(Change::PutGrant(self.fact))

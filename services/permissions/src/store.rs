@@ -90,24 +90,21 @@ fn contains(text: &str) -> String {
 }
 
 /// Which of these ids a table has that are not deleted. Its name is ours, never a caller's.
-pub(crate) async fn known(
-    table: &'static str,
-    tx: &mut Tx,
-    ids: impl ExactSizeIterator<Item = Uuid>,
-) -> Result<Vec<Uuid>, StoreError> {
-    if ids.len() == 0 {
-        return Ok(Vec::new());
+pub(crate) async fn known(table: &'static str, tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
+    let mut found = Vec::new();
+    for ids in ids.chunks(LIST) {
+        found.extend(on_tx!(tx, |on| {
+            let mut query = QueryBuilder::new("SELECT id FROM ");
+            query.push(table).push(" WHERE deleted_at IS NULL AND id IN (");
+            let mut list = query.separated(", ");
+            for id in ids {
+                list.push_bind(*id);
+            }
+            query.push(")");
+            query.build_query_scalar::<Uuid>().fetch_all(on).await
+        })?);
     }
-    Ok(on_tx!(tx, |on| {
-        let mut query = QueryBuilder::new("SELECT id FROM ");
-        query.push(table).push(" WHERE deleted_at IS NULL AND id IN (");
-        let mut list = query.separated(", ");
-        for id in ids {
-            list.push_bind(id);
-        }
-        query.push(")");
-        query.build_query_scalar::<Uuid>().fetch_all(on).await
-    })?)
+    Ok(found)
 }
 
 /// A user or a group as two columns.

@@ -175,11 +175,11 @@ async fn must_all_exist(tx: &mut Tx, members: &[Member]) -> Result<(), Error> {
         some.map(|member| id(*member)).collect::<Vec<_>>()
     };
     let (users, groups) = (ids(true), ids(false));
-    let found = store::users::living(tx, &users).await?;
+    let found = store::known("users", tx, &users).await?;
     if let Some(missing) = users.iter().find(|id| !found.contains(id)) {
         return Err(Error::not_found("user", missing));
     }
-    let found = store::groups::living(tx, &groups).await?;
+    let found = store::known("groups", tx, &groups).await?;
     match groups.iter().find(|id| !found.contains(id)) {
         Some(missing) => Err(Error::not_found("group", missing)),
         None => Ok(()),

@@ -96,22 +96,6 @@ pub(crate) async fn list(
     Ok(rows.into_iter().map(Group::from).collect())
 }
 
-/// Which of these groups exist.
-pub(crate) async fn living(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    Ok(on_tx!(tx, |on| {
-        let mut query = QueryBuilder::new("SELECT id FROM groups WHERE deleted_at IS NULL AND id IN (");
-        let mut list = query.separated(", ");
-        for id in ids {
-            list.push_bind(*id);
-        }
-        query.push(")");
-        query.build_query_scalar::<Uuid>().fetch_all(on).await
-    })?)
-}
-
 /// The groups of these names.
 pub(crate) async fn by_names(tx: &mut Tx, names: &[&str]) -> Result<HashMap<String, GroupId>, StoreError> {
     let mut found = HashMap::new();

@@ -145,18 +145,8 @@ pub(crate) async fn all_of(db: &Db, ids: &[ModelId]) -> Result<Vec<Model>, Store
 
 /// Whether every one of these models exists; else one that does not.
 pub(crate) async fn missing(tx: &mut Tx, ids: &[ModelId]) -> Result<Option<ModelId>, StoreError> {
-    if ids.is_empty() {
-        return Ok(None);
-    }
-    let found: Vec<Uuid> = on_tx!(tx, |on| {
-        let mut query = QueryBuilder::new("SELECT id FROM models WHERE deleted_at IS NULL AND id IN (");
-        let mut list = query.separated(", ");
-        for id in ids {
-            list.push_bind(id.uuid());
-        }
-        query.push(")");
-        query.build_query_scalar::<Uuid>().fetch_all(on).await
-    })?;
+    let all: Vec<Uuid> = ids.iter().copied().map(ModelId::uuid).collect();
+    let found = super::known("models", tx, &all).await?;
     Ok(ids.iter().copied().find(|id| !found.contains(&id.uuid())))
 }
 

@@ -143,23 +143,6 @@ pub(crate) async fn has_email(tx: &mut Tx, sealer: Option<&Sealer>, email: &str)
     Ok(false)
 }
 
-/// Which of these users exist.
-pub(crate) async fn living(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
-    let mut found = Vec::new();
-    for ids in ids.chunks(LIST) {
-        found.extend(on_tx!(tx, |on| {
-            let mut query = QueryBuilder::new("SELECT id FROM users WHERE deleted_at IS NULL AND id IN (");
-            let mut list = query.separated(", ");
-            for id in ids {
-                list.push_bind(*id);
-            }
-            query.push(")");
-            query.build_query_scalar::<Uuid>().fetch_all(on).await
-        })?);
-    }
-    Ok(found)
-}
-
 /// The users with these e-mail addresses, each at the place of its address.
 pub(crate) async fn by_emails(
     tx: &mut Tx,
