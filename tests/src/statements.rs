@@ -6,10 +6,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 use tracing::{
-    Event, Subscriber,
+    Dispatch, Event, Subscriber,
     field::{Field, Visit},
     span::{Attributes, Id},
     subscriber::DefaultGuard,
@@ -36,10 +36,15 @@ struct Heard(Arc<Mutex<BTreeMap<String, Vec<String>>>>);
 /// The method of a call, kept with its span.
 struct Method(String);
 
+/// While `tracing` knows of one subscriber alone, whether a place in the code is heard is settled for good by the
+/// thread that comes there first, which may be another test's. A second subscriber, kept for ever, ends that.
+static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
+
 impl Recorder {
     /// Begins to hear.
     #[must_use]
     pub fn start() -> Self {
+        LazyLock::force(&ANOTHER);
         let heard = Heard::default();
         let subscriber = tracing_subscriber::registry().with(heard.clone());
         Self { heard, _listening: tracing::subscriber::set_default(subscriber) }
