@@ -3,6 +3,8 @@
 //! One module per package, the encoded descriptors (reflection and the REST edge read them), and the
 //! access table that the authentication layer enforces.
 
+use std::{collections::HashMap, sync::LazyLock};
+
 /// Words that several packages share.
 pub mod common {
     /// Package `tollgate.common.v1`.
@@ -88,3 +90,11 @@ include!(concat!(env!("OUT_DIR"), "/redacted.rs"));
 
 /// The access table, one row per method of the contract. What is not in it is refused to everyone.
 pub const ACCESS: &[Row] = include!(concat!(env!("OUT_DIR"), "/access.rs"));
+
+/// The row of a method, as it stands in a request.
+#[must_use]
+pub fn access(path: &str) -> Option<&'static Row> {
+    static ROWS: LazyLock<HashMap<&'static str, &'static Row>> =
+        LazyLock::new(|| ACCESS.iter().map(|row| (row.path, row)).collect());
+    ROWS.get(path).copied()
+}

@@ -2,6 +2,8 @@
 //!
 //! Shutdown order: not ready → stop accepting → drain connections → end tasks → close pools.
 
+mod in_turn;
+
 use crate::{
     auth::{AuthLayer, Verify},
     deadline::DeadlineLayer,
@@ -19,6 +21,7 @@ use hyper_util::{
     server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
+use in_turn::InTurn;
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -26,7 +29,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Code, Status, body::Body};
-use tower::{Layer, Service, ServiceExt};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
 /// The tasks of a process and the signal that ends them.
 #[derive(Debug, Clone, Default)]
@@ -125,7 +128,7 @@ where
         });
         let service = TowerToHyperService::new(service);
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-        let connection = graceful.watch(connection);
+        let connection = InTurn::new(graceful.watch(connection));
         connections.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(error, "connection ended early");
@@ -215,12 +218,15 @@ where
     F: Fn(Status) -> Response<axum::body::Body> + Clone + Send + Sync + 'static,
 {
     let refuse = auth.refuse().clone();
-    routes
-        .layer(auth)
-        .layer(ShedLayer { places: Arc::new(Semaphore::new(guard.in_flight)), refuse: refuse.clone() })
-        .layer(DeadlineLayer { default: guard.deadline, refuse })
-        .layer(ObserveLayer::new(guard.service))
+    let shed = ShedLayer { places: Arc::new(Semaphore::new(guard.in_flight)), refuse: refuse.clone() };
+    // One layer to the router, which boxes whatever it is given.
+    let layers = ServiceBuilder::new()
         .layer(RequestIdLayer)
+        .layer(ObserveLayer::new(guard.service))
+        .layer(DeadlineLayer { default: guard.deadline, refuse })
+        .layer(shed)
+        .layer(auth);
+    routes.layer(layers)
 }
 
 /// A refusal as gRPC says it.

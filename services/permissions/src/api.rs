@@ -31,7 +31,7 @@ use crate::{
     config::{Config, Retention},
     error::Error,
     field,
-    freshness::{self, Consistency, Moment, min_revision},
+    freshness::{self, Consistency, MinRevisionLayer, Moment},
     history::History,
     incidents::Keeper,
     provider::Providers,
@@ -175,7 +175,7 @@ impl Api {
             .add_service(SigningServiceServer::new(self.clone()))
             .add_service(UserServiceServer::new(self.clone()))
             .into_axum_router()
-            .layer(axum::middleware::from_fn_with_state(self.tail.clone(), min_revision))
+            .layer(MinRevisionLayer(self.tail.clone()))
     }
 }
 

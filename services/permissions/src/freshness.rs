@@ -6,7 +6,7 @@
 
 mod metadata;
 
-pub(crate) use metadata::{min_revision, seal};
+pub(crate) use metadata::{MinRevisionLayer, seal};
 
 use crate::{error::Error, tail::Tail, token::Token};
 use policy::{Freshness, Policy, Replica, Time};

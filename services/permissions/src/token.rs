@@ -9,7 +9,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use policy::{Epoch, Revision};
 use sha2::Sha256;
 use shared::seal::Sealer;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
 const VERSION: u8 = 1;
@@ -34,6 +34,8 @@ struct Inner {
     cluster: Uuid,
     /// The first one signs, all of them verify, as with the keys they come from.
     keys: Vec<Hmac<Sha256>>,
+    /// The one that was made last: every answer carries it until something changes.
+    latest: Mutex<Option<(Token, String)>>,
 }
 
 impl std::fmt::Debug for Tokens {
@@ -47,7 +49,7 @@ impl Tokens {
     pub(crate) fn new(cluster: Uuid, sealer: &Sealer) -> Self {
         let derived = sealer.indexes("revision tokens", &cluster.to_string());
         let keys = derived.iter().filter_map(|key| Hmac::new_from_slice(key).ok()).collect();
-        Self(Arc::new(Inner { cluster, keys }))
+        Self(Arc::new(Inner { cluster, keys, latest: Mutex::default() }))
     }
 
     /// The installation.
@@ -57,6 +59,14 @@ impl Tokens {
 
     /// The token as callers carry it.
     pub(crate) fn encode(&self, token: Token) -> String {
+        let mut latest = self.0.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*latest {
+            Some((known, text)) if *known == token => text.clone(),
+            _ => latest.insert((token, self.sign(token))).1.clone(),
+        }
+    }
+
+    fn sign(&self, token: Token) -> String {
         let mut bytes = [0; BODY + MAC];
         let (body, mac) = bytes.split_at_mut(BODY);
         body[0] = VERSION;

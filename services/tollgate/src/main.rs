@@ -15,7 +15,8 @@ mod up;
 
 use clap::{Parser, Subcommand};
 use config::Options;
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
+use tokio::runtime::{Builder, Runtime};
 
 /// The gateway for self-hosted LLMs.
 #[derive(Debug, Parser)]
@@ -49,9 +50,16 @@ enum Command {
 
 fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = runtime()?;
     // Large futures live on the heap, once.
     runtime.block_on(Box::pin(run(cli)))
+}
+
+/// One thread where there is one processor: handing work between threads costs, and buys nothing there.
+fn runtime() -> io::Result<Runtime> {
+    let alone = std::thread::available_parallelism().is_ok_and(|processors| processors.get() == 1);
+    let mut builder = if alone { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    builder.enable_all().build()
 }
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {

@@ -12,9 +12,8 @@ use crate::{
 use http::{Request, Response};
 use policy::Scope;
 use std::{
-    collections::HashMap,
     net::IpAddr,
-    sync::{Arc, LazyLock},
+    sync::Arc,
     task::{Context, Poll},
 };
 use tonic::Status;
@@ -61,7 +60,7 @@ impl<S, V: Clone, F: Clone> Layer<S> for AuthLayer<V, F> {
     type Service = Auth<S, V, F>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Auth { inner, layer: self.clone() }
+        Auth { inner, layer: Arc::new(self.clone()) }
     }
 }
 
@@ -69,7 +68,7 @@ impl<S, V: Clone, F: Clone> Layer<S> for AuthLayer<V, F> {
 #[derive(Debug, Clone)]
 pub struct Auth<S, V, F> {
     inner: S,
-    layer: AuthLayer<V, F>,
+    layer: Arc<AuthLayer<V, F>>,
 }
 
 impl<S, V, F, B, R> Service<Request<B>> for Auth<S, V, F>
@@ -91,7 +90,7 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let spare = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, spare);
-        let layer = self.layer.clone();
+        let layer = Arc::clone(&self.layer);
         Box::pin(async move {
             // Who calls is what is found out here, whatever a caller in this process may have left behind.
             request.extensions_mut().remove::<Caller>();
@@ -128,7 +127,7 @@ struct Asked<'a> {
 impl<V: Verify, F> AuthLayer<V, F> {
     /// Who calls, nobody when anybody may; or why they may not. Every refusal of this layer comes from here.
     async fn decide(&self, asked: Asked<'_>, scene: Option<&mut Scene>) -> Result<Option<Caller>, Denied> {
-        let row = if self.access == Access::Methods { row(asked.path) } else { None };
+        let row = if self.access == Access::Methods { proto::access(asked.path) } else { None };
         let caller = self.identify(&asked).await;
         if let (Ok(caller), Some(scene)) = (&caller, scene) {
             scene.enter(caller.clone());
@@ -171,10 +170,4 @@ impl<V: Verify, F> AuthLayer<V, F> {
             _ => Ok(()),
         }
     }
-}
-
-fn row(path: &str) -> Option<&'static proto::Row> {
-    static ROWS: LazyLock<HashMap<&'static str, &'static proto::Row>> =
-        LazyLock::new(|| proto::ACCESS.iter().map(|row| (row.path, row)).collect());
-    ROWS.get(path).copied()
 }

@@ -7,7 +7,7 @@ use crate::{
     time,
 };
 use policy::KeyId;
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 tokio::task_local! { static SCENE: Scene; }
 
@@ -20,15 +20,37 @@ pub struct Scene {
     watch: Watch,
     caller: Option<Caller>,
     address: Option<IpAddr>,
-    method: String,
+    path: Path,
+}
+
+/// What was called: a method of the contract, or a path.
+#[derive(Debug, Clone)]
+enum Path {
+    Method(&'static str),
+    Other(Arc<str>),
+}
+
+impl Path {
+    fn of(path: &str) -> Self {
+        proto::access(path).map_or_else(
+            || Self::Other(path[..path.floor_char_boundary(PATH)].into()),
+            |row| Self::Method(row.path),
+        )
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Method(path) => path,
+            Self::Other(path) => path,
+        }
+    }
 }
 
 impl Scene {
     /// A request for `path` from this address, by nobody knows whom yet.
     #[must_use]
     pub fn of(watch: Watch, address: Option<IpAddr>, path: &str) -> Self {
-        let method = path[..path.floor_char_boundary(PATH)].to_owned();
-        Self { watch, caller: None, address, method }
+        Self { watch, caller: None, address, path: Path::of(path) }
     }
 
     /// It is known who calls.
@@ -63,7 +85,7 @@ impl Scene {
             actor: self.actor(),
             key: self.key(),
             address: self.address,
-            method: self.method.clone(),
+            method: self.path.as_str().to_owned(),
             detail: detail.into(),
         };
         self.watch.report(incident, time::now());

@@ -140,7 +140,7 @@ impl Call {
 impl Method {
     fn of<B>(request: &Request<B>) -> Self {
         let path = request.uri().path();
-        if let Some(row) = proto::ACCESS.iter().find(|row| row.path == path) {
+        if let Some(row) = proto::access(path) {
             return Self::Rpc(row.path.trim_start_matches('/'));
         }
         // A path that is no route of ours must not become a label.
