@@ -10,7 +10,7 @@ use proto::permissions::v1::{
     WatchPolicyRequest, WatchPolicyResponse, policy_service_client::PolicyServiceClient,
 };
 use shared::{
-    auth::{Credential, Person, Refusal, Tokens, Verify},
+    auth::{Credential, Known, Person, Refusal, Tokens, Verify},
     channel::Channel,
     health::{Condition, Reporter},
     server::Tasks,
@@ -97,7 +97,9 @@ impl Verify for PolicyView {
         match replica.freshness(now, &self.bounds) {
             Freshness::Expired => Err(Refusal::Unavailable),
             Freshness::Fresh | Freshness::Stale { .. } => {
-                self.tokens.person(replica.policy(), replica.epoch(), credential, peer, now)
+                let at = replica.caught_up_at().unwrap_or(now).min(now);
+                let known = Known { policy: replica.policy(), epoch: replica.epoch(), at };
+                self.tokens.person(known, credential, peer, now)
             }
         }
     }
