@@ -107,10 +107,7 @@ pub fn is_token(credential: &str) -> bool {
 ///
 /// # Errors
 /// When it is no token of ours.
-pub fn verify(
-    token: &str,
-    key: impl FnOnce(&str) -> Option<[u8; 32]>,
-) -> Result<(Claims, String), BadToken> {
+pub fn verify(token: &str, key: impl FnOnce(&str) -> Option<[u8; 32]>) -> Result<(Claims, String), BadToken> {
     LazyLock::force(&CRYPTO);
     if token.len() > MAX_LENGTH {
         return Err(BadToken::Invalid);

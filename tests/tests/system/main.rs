@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod apart;
+mod away;
 mod bad_input;
 mod chat;
 mod config;

@@ -125,7 +125,11 @@ fn while_nothing_is_heard_a_token_lives_on_and_its_key_and_its_session_do_not_co
     let (mut world, token) = (World::new(), token(&signer("k1", 7)));
     let (heard, later) = (after(899), after(899 + 900));
     assert!(world.show_later(&token, heard, later).is_ok());
-    assert_eq!(world.show_later(&token, after(900), later), Err(Refusal::TokenExpired), "it could be renewed");
+    assert_eq!(
+        world.show_later(&token, after(900), later),
+        Err(Refusal::TokenExpired),
+        "it could be renewed"
+    );
     world.key("k1", 7, Some(after(960)));
     assert!(world.show_later(&token, heard, later).is_ok(), "its key was good when that was last heard");
     world.key("k1", 7, Some(heard));
