@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod acknowledged;
 mod apart;
 mod away;
 mod bad_input;
