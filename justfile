@@ -39,6 +39,10 @@ bench-check *ARGS:
 bench-load:
     cargo bench -p benches --bench policy_load
 
+# Permissions away under load, without one refused inference: `just away --seconds 600`.
+away *ARGS:
+    cargo run -p benches --bin away -- {{ARGS}}
+
 # The engine suite against a live vLLM: `just test-vllm http://127.0.0.1:8123`.
 test-vllm URL *ARGS:
     TOLLGATE_TEST_VLLM={{URL}} cargo test -p inference --test '*' -- --nocapture {{ARGS}}

@@ -12,7 +12,7 @@ pub mod token;
 
 pub use layer::{Access, AuthLayer};
 pub use refusal::{Denied, Refusal};
-pub use replica::Tokens;
+pub use replica::{Known, Tokens};
 pub use secret::{SERVICE_PREFIX, ServiceToken, hash};
 
 use http::{HeaderMap, header};

@@ -20,9 +20,10 @@ fn find() -> PathBuf {
     if let Ok(given) = env::var("TOLLGATE_BIN") {
         return given.into();
     }
-    // A test runs as <target>/<profile>/deps/<name>.
-    let test = env::current_exe().unwrap();
-    let folder = test.ancestors().nth(2).unwrap();
+    // A test runs as <target>/<profile>/deps/<name>, a program as <target>/<profile>/<name>.
+    let ours = env::current_exe().unwrap();
+    let beside = ours.parent().unwrap();
+    let folder = if beside.ends_with("deps") { beside.parent().unwrap() } else { beside };
     let target = folder.parent().unwrap();
     // An older program would be tested without a word, so cargo is asked each time; it does nothing when all is current.
     let mut cargo = Command::new(env!("CARGO"));

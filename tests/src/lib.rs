@@ -3,6 +3,8 @@
 //! [`binary`] finds the program, [`process`] runs it with a folder and ports of its own; [`suite`] is `tollgate up`,
 //! [`apart`] the four services as processes of their own, [`several`] one of them several times, [`engine`] a simulated engine. [`http`] and [`rpc`] are the
 //! clients, [`people`] makes users and grants, [`ledger`] reads usage back, [`metrics`] reads `/metrics`.
+//! [`steady`] is a load that must go on whatever happens, of callers with keys and of others with a [`session`]; [`relay`]
+//! stands before a process that is replaced.
 //! [`postgres`] gives the stores' tests their server, [`statements`] hears what they ask of it, [`redis`] is one to be
 //! killed.
 //! Whatever goes wrong here fails the test at once, so nothing returns an error.
@@ -23,9 +25,12 @@ pub mod people;
 pub mod postgres;
 pub mod process;
 pub mod redis;
+pub mod relay;
 pub mod rpc;
+pub mod session;
 pub mod several;
 pub mod statements;
+pub mod steady;
 pub mod suite;
 
 use std::time::Duration;

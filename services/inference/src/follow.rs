@@ -1,16 +1,17 @@
 //! Keeps the local policy replica: a stream from permissions, a snapshot on disk for the time it is away.
 
+mod keep;
 mod message;
 mod report;
 
 use crate::error::Error;
 use message::Parts;
-use policy::{Bounds, Freshness, Message, Outcome, Policy, Replica, Revision, Time};
+use policy::{Bounds, Freshness, Heartbeat, Message, Outcome, Policy, Replica, Revision, Snapshot, Time};
 use proto::permissions::v1::{
     WatchPolicyRequest, WatchPolicyResponse, policy_service_client::PolicyServiceClient,
 };
 use shared::{
-    auth::{Credential, Person, Refusal, Tokens, Verify},
+    auth::{Credential, Known, Person, Refusal, Tokens, Verify},
     channel::Channel,
     health::{Condition, Reporter},
     server::Tasks,
@@ -18,7 +19,7 @@ use shared::{
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
 };
 use tokio::sync::watch;
@@ -37,7 +38,7 @@ impl PolicyView {
     /// A view that starts from the snapshot kept in a file, when there is a usable one.
     #[must_use]
     pub fn open(kept: &Path, bounds: Bounds) -> Self {
-        let replica = restore(kept).unwrap_or_else(|error| {
+        let replica = keep::restore(kept, shared::time::now()).unwrap_or_else(|error| {
             tracing::debug!(error, "no policy snapshot was kept");
             Replica::new()
         });
@@ -50,7 +51,7 @@ impl PolicyView {
     /// # Errors
     /// [`Error::PolicyUnavailable`] when the replica is older than may be.
     pub fn read<T>(&self, now: Time, ask: impl FnOnce(&Policy) -> T) -> Result<T, Error> {
-        let replica = self.replica.read().unwrap_or_else(PoisonError::into_inner);
+        let replica = self.replica();
         match replica.freshness(now, &self.bounds) {
             Freshness::Expired => Err(Error::PolicyUnavailable),
             Freshness::Fresh | Freshness::Stale { .. } => Ok(ask(replica.policy())),
@@ -60,7 +61,7 @@ impl PolicyView {
     /// How old the replica is.
     #[must_use]
     pub fn freshness(&self, now: Time) -> Freshness {
-        self.replica.read().unwrap_or_else(PoisonError::into_inner).freshness(now, &self.bounds)
+        self.replica().freshness(now, &self.bounds)
     }
 
     async fn receive(&self, message: Message, now: Time) -> Outcome {
@@ -84,8 +85,23 @@ impl PolicyView {
         self.replica.write().unwrap_or_else(PoisonError::into_inner).receive(&message, now)
     }
 
+    fn replica(&self) -> RwLockReadGuard<'_, Replica> {
+        self.replica.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn snapshot(&self) -> Option<Snapshot> {
+        self.replica().snapshot()
+    }
+
+    /// Where the policy is, and until when that was the end.
+    fn heard(&self) -> Option<Heartbeat> {
+        let replica = self.replica();
+        let (epoch, at) = replica.epoch().zip(replica.caught_up_at())?;
+        Some(Heartbeat { epoch, head: replica.revision(), at })
+    }
+
     fn position(&self) -> (String, Revision) {
-        let replica = self.replica.read().unwrap_or_else(PoisonError::into_inner);
+        let replica = self.replica();
         (replica.epoch().map(|epoch| epoch.to_string()).unwrap_or_default(), replica.revision())
     }
 }
@@ -93,11 +109,13 @@ impl PolicyView {
 impl Verify for PolicyView {
     async fn verify(&self, credential: Credential<'_>, peer: Option<IpAddr>) -> Result<Person, Refusal> {
         let now = shared::time::now();
-        let replica = self.replica.read().unwrap_or_else(PoisonError::into_inner);
+        let replica = self.replica();
         match replica.freshness(now, &self.bounds) {
             Freshness::Expired => Err(Refusal::Unavailable),
             Freshness::Fresh | Freshness::Stale { .. } => {
-                self.tokens.person(replica.policy(), replica.epoch(), credential, peer, now)
+                let at = replica.caught_up_at().unwrap_or(now).min(now);
+                let known = Known { policy: replica.policy(), epoch: replica.epoch(), at };
+                self.tokens.person(known, credential, peer, now)
             }
         }
     }
@@ -109,7 +127,7 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::fro
 const SILENCE: Duration = Duration::from_secs(3);
 /// Between two looks at how old the replica is.
 const LOOK: Duration = Duration::from_millis(100);
-/// Between two copies of the policy to disk, when it changed.
+/// Between two copies of the policy to disk.
 const KEEP: Duration = Duration::from_secs(5);
 
 /// Follows permissions until the process ends.
@@ -134,7 +152,7 @@ pub fn start(view: &PolicyView, permissions: Channel, kept: PathBuf, health: Rep
         health.set(condition);
         std::future::ready(())
     });
-    let keeper = Arc::new(Keeper { view: view.clone(), path: kept, last: Mutex::default() });
+    let keeper = Arc::new(keep::Keeper::new(view.clone(), kept));
     tasks.repeat(KEEP, move || {
         let keeper = Arc::clone(&keeper);
         async move {
@@ -143,26 +161,6 @@ pub fn start(view: &PolicyView, permissions: Channel, kept: PathBuf, health: Rep
             }
         }
     });
-}
-
-/// Writes the policy to disk when it has changed.
-#[derive(Debug)]
-struct Keeper {
-    view: PolicyView,
-    path: PathBuf,
-    last: Mutex<Option<(String, Revision)>>,
-}
-
-impl Keeper {
-    fn keep(&self) -> std::io::Result<()> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let position = self.view.position();
-        if last.as_ref() != Some(&position) {
-            keep(&self.view, &self.path)?;
-            *last = Some(position);
-        }
-        Ok(())
-    }
 }
 
 async fn follow(view: PolicyView, permissions: Channel) {
@@ -236,26 +234,4 @@ async fn take(view: &PolicyView, parts: &mut Parts, message: WatchPolicyResponse
             Some(Outcome::NeedSnapshot)
         }
     }
-}
-
-fn keep(view: &PolicyView, path: &Path) -> std::io::Result<()> {
-    let snapshot = view.replica.read().unwrap_or_else(PoisonError::into_inner).snapshot();
-    let Some(snapshot) = snapshot else { return Ok(()) };
-    let bytes = serde_json::to_vec(&snapshot)?;
-    let next = path.with_extension("next");
-    private(&next, &bytes)?;
-    std::fs::rename(next, path)
-}
-
-/// Key hashes are in it, so nobody else reads it.
-fn private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::{io::Write, os::unix::fs::OpenOptionsExt};
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(bytes)
-}
-
-fn restore(path: &Path) -> Result<Replica, String> {
-    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-    let snapshot = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
-    Replica::restore(&snapshot, shared::time::now()).map_err(|error| error.to_string())
 }

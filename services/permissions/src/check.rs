@@ -8,7 +8,7 @@ use crate::{
 };
 use policy::{Action, Decision, GroupId, KeyHash, ModelId, Policy, Reason, Role, Time, UserId};
 use shared::{
-    auth::{Credential, Person, Refusal, Tokens, Verify},
+    auth::{Credential, Known, Person, Refusal, Tokens, Verify},
     time,
 };
 use std::{net::IpAddr, time::Duration};
@@ -155,7 +155,10 @@ impl Verifier {
         now: Time,
     ) -> Result<Person, Refusal> {
         let view = serving(&self.tail, now).map_err(|_| Refusal::Unavailable)?;
-        self.tokens.person(view.policy(), Some(view.place().epoch), credential, peer, now)
+        // Without the store nobody can renew a token.
+        let at = if view.stale { now.minus(view.staleness) } else { now };
+        let known = Known { policy: view.policy(), epoch: Some(view.place().epoch), at };
+        self.tokens.person(known, credential, peer, now)
     }
 }
 

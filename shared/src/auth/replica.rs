@@ -2,6 +2,9 @@
 //!
 //! A verified token is remembered by its digest, because a signature costs more than all else that a request needs.
 //! What can change while it is remembered is looked up on every use: its key, its session, its user and their role.
+//!
+//! Access tokens are short because they can be renewed. While permissions is away they cannot, so they count as they did
+//! when it was last heard, for as long as its policy does.
 
 use super::{
     Credential, Person, Refusal,
@@ -21,6 +24,17 @@ const IDLE: Duration = Duration::from_secs(15 * 60);
 #[derive(Debug, Clone)]
 pub struct Tokens(Cache<[u8; 32], Arc<Verified>>);
 
+/// What is known of everybody.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// The state.
+    pub policy: &'a Policy,
+    /// The log that it is of.
+    pub epoch: Option<Epoch>,
+    /// The instant up to which it is known to be complete.
+    pub at: Time,
+}
+
 #[derive(Debug)]
 struct Verified {
     claims: Claims,
@@ -35,32 +49,31 @@ impl Default for Tokens {
 }
 
 impl Tokens {
-    /// The person who shows a credential from `peer`, by this policy and at `now`.
+    /// The person who shows a credential from `peer` at `now`.
     ///
     /// # Errors
     /// When nobody holds it, or it does not count.
     pub fn person(
         &self,
-        policy: &Policy,
-        epoch: Option<Epoch>,
+        known: Known<'_>,
         credential: Credential<'_>,
         peer: Option<IpAddr>,
         now: Time,
     ) -> Result<Person, Refusal> {
         match credential {
-            Credential::Key(hash) => of_key(policy, &hash, peer, now),
-            Credential::Token(token) => of_token(policy, epoch, &*self.verified(policy, token, now)?, now),
+            Credential::Key(hash) => of_key(known.policy, &hash, peer, now),
+            Credential::Token(token) => of_token(known, &*self.verified(known, token)?, now),
         }
     }
 
-    fn verified(&self, policy: &Policy, text: &str, now: Time) -> Result<Arc<Verified>, Refusal> {
+    fn verified(&self, Known { policy, at, .. }: Known<'_>, text: &str) -> Result<Arc<Verified>, Refusal> {
         let digest: [u8; 32] = Sha256::digest(text).into();
         if let Some(known) = self.0.get(&digest) {
             return Ok(known);
         }
         let mut public = [0; 32];
-        let (claims, kid) = token::verify(text, now, |kid| {
-            public = policy.signing_key(kid, now)?.public;
+        let (claims, kid) = token::verify(text, |kid| {
+            public = policy.signing_key(kid, at)?.public;
             Some(public)
         })?;
         let verified = Arc::new(Verified { claims, kid, public });
@@ -75,15 +88,15 @@ fn of_key(policy: &Policy, hash: &KeyHash, peer: Option<IpAddr>, now: Time) -> R
     Ok(Person { user: owner.id, key: Some(key.id), session: None, role: owner.role, scopes: key.scopes })
 }
 
-fn of_token(policy: &Policy, epoch: Option<Epoch>, token: &Verified, now: Time) -> Result<Person, Refusal> {
-    let claims = &token.claims;
-    token::in_time(claims, now)?;
-    let key = policy.signing_key(&token.kid, now);
+fn of_token(known: Known<'_>, token: &Verified, now: Time) -> Result<Person, Refusal> {
+    let (Known { policy, epoch, at }, claims) = (known, &token.claims);
+    token::in_time(claims, at, now)?;
+    let key = policy.signing_key(&token.kid, at);
     // A store that was restored has forgotten which sessions were ended since, so what is of before counts no more.
     if key.is_none_or(|key| key.public != token.public) || epoch != Some(claims.epoch) {
         return Err(Refusal::Token);
     }
-    if policy.session_ended(claims.sid, now) {
+    if policy.session_ended(claims.sid, at) {
         return Err(Refusal::SessionEnded);
     }
     let user = policy.user(claims.sub).filter(|user| !user.disabled).ok_or(Refusal::OwnerDisabled)?;

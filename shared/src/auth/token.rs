@@ -103,14 +103,11 @@ pub fn is_token(credential: &str) -> bool {
 }
 
 /// What a token says and by which key, once its signature is verified with the public key that `key` knows by name.
+/// Whether it counts at an instant is for [`in_time`] to say.
 ///
 /// # Errors
-/// When it is no token that counts at `now`.
-pub fn verify(
-    token: &str,
-    now: Time,
-    key: impl FnOnce(&str) -> Option<[u8; 32]>,
-) -> Result<(Claims, String), BadToken> {
+/// When it is no token of ours.
+pub fn verify(token: &str, key: impl FnOnce(&str) -> Option<[u8; 32]>) -> Result<(Claims, String), BadToken> {
     LazyLock::force(&CRYPTO);
     if token.len() > MAX_LENGTH {
         return Err(BadToken::Invalid);
@@ -120,16 +117,16 @@ pub fn verify(
     let public = key(&kid).ok_or(BadToken::Invalid)?;
     let token = jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_ed_der(&public), &VALIDATION)
         .map_err(|_| BadToken::Invalid)?;
-    in_time(&token.claims, now)?;
     Ok((token.claims, kid))
 }
 
-/// Whether a token counts at `now`: the first instant of its last second is its end.
+/// Whether a token counts at `now`: the first instant of its last second is its end. That is looked at as of `renewable`,
+/// until when its holder could have got another one.
 ///
 /// # Errors
 /// [`BadToken::Expired`] after its end, [`BadToken::Invalid`] when it is of the future.
-pub fn in_time(claims: &Claims, now: Time) -> Result<(), BadToken> {
-    if now >= seconds(claims.exp) {
+pub fn in_time(claims: &Claims, renewable: Time, now: Time) -> Result<(), BadToken> {
+    if renewable.min(now) >= seconds(claims.exp) {
         return Err(BadToken::Expired);
     }
     if seconds(claims.iat) > now.plus(LEEWAY) { Err(BadToken::Invalid) } else { Ok(()) }

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod acknowledged;
 mod apart;
+mod away;
 mod bad_input;
 mod chat;
 mod config;

@@ -63,7 +63,8 @@ impl World {
     /// Whether the policy has a key for a token then.
     fn is_known(&self, token: &str, seconds: u64) -> bool {
         let (now, replica) = (self.at(seconds), self.signing.writer.tail().replica());
-        token::verify(token, now, |kid| Some(replica.policy().signing_key(kid, now)?.public)).is_ok()
+        let public = |kid: &str| Some(replica.policy().signing_key(kid, now)?.public);
+        token::verify(token, public).is_ok_and(|(claims, _)| token::in_time(&claims, now, now).is_ok())
     }
 }
 

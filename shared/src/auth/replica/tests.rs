@@ -62,7 +62,13 @@ impl World {
     }
 
     fn show(&self, token: &str, now: Time) -> Result<Person, Refusal> {
-        self.tokens.person(&self.policy, Some(self.epoch), Credential::Token(token), None, now)
+        self.show_later(token, now, now)
+    }
+
+    /// Shows it while nothing was heard since `at`.
+    fn show_later(&self, token: &str, at: Time, now: Time) -> Result<Person, Refusal> {
+        let known = Known { policy: &self.policy, epoch: Some(self.epoch), at };
+        self.tokens.person(known, Credential::Token(token), None, now)
     }
 }
 
@@ -115,6 +121,25 @@ fn what_was_verified_once_is_still_held_against_everything_that_changes() {
 }
 
 #[test]
+fn while_nothing_is_heard_a_token_lives_on_and_its_key_and_its_session_do_not_come_back() {
+    let (mut world, token) = (World::new(), token(&signer("k1", 7)));
+    let (heard, later) = (after(899), after(899 + 900));
+    assert!(world.show_later(&token, heard, later).is_ok());
+    assert_eq!(
+        world.show_later(&token, after(900), later),
+        Err(Refusal::TokenExpired),
+        "it could be renewed"
+    );
+    world.key("k1", 7, Some(after(960)));
+    assert!(world.show_later(&token, heard, later).is_ok(), "its key was good when that was last heard");
+    world.key("k1", 7, Some(heard));
+    assert_eq!(world.show_later(&token, heard, later), Err(Refusal::Token), "and now it was not");
+    world.key("k1", 7, None);
+    world.apply(Change::EndSession { session: SESSION, at: NOW, until: after(900) });
+    assert_eq!(world.show_later(&token, heard, later), Err(Refusal::SessionEnded), "however long ago");
+}
+
+#[test]
 fn a_key_of_another_installation_signs_nothing_here() {
     let world = World::new();
     assert_eq!(world.show(&token(&signer("k1", 9)), NOW), Err(Refusal::Token));
@@ -140,7 +165,8 @@ fn a_key_brings_its_scopes_and_is_bound_to_its_networks() {
     }));
     let show = |text: &str, peer: &str, now: Time| {
         let peer = Some(peer).filter(|peer| !peer.is_empty()).map(|peer| peer.parse().unwrap());
-        world.tokens.person(&world.policy, Some(EPOCH), secret(text), peer, now)
+        let known = Known { policy: &world.policy, epoch: Some(EPOCH), at: NOW };
+        world.tokens.person(known, secret(text), peer, now)
     };
     let person = show("now", "192.0.2.7", NOW).unwrap();
     assert_eq!((person.scopes, person.key, person.session), (scopes, Some(KeyId(Uuid::from_u128(6))), None));

@@ -35,7 +35,8 @@ fn known(kid: &str) -> Option<[u8; 32]> {
 }
 
 fn check(token: &str) -> Result<Claims, BadToken> {
-    verify(token, NOW, known).map(|(claims, _)| claims)
+    let (claims, _) = verify(token, known)?;
+    in_time(&claims, NOW, NOW).map(|()| claims)
 }
 
 fn encoded(part: &Value) -> String {
@@ -63,7 +64,7 @@ fn with(change: impl FnOnce(&mut Value)) -> String {
 fn a_token_says_what_was_signed_and_by_which_key() {
     let token = signer().sign(&claims()).unwrap();
     assert!(is_token(&token) && token.len() < MAX_LENGTH);
-    assert_eq!(verify(&token, NOW, known).unwrap(), (claims(), "k1".to_owned()));
+    assert_eq!(verify(&token, known).unwrap(), (claims(), "k1".to_owned()));
     assert_eq!(check(&signed(&header(), &serde_json::to_value(claims()).unwrap())), Ok(claims()));
     for key in ["tgk_abc", "tgr_abc", "eyJ", "eyJ.x", "eyJ.a.b.c", "a.b.c", ""] {
         assert!(!is_token(key), "{key}");
@@ -142,13 +143,22 @@ fn it_is_from_us_and_for_us() {
 
 #[test]
 fn it_ends_at_its_end_and_begins_with_its_beginning() {
-    let token = signer().sign(&claims()).unwrap();
-    let at = |now: Time| verify(&token, now, known).map(drop);
+    let at = |now: Time| in_time(&claims(), now, now);
     assert_eq!(at(Time(after(900).0 - 1)), Ok(()));
     assert_eq!(at(after(900)), Err(BadToken::Expired));
     assert_eq!(at(after(901)), Err(BadToken::Expired));
     assert_eq!(at(after(-5)), Ok(()), "clocks differ");
     assert_eq!(at(Time(after(-5).0 - 1)), Err(BadToken::Invalid));
+}
+
+#[test]
+fn while_it_cannot_be_renewed_it_goes_on_as_it_was_when_it_last_could() {
+    let last = |renewable, now| in_time(&claims(), renewable, now);
+    assert_eq!(last(Time(after(900).0 - 1), after(1_500)), Ok(()));
+    assert_eq!(last(after(900), after(1_500)), Err(BadToken::Expired));
+    assert_eq!(last(after(-60), after(0)), Ok(()), "got elsewhere, by somebody who could");
+    assert_eq!(last(after(0), after(-60)), Err(BadToken::Invalid), "of the future");
+    assert_eq!(last(after(901), after(899)), Ok(()), "nothing is known of what is to come");
 }
 
 #[test]
