@@ -98,3 +98,6 @@ impl Trust {
 fn named(path: Option<&PathBuf>) -> Option<&Path> {
     path.map(PathBuf::as_path).filter(|path| !path.as_os_str().is_empty())
 }
+
+#[cfg(test)]
+mod tests;

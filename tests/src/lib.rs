@@ -4,7 +4,7 @@
 //! [`apart`] the four services as processes of their own, [`several`] one of them several times, [`engine`] a simulated engine. [`http`] and [`rpc`] are the
 //! clients, [`people`] makes users and grants, [`ledger`] reads usage back, [`metrics`] reads `/metrics`.
 //! [`postgres`] gives the stores' tests their server, [`statements`] hears what they ask of it, [`redis`] is one to be
-//! killed.
+//! killed, [`authority`] issues certificates.
 //! Whatever goes wrong here fails the test at once, so nothing returns an error.
 
 #![expect(
@@ -14,6 +14,7 @@
 )]
 
 pub mod apart;
+pub mod authority;
 pub mod binary;
 pub mod engine;
 pub mod http;

@@ -164,9 +164,16 @@ impl Service<Uri> for Connector {
 pub fn objection(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(inner) = inner.and_then(|inner| objection(inner)) {
-            return Some(inner);
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            if let Some(inner) = io.get_ref().and_then(|inner| objection(inner)) {
+                return Some(inner);
+            }
+            // HTTP/2 keeps of an error only what it said. This one came after the handshake: a server that speaks
+            // TLS 1.3 looks at the client's certificate when the client is done.
+            let said = io.to_string();
+            if io.kind() == io::ErrorKind::InvalidData && said.starts_with(ALERT) {
+                return Some(said);
+            }
         }
         if error.is::<rustls::Error>() {
             return Some(error.to_string());
@@ -175,6 +182,9 @@ pub fn objection(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     }
     None
 }
+
+/// How the library says that the other side refused.
+const ALERT: &str = "received fatal alert";
 
 impl fmt::Debug for Dialer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
