@@ -6,7 +6,7 @@ use crate::{
     peer,
     status::{self, Fault},
     telemetry::meter,
-    tls::{self, Dialer, Protocol},
+    tls::{Dialer, Objection, Protocol},
 };
 use axum::body::Body as HttpBody;
 use http::{HeaderValue, Request, Response, Uri, header};
@@ -52,15 +52,20 @@ pub fn remote(address: &str, dialer: &Dialer) -> Result<Channel, transport::Erro
         .origin(origin.clone())
         .http2_keep_alive_interval(Duration::from_secs(15))
         .keep_alive_while_idle(true);
-    let connector = dialer.connector(Protocol::Http2, CONNECT).map_request(move |_| origin.clone());
+    let connector = dialer.connector(Protocol::Http2, CONNECT);
     let complaints = Complaints { address: address.to_owned(), last: Arc::default() };
-    let channel = endpoint.connect_with_connector_lazy(connector).map_err(move |error| {
-        complaints.hear(&error);
+    let connecting = connector.clone().map_request(move |_| origin.clone());
+    let channel = endpoint.connect_with_connector_lazy(connecting).map_err(move |error| {
+        let objection = connector.objection();
+        complaints.hear(&error, objection.as_ref());
         let mut status = status::status(
             Fault::retry(Code::Unavailable, "SERVICE_UNREACHABLE", Duration::from_secs(1)),
             "a service that this request needs cannot be reached",
         );
-        status.set_source(Arc::new(error));
+        match objection {
+            Some(objection) => status.set_source(Arc::new(objection)),
+            None => status.set_source(Arc::new(error)),
+        };
         status
     });
     Ok(BoxCloneSyncService::new(channel))
@@ -70,28 +75,28 @@ pub fn remote(address: &str, dialer: &Dialer) -> Result<Channel, transport::Erro
 #[derive(Clone)]
 struct Complaints {
     address: String,
-    last: Arc<Mutex<Option<(String, Instant)>>>,
+    last: Arc<Mutex<Option<(Objection, Instant)>>>,
 }
 
 impl Complaints {
     /// Between two that say the same.
     const PAUSE: Duration = Duration::from_secs(60);
 
-    fn hear(&self, error: &transport::Error) {
+    fn hear(&self, error: &transport::Error, objection: Option<&Objection>) {
         let address = &self.address;
-        let Some(objection) = tls::objection(error) else {
+        let Some(objection) = objection else {
             tracing::debug!(address, %error, "service not reached");
             return;
         };
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let again = last.as_ref().is_some_and(|(said, at)| *said == objection && at.elapsed() < Self::PAUSE);
+        let again = last.as_ref().is_some_and(|(said, at)| said == objection && at.elapsed() < Self::PAUSE);
         if !again {
             tracing::warn!(
                 address,
-                objection,
+                %objection,
                 "no TLS connection to a service: compare tls.services here with tls.cert_file and tls.client_ca_file there"
             );
-            *last = Some((objection, Instant::now()));
+            *last = Some((objection.clone(), Instant::now()));
         }
     }
 }
@@ -143,16 +148,16 @@ pub fn counted(channel: Channel, service: &'static str) -> Channel {
 #[must_use]
 pub fn http_remote(base: Uri, dialer: &Dialer) -> HttpChannel {
     let connector = dialer.connector(Protocol::Http1, CONNECT);
-    let client: Client<_, HttpBody> = Client::builder(TokioExecutor::new()).build(connector);
+    let client: Client<_, HttpBody> = Client::builder(TokioExecutor::new()).build(connector.clone());
     BoxCloneSyncService::new(tower::service_fn(move |mut request: Request<HttpBody>| {
-        let (client, base) = (client.clone(), base.clone());
+        let (client, base, connector) = (client.clone(), base.clone(), connector.clone());
         async move {
             *request.uri_mut() = rebase(&base, request.uri());
             *request.version_mut() = http::Version::HTTP_11;
             Ok(match client.request(request).await {
                 Ok(answer) => answer.map(HttpBody::new),
                 Err(error) => {
-                    let objection = tls::objection(&error);
+                    let objection = connector.objection().map(tracing::field::display);
                     tracing::warn!(%error, objection, "service not reached");
                     let mut answer = Response::new(HttpBody::empty());
                     *answer.status_mut() = http::StatusCode::BAD_GATEWAY;

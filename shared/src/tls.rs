@@ -11,7 +11,7 @@ mod read;
 
 pub(crate) use accept::Secured;
 pub use accept::{Acceptor, Door, Listeners};
-pub use dial::{Connector, Dialer, Protocol, objection};
+pub use dial::{Connector, Dialed, Dialer, Objection, Protocol};
 
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};

@@ -4,7 +4,7 @@
 //! [`apart`] the four services as processes of their own, [`several`] one of them several times, [`engine`] a simulated engine. [`http`] and [`rpc`] are the
 //! clients, [`people`] makes users and grants, [`ledger`] reads usage back, [`metrics`] reads `/metrics`.
 //! [`postgres`] gives the stores' tests their server, [`statements`] hears what they ask of it, [`redis`] is one to be
-//! killed, [`authority`] issues certificates.
+//! killed, [`authority`] issues certificates, [`tls`] uses them.
 //! Whatever goes wrong here fails the test at once, so nothing returns an error.
 
 #![expect(
@@ -28,6 +28,7 @@ pub mod rpc;
 pub mod several;
 pub mod statements;
 pub mod suite;
+pub mod tls;
 
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};

@@ -2,6 +2,10 @@
 //!
 //! One connector for gRPC and for HTTP, and for plain addresses too.
 
+mod stream;
+
+pub use stream::{Dialed, Objection};
+
 use super::{
     Fault, Trust,
     live::{Live, Source},
@@ -11,8 +15,8 @@ use super::{
 use crate::server::Tasks;
 use futures_util::future::BoxFuture;
 use http::Uri;
-use hyper_rustls::{FixedServerNameResolver, HttpsConnector, MaybeHttpsStream};
-use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector};
+use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::{ClientConfig, RootCertStore, pki_types::ServerName, sign::SingleCertAndKey};
 use std::{
     fmt, io,
@@ -20,7 +24,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::net::TcpStream;
+use stream::Heard;
 use tower::Service;
 
 /// Whatever kept a connection from being made.
@@ -73,7 +77,7 @@ impl Dialer {
         tcp.set_nodelay(true);
         // Over several addresses of one name, the time is shared.
         tcp.set_connect_timeout(Some(limit));
-        Connector { live: Arc::clone(&self.0), tcp, protocol, limit }
+        Connector { live: Arc::clone(&self.0), tcp, protocol, limit, heard: Heard::default() }
     }
 
     #[cfg(test)]
@@ -121,9 +125,16 @@ pub struct Connector {
     tcp: HttpConnector,
     protocol: Protocol,
     limit: Duration,
+    heard: Heard,
 }
 
 impl Connector {
+    /// What TLS had against the last connection that it had anything against; said once.
+    #[must_use]
+    pub fn objection(&self) -> Option<Objection> {
+        self.heard.take()
+    }
+
     /// The connector of this moment's certificates.
     fn current(&self) -> HttpsConnector<HttpConnector> {
         let made = self.live.get();
@@ -142,7 +153,7 @@ impl Connector {
 }
 
 impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Response = Dialed;
     type Error = Error;
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
@@ -151,40 +162,17 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, address: Uri) -> Self::Future {
-        let (connecting, limit) = (self.current().call(address), self.limit);
+        let (connecting, limit, heard) = (self.current().call(address), self.limit, self.heard.clone());
+        // What was said of an earlier connection is not said of this one.
+        heard.take();
         Box::pin(async move {
             let late = || io::Error::new(io::ErrorKind::TimedOut, "no connection in time");
-            tokio::time::timeout(limit, connecting).await.map_err(|_| late())?
+            let inner = tokio::time::timeout(limit, connecting).await.map_err(|_| late())?;
+            let inner = inner.inspect_err(|error| heard.note(error.as_ref()))?;
+            Ok(Dialed { inner, heard })
         })
     }
 }
-
-/// What TLS had against a connection, when an error came from there.
-#[must_use]
-pub fn objection(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(io) = error.downcast_ref::<io::Error>() {
-            if let Some(inner) = io.get_ref().and_then(|inner| objection(inner)) {
-                return Some(inner);
-            }
-            // HTTP/2 keeps of an error only what it said. This one came after the handshake: a server that speaks
-            // TLS 1.3 looks at the client's certificate when the client is done.
-            let said = io.to_string();
-            if io.kind() == io::ErrorKind::InvalidData && said.starts_with(ALERT) {
-                return Some(said);
-            }
-        }
-        if error.is::<rustls::Error>() {
-            return Some(error.to_string());
-        }
-        cause = error.source();
-    }
-    None
-}
-
-/// How the library says that the other side refused.
-const ALERT: &str = "received fatal alert";
 
 impl fmt::Debug for Dialer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -38,14 +38,14 @@ pub(super) struct Live<S: Source> {
 struct Kept<M> {
     made: Arc<M>,
     digest: [u8; 32],
+    expires: Option<i64>,
     said: Option<Fault>,
 }
 
 impl<S: Source> Live<S> {
     pub(super) fn open(source: S) -> Result<Arc<Self>, Fault> {
-        let (made, digest) = make(&source)?;
-        let kept = Kept { made: Arc::new(made), digest, said: None };
-        Ok(Arc::new(Self { source, kept: Mutex::new(kept) }))
+        let kept = Mutex::new(make(&source)?);
+        Ok(Arc::new(Self { source, kept }))
     }
 
     /// As the files were when they were last good.
@@ -75,11 +75,11 @@ impl<S: Source> Live<S> {
     pub(super) fn look(&self) {
         let section = self.source.section();
         match make(&self.source) {
-            Ok((made, digest)) => {
+            Ok(made) => {
                 let mut kept = self.kept();
-                if kept.digest != digest {
+                if kept.digest != made.digest {
                     tracing::info!(section, "new certificates are in use");
-                    *kept = Kept { made: Arc::new(made), digest, said: None };
+                    *kept = made;
                 }
                 kept.said = None;
             }
@@ -94,6 +94,9 @@ impl<S: Source> Live<S> {
                 }
             }
         }
+        if let Some(expires) = self.kept().expires {
+            EXPIRES.record(expires, &[KeyValue::new("section", section.to_owned())]);
+        }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept<S::Made>> {
@@ -101,11 +104,8 @@ impl<S: Source> Live<S> {
     }
 }
 
-fn make<S: Source>(source: &S) -> Result<(S::Made, [u8; 32]), Fault> {
+fn make<S: Source>(source: &S) -> Result<Kept<S::Made>, Fault> {
     let mut reader = Reader::new(now());
-    let made = source.make(&mut reader)?;
-    if let Some(expires) = reader.expires {
-        EXPIRES.record(expires, &[KeyValue::new("section", source.section().to_owned())]);
-    }
-    Ok((made, reader.digest()))
+    let made = Arc::new(source.make(&mut reader)?);
+    Ok(Kept { made, expires: reader.expires, digest: reader.digest(), said: None })
 }

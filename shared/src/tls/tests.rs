@@ -110,5 +110,6 @@ async fn ask(url: &str, dialer: &Dialer) -> Result<(), Status> {
 fn objected(answer: Result<(), Status>) -> String {
     let status = answer.unwrap_err();
     let cause = std::error::Error::source(&status).unwrap_or_else(|| panic!("{status:?} has no cause"));
-    objection(cause).unwrap_or_else(|| panic!("TLS had nothing against it: {cause:?}"))
+    let objection = cause.downcast_ref::<Objection>();
+    objection.unwrap_or_else(|| panic!("TLS had nothing against it: {cause:?}")).to_string()
 }

@@ -7,7 +7,7 @@ use super::{
 use anyhow::{Context, anyhow, bail};
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, SerializeOptions};
 use serde_json::{Value, json};
-use shared::{channel::Channel, dynamic::DynamicCodec, tls};
+use shared::{channel::Channel, dynamic::DynamicCodec, tls::Objection};
 use std::error::Error;
 use tonic::{Request, Status, client::Grpc};
 use tonic_types::StatusExt;
@@ -167,8 +167,11 @@ fn said(status: Status) -> anyhow::Error {
 
 /// Why, when the fault is on the way: what lies around it only says that it is.
 fn innermost(error: &(dyn Error + 'static)) -> String {
-    if let Some(objection) = tls::objection(error) {
-        return format!("{objection}; --ca names the authority to trust, --server-name another name");
+    if let Some(objection) = error.downcast_ref::<Objection>() {
+        return format!(
+            "{objection}; --ca names the authority to trust, --server-name the name to expect, \
+             --client-cert and --client-key what to show"
+        );
     }
     std::iter::successors(Some(error), |error| (*error).source())
         .last()
