@@ -6,14 +6,23 @@ use crate::{
     peer,
     status::{self, Fault},
     telemetry::meter,
+    tls::{Dialer, Objection, Protocol},
 };
 use axum::body::Body as HttpBody;
 use http::{HeaderValue, Request, Response, Uri, header};
-use hyper_util::{client::legacy::Client, client::legacy::connect::HttpConnector, rt::TokioExecutor};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use opentelemetry::{KeyValue, metrics::Counter};
 use secrecy::{ExposeSecret, SecretString};
-use std::{convert::Infallible, sync::LazyLock, time::Duration};
-use tonic::{Code, Status, body::Body, transport::Endpoint};
+use std::{
+    convert::Infallible,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use tonic::{
+    Code, Status,
+    body::Body,
+    transport::{self, Endpoint},
+};
 use tower::{Service, ServiceExt, util::BoxCloneSyncService};
 
 /// A gRPC connection.
@@ -28,24 +37,68 @@ static CALLS: LazyLock<Counter<u64>> = LazyLock::new(|| {
     calls.with_description("Calls to other services, by service and method").build()
 });
 
-/// Connects when first used, and again when the connection is lost.
+/// Longest time until a connection is there.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// Connects when first used, and again when the connection is lost; over TLS when the address says `https`.
 ///
 /// # Errors
 /// When the address is not a URI.
-pub fn remote(address: &str) -> Result<Channel, tonic::transport::Error> {
-    let endpoint = Endpoint::from_shared(address.to_owned())?
-        .connect_timeout(Duration::from_secs(2))
+pub fn remote(address: &str, dialer: &Dialer) -> Result<Channel, transport::Error> {
+    let origin = Endpoint::from_shared(address.to_owned())?.uri().clone();
+    // TLS is the connector's business alone: an endpoint that knew of it would bring its own.
+    let plain = Endpoint::from_shared(address.replacen("https://", "http://", 1))?;
+    let endpoint = plain
+        .origin(origin.clone())
         .http2_keep_alive_interval(Duration::from_secs(15))
-        .keep_alive_while_idle(true)
-        .tcp_nodelay(true);
-    let channel = endpoint.connect_lazy().map_err(|error| {
-        tracing::debug!(%error, "service not reached");
-        status::status(
+        .keep_alive_while_idle(true);
+    let connector = dialer.connector(Protocol::Http2, CONNECT);
+    let complaints = Complaints { address: address.to_owned(), last: Arc::default() };
+    let connecting = connector.clone().map_request(move |_| origin.clone());
+    let channel = endpoint.connect_with_connector_lazy(connecting).map_err(move |error| {
+        let objection = connector.objection();
+        complaints.hear(&error, objection.as_ref());
+        let mut status = status::status(
             Fault::retry(Code::Unavailable, "SERVICE_UNREACHABLE", Duration::from_secs(1)),
             "a service that this request needs cannot be reached",
-        )
+        );
+        match objection {
+            Some(objection) => status.set_source(Arc::new(objection)),
+            None => status.set_source(Arc::new(error)),
+        };
+        status
     });
     Ok(BoxCloneSyncService::new(channel))
+}
+
+/// Says what is wrong with a channel's TLS: nobody else can, because callers only hear that a service was not reached.
+#[derive(Clone)]
+struct Complaints {
+    address: String,
+    last: Arc<Mutex<Option<(Objection, Instant)>>>,
+}
+
+impl Complaints {
+    /// Between two that say the same.
+    const PAUSE: Duration = Duration::from_secs(60);
+
+    fn hear(&self, error: &transport::Error, objection: Option<&Objection>) {
+        let address = &self.address;
+        let Some(objection) = objection else {
+            tracing::debug!(address, %error, "service not reached");
+            return;
+        };
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let again = last.as_ref().is_some_and(|(said, at)| said == objection && at.elapsed() < Self::PAUSE);
+        if !again {
+            tracing::warn!(
+                address,
+                %objection,
+                "no TLS connection to a service: compare tls.services here with tls.cert_file and tls.client_ca_file there"
+            );
+            *last = Some((objection.clone(), Instant::now()));
+        }
+    }
 }
 
 /// A server of this process.
@@ -93,20 +146,19 @@ pub fn counted(channel: Channel, service: &'static str) -> Channel {
 /// An HTTP server elsewhere; requests keep their path, the address gives scheme and authority.
 /// What cannot be reached answers 502 with an empty body.
 #[must_use]
-pub fn http_remote(base: Uri) -> HttpChannel {
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(Duration::from_secs(2)));
-    let client: Client<_, HttpBody> = Client::builder(TokioExecutor::new()).build(connector);
+pub fn http_remote(base: Uri, dialer: &Dialer) -> HttpChannel {
+    let connector = dialer.connector(Protocol::Http1, CONNECT);
+    let client: Client<_, HttpBody> = Client::builder(TokioExecutor::new()).build(connector.clone());
     BoxCloneSyncService::new(tower::service_fn(move |mut request: Request<HttpBody>| {
-        let (client, base) = (client.clone(), base.clone());
+        let (client, base, connector) = (client.clone(), base.clone(), connector.clone());
         async move {
             *request.uri_mut() = rebase(&base, request.uri());
             *request.version_mut() = http::Version::HTTP_11;
             Ok(match client.request(request).await {
                 Ok(answer) => answer.map(HttpBody::new),
                 Err(error) => {
-                    tracing::warn!(%error, "service not reached");
+                    let objection = connector.objection().map(tracing::field::display);
+                    tracing::warn!(%error, objection, "service not reached");
                     let mut answer = Response::new(HttpBody::empty());
                     *answer.status_mut() = http::StatusCode::BAD_GATEWAY;
                     answer

@@ -23,4 +23,5 @@ pub mod server;
 pub mod status;
 pub mod telemetry;
 pub mod time;
+pub mod tls;
 pub mod wire;

@@ -1,35 +1,28 @@
-//! Listeners, the layers before every service, and the end of a process.
+//! Tasks, the layers before every service, and what anybody may ask. [`listen`] has the listeners.
 //!
 //! Shutdown order: not ready → stop accepting → drain connections → end tasks → close pools.
 
+mod handshake;
 mod in_turn;
+mod listen;
+
+pub use listen::{Limits, bind, serve};
 
 use crate::{
     auth::{AuthLayer, Verify},
     deadline::DeadlineLayer,
     health::{Health, Report},
-    peer::TrustedProxies,
     request_id::RequestIdLayer,
     status::{self, Fault},
     telemetry::{self, ObserveLayer},
 };
 use axum::{Json, Router, response::IntoResponse, routing::get};
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
-    service::TowerToHyperService,
-};
-use in_turn::InTurn;
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Code, Status, body::Body};
-use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower::{Layer, Service, ServiceBuilder};
 
 /// The tasks of a process and the signal that ends them.
 #[derive(Debug, Clone, Default)]
@@ -77,127 +70,6 @@ impl Tasks {
         self.tracker.close();
         tokio::time::timeout(limit, self.tracker.wait()).await.is_ok()
     }
-}
-
-/// Limits of a listener. Defaults suit a public one.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Connections at once; more wait to be accepted.
-    pub connections: usize,
-    /// Time a client has to send a request's head.
-    pub header_timeout: Duration,
-    /// Time that open connections get to finish at shutdown.
-    pub drain: Duration,
-    /// Who is believed when they say for whom they ask.
-    pub trusted_proxies: TrustedProxies,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 10_000,
-            header_timeout: Duration::from_secs(10),
-            drain: Duration::from_secs(30),
-            trusted_proxies: TrustedProxies::default(),
-        }
-    }
-}
-
-/// Largest request head, in bytes.
-const MAX_HEAD: usize = 64 * 1024;
-
-/// Serves HTTP/1.1 and HTTP/2 without TLS until `stop`, then lets open connections finish.
-pub async fn serve<S, B>(listener: TcpListener, service: S, limits: Limits, stop: CancellationToken)
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    B: http_body::Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<axum::BoxError>,
-{
-    let places = Arc::new(Semaphore::new(limits.connections));
-    let graceful = GracefulShutdown::new();
-    let connections = TaskTracker::new();
-    let builder = builder(&limits);
-    loop {
-        let Some((stream, from, place)) = accept(&listener, &places, &stop).await else { break };
-        let trusted = limits.trusted_proxies.clone();
-        let service = service.clone().map_request(move |mut request: Request<Incoming>| {
-            trusted.receive(&mut request, from);
-            request
-        });
-        let service = TowerToHyperService::new(service);
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-        let connection = InTurn::new(graceful.watch(connection));
-        connections.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error, "connection ended early");
-            }
-            drop(place);
-        });
-    }
-    drop(listener);
-    connections.close();
-    if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
-        tracing::warn!(
-            open = connections.len(),
-            "connections were still open when their time to drain was over"
-        );
-    }
-}
-
-fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_buf_size(MAX_HEAD)
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(MAX_HEAD as u32)
-        .max_concurrent_streams(1_000)
-        .adaptive_window(true)
-        .keep_alive_interval(Duration::from_secs(30));
-    builder
-}
-
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-    stop: &CancellationToken,
-) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-    let next = async {
-        loop {
-            let place = Arc::clone(places).acquire_owned().await.ok()?;
-            match listener.accept().await {
-                Ok((stream, from)) => {
-                    if let Err(error) = stream.set_nodelay(true) {
-                        tracing::debug!(%error, "TCP_NODELAY was not set");
-                    }
-                    return Some((stream, from, place));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            }
-        }
-    };
-    tokio::select! {
-        () = stop.cancelled() => None,
-        accepted = next => accepted,
-    }
-}
-
-/// Binds a listener, saying in the error which address it was.
-///
-/// # Errors
-/// When the address is taken or not ours.
-pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
 }
 
 /// What stands before a service.

@@ -4,6 +4,7 @@ use crate::{
     http::Client,
     process::{Process, free_address},
     suite::FirstRun,
+    tls::Tls,
 };
 use std::{fs, net::SocketAddr, path::PathBuf};
 use tempfile::TempDir;
@@ -40,6 +41,7 @@ pub struct Apart {
     services: [SocketAddr; 4],
     admins: [SocketAddr; 4],
     settings: Vec<(String, String)>,
+    tls: Option<Tls>,
     running: [Option<Process>; 4],
     /// Dropped last: the processes write into it.
     folder: TempDir,
@@ -49,9 +51,7 @@ impl Apart {
     /// Starts all four, with further settings that all of them get.
     pub async fn start(settings: &[(&str, &str)]) -> Self {
         let mut apart = Self::prepare(settings);
-        for role in ROLES {
-            apart.run(role).await;
-        }
+        apart.run_all().await;
         apart
     }
 
@@ -68,7 +68,22 @@ impl Apart {
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
             folder,
+            tls: None,
             running: [const { None }; 4],
+        }
+    }
+
+    /// All services over TLS from now on: where settings put them, and how its clients come.
+    #[must_use]
+    pub fn over(mut self, tls: &Tls) -> Self {
+        self.tls = Some(tls.clone());
+        self
+    }
+
+    /// Starts all that do not run yet.
+    pub async fn run_all(&mut self) {
+        for role in ROLES {
+            self.run(role).await;
         }
     }
 
@@ -118,7 +133,8 @@ impl Apart {
     /// A client of the edge with the owner's key.
     #[must_use]
     pub fn owner(&self) -> Client {
-        Client::new(self.address(Role::Edge), Some(&self.first_run().api_key))
+        let plain = Client::new(self.address(Role::Edge), Some(&self.first_run().api_key));
+        self.tls.as_ref().map_or(plain.clone(), |tls| plain.over(tls))
     }
 
     /// Where a service keeps everything.
@@ -141,8 +157,9 @@ impl Apart {
             variables.push((format!("TOLLGATE_PORTS__{name}_ADMIN"), self.admin(other).to_string()));
             if other != Role::Edge {
                 variables.push((format!("TOLLGATE_PORTS__{name}"), self.address(other).to_string()));
-                variables
-                    .push((format!("TOLLGATE_UPSTREAM__{name}"), format!("http://{}", self.address(other))));
+                let scheme = if self.tls.is_some() { "https" } else { "http" };
+                let url = format!("{scheme}://{}", self.address(other));
+                variables.push((format!("TOLLGATE_UPSTREAM__{name}"), url));
             }
         }
         variables.extend(self.settings.iter().cloned());

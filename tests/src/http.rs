@@ -1,6 +1,6 @@
 //! A small HTTP/1.1 client: every request has a connection of its own, so that dropping an answer is hanging up.
 
-use crate::within;
+use crate::{tls::Tls, within};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, Response, header, request};
 use http_body_util::{BodyExt, Full};
@@ -8,7 +8,11 @@ use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::net::SocketAddr;
-use tokio::{net::TcpStream, task::JoinSet};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    task::JoinSet,
+};
 
 /// Whatever kept an answer from coming whole.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -19,6 +23,7 @@ pub struct Client {
     /// Who is asked.
     pub address: SocketAddr,
     key: Option<String>,
+    tls: Option<Tls>,
 }
 
 /// An answer that came whole.
@@ -51,13 +56,19 @@ impl Client {
     /// Asks an address, with an API key or without.
     #[must_use]
     pub fn new(address: SocketAddr, key: Option<&str>) -> Self {
-        Self { address, key: key.map(str::to_owned) }
+        Self { address, key: key.map(str::to_owned), tls: None }
     }
 
     /// The same address with another key.
     #[must_use]
     pub fn with_key(&self, key: &str) -> Self {
-        Self::new(self.address, Some(key))
+        Self { key: Some(key.to_owned()), ..self.clone() }
+    }
+
+    /// The same address over TLS.
+    #[must_use]
+    pub fn over(&self, tls: &Tls) -> Self {
+        Self { tls: Some(tls.clone()), ..self.clone() }
     }
 
     /// A request with the credential in it; it has no body yet.
@@ -112,7 +123,7 @@ impl Client {
     pub async fn try_send(&self, request: Request<Body>) -> Result<Reply, Error> {
         let what = format!("{} {}", request.method(), request.uri());
         within(&what, async {
-            let (answer, _connection) = exchange(self.address, request).await?;
+            let (answer, _connection) = self.exchange(request).await?;
             let (head, body) = answer.into_parts();
             let body = body.collect().await?.to_bytes();
             Ok(Reply { status: head.status.as_u16(), headers: head.headers, body })
@@ -130,19 +141,26 @@ impl Client {
     /// # Errors
     /// When there is no connection, or it ends before the answer's head.
     pub async fn try_stream(&self, request: Request<Body>) -> Result<Stream, Error> {
-        let (answer, connection) = within("the head of a stream", exchange(self.address, request)).await?;
+        let (answer, connection) = within("the head of a stream", self.exchange(request)).await?;
         let (head, body) = answer.into_parts();
         let (status, headers) = (head.status.as_u16(), head.headers);
         Ok(Stream { status, headers, body, rest: BytesMut::new(), _connection: connection })
     }
+
+    async fn exchange(&self, request: Request<Body>) -> Result<(Response<Incoming>, JoinSet<()>), Error> {
+        let stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        match &self.tls {
+            Some(tls) => exchange(tls.secure(stream).await?, request).await,
+            None => exchange(stream, request).await,
+        }
+    }
 }
 
-async fn exchange(
-    address: SocketAddr,
+async fn exchange<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: I,
     request: Request<Body>,
 ) -> Result<(Response<Incoming>, JoinSet<()>), Error> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let mut running = JoinSet::new();
     running.spawn(async move {

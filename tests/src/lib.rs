@@ -6,7 +6,7 @@
 //! [`steady`] is a load that must go on whatever happens, of callers with keys and of others with a [`session`]; [`relay`]
 //! stands before a process that is replaced.
 //! [`postgres`] gives the stores' tests their server, [`statements`] hears what they ask of it, [`redis`] is one to be
-//! killed.
+//! killed, [`authority`] issues certificates, [`tls`] uses them.
 //! Whatever goes wrong here fails the test at once, so nothing returns an error.
 
 #![expect(
@@ -16,6 +16,7 @@
 )]
 
 pub mod apart;
+pub mod authority;
 pub mod binary;
 pub mod engine;
 pub mod http;
@@ -32,6 +33,7 @@ pub mod several;
 pub mod statements;
 pub mod steady;
 pub mod suite;
+pub mod tls;
 
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};

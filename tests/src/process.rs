@@ -1,6 +1,6 @@
 //! One running program: its environment, its log, and its end.
 
-use crate::{binary, until, within};
+use crate::{binary, http::Client, until, within};
 use std::{
     fs::{self, OpenOptions},
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -92,7 +92,11 @@ impl Process {
 
     /// Waits until a probe of it passes; fails at once when it ends before.
     pub async fn until_ok(&mut self, address: SocketAddr, probe: &str) {
-        let client = crate::http::Client::new(address, None);
+        self.until_ok_by(&Client::new(address, None), probe).await;
+    }
+
+    /// The same by a client that knows how to come.
+    pub async fn until_ok_by(&mut self, client: &Client, probe: &str) {
         let what = format!("{probe} of {}", self.name);
         let passed = until(&what, async || {
             if let Some(status) = self.child.try_wait().unwrap() {

@@ -1,12 +1,12 @@
 //! gRPC with a credential.
 
-use crate::within;
+use crate::{tls::Tls, within};
 use std::net::SocketAddr;
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Channel, Endpoint},
+    transport::{self, Channel, Endpoint},
 };
 
 /// A connection that carries a credential.
@@ -27,6 +27,16 @@ impl Interceptor for Bearer {
 pub async fn plain(address: SocketAddr) -> Channel {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
     within("a gRPC connection", endpoint.connect()).await.unwrap()
+}
+
+/// Connects over TLS with a credential.
+///
+/// # Errors
+/// When TLS has something against it.
+pub async fn secured(address: SocketAddr, tls: &Tls, key: &str) -> Result<Authorized, transport::Error> {
+    let endpoint = Endpoint::from_shared(format!("https://{address}")).unwrap().tls_config(tls.for_grpc())?;
+    let bearer = Bearer(format!("Bearer {key}").parse().unwrap());
+    Ok(InterceptedService::new(within("a gRPC connection", endpoint.connect()).await?, bearer))
 }
 
 /// Connects with a credential.

@@ -3,6 +3,7 @@
 use crate::{
     http::Client,
     process::{Process, free_address},
+    tls::Tls,
 };
 use serde::Deserialize;
 use std::{
@@ -23,6 +24,7 @@ pub struct Suite {
     /// Its process.
     pub process: Process,
     variables: Vec<(String, String)>,
+    tls: Option<Tls>,
     folder: TempDir,
 }
 
@@ -50,6 +52,15 @@ impl FirstRun {
 impl Suite {
     /// Starts it in a folder of its own, with further settings from the environment.
     pub async fn start(settings: &[(&str, &str)]) -> Self {
+        Self::over(None, settings).await
+    }
+
+    /// Starts it with settings that make it speak TLS; this is how its clients come.
+    pub async fn secured(tls: &Tls, settings: &[(&str, &str)]) -> Self {
+        Self::over(Some(tls.clone()), settings).await
+    }
+
+    async fn over(tls: Option<Tls>, settings: &[(&str, &str)]) -> Self {
         let address = free_address();
         let mut variables = vec![
             ("TOLLGATE_PORTS__PERMISSIONS".to_owned(), "127.0.0.1:0".to_owned()),
@@ -59,7 +70,7 @@ impl Suite {
         variables.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let folder = TempDir::new().unwrap();
         let process = run(address, &variables, &folder);
-        let mut suite = Self { address, process, variables, folder };
+        let mut suite = Self { address, process, variables, tls, folder };
         suite.until_ready().await;
         suite
     }
@@ -71,7 +82,8 @@ impl Suite {
     }
 
     async fn until_ready(&mut self) {
-        self.process.until_ok(self.address, "/health/ready").await;
+        let nobody = self.nobody();
+        self.process.until_ok_by(&nobody, "/health/ready").await;
         let written = async || self.data().join("first-run.json").exists().then_some(());
         crate::until("first-run.json", written).await;
     }
@@ -91,13 +103,14 @@ impl Suite {
     /// A client without a credential.
     #[must_use]
     pub fn nobody(&self) -> Client {
-        Client::new(self.address, None)
+        let plain = Client::new(self.address, None);
+        self.tls.as_ref().map_or(plain.clone(), |tls| plain.over(tls))
     }
 
     /// A client with the owner's key.
     #[must_use]
     pub fn owner(&self) -> Client {
-        Client::new(self.address, Some(&self.first_run().api_key))
+        self.nobody().with_key(&self.first_run().api_key)
     }
 
     /// The sum of a metric of its page, over all series whose labels contain a text.

@@ -1,7 +1,7 @@
 //! Settings of the gateway. Durations are written as `2s`, `150ms`.
 
 use serde::Deserialize;
-use shared::config::Secret;
+use shared::{config::Secret, tls::Trust};
 use std::{path::PathBuf, time::Duration};
 
 /// Settings of the inference service.
@@ -12,6 +12,8 @@ pub struct Config {
     pub engines: Vec<String>,
     /// What the engines' `--api-key` is, when they have one.
     pub engine_key: Secret,
+    /// Whom `https` engines are trusted as, and as whom the gateway shows itself to them.
+    pub engine_tls: Trust,
     /// Folder of the journal and the kept policy snapshot.
     pub data_dir: PathBuf,
     /// Largest request body, in bytes. 20 MiB holds a prompt of five million tokens.
@@ -87,6 +89,7 @@ impl Default for Config {
         Self {
             engines: Vec::new(),
             engine_key: Secret::default(),
+            engine_tls: Trust::default(),
             data_dir: PathBuf::from(".tollgate"),
             max_body_bytes: 20 * 1024 * 1024,
             max_answer_bytes: 256 * 1024 * 1024,
@@ -132,13 +135,13 @@ impl Config {
     pub fn validate(&self, faults: &mut Vec<String>) {
         for url in &self.engines {
             let good = url.parse::<http::Uri>().is_ok_and(|uri| {
-                uri.scheme_str() == Some("http")
+                matches!(uri.scheme_str(), Some("http" | "https"))
                     && uri.authority().is_some()
                     && matches!(uri.path(), "" | "/")
             });
             if !good {
                 faults.push(format!(
-                    "inference.engines: `{url}` is not a URL like http://10.0.0.7:8000 (no path)"
+                    "inference.engines: `{url}` is not a URL like http://10.0.0.7:8000 or https://engine:8000 (no path)"
                 ));
             }
         }
@@ -155,5 +158,6 @@ impl Config {
         if let Err(fault) = self.engine_key.read() {
             faults.push(format!("inference.engine_key.file: {fault}"));
         }
+        self.engine_tls.validate("inference.engine_tls", faults);
     }
 }

@@ -10,7 +10,7 @@ use http::{HeaderValue, Request, Response, Uri, header, uri::PathAndQuery};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
 };
 use serde::Deserialize;
@@ -18,6 +18,7 @@ use shared::{
     config::{ExposeSecret, SecretString},
     health::{Condition, Reporter},
     server::Tasks,
+    tls::{Connector, Dialer, Protocol},
 };
 use std::{
     collections::BTreeMap,
@@ -63,7 +64,7 @@ pub struct Engine {
 #[derive(Debug, Clone)]
 pub struct Fleet {
     engines: Arc<[Engine]>,
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
     queue: Queue,
     limit: u32,
 }
@@ -83,10 +84,14 @@ struct ModelEntry {
 impl Fleet {
     /// The configured engines, none of them seen yet.
     #[must_use]
-    pub fn new(urls: &[String], key: Option<&SecretString>, config: &config::Engine, queue: Queue) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(config.connect_timeout));
+    pub fn new(
+        urls: &[String],
+        key: Option<&SecretString>,
+        config: &config::Engine,
+        dialer: &Dialer,
+        queue: Queue,
+    ) -> Self {
+        let connector = dialer.connector(Protocol::Http1, config.connect_timeout);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_CONNECTION)

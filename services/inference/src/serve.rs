@@ -21,6 +21,7 @@ use shared::{
     health::Health,
     security::{self, Watch},
     server::{self, Guard, Tasks},
+    tls::Dialer,
 };
 use std::{io, sync::Arc};
 use tower::ServiceExt;
@@ -79,7 +80,9 @@ pub async fn open(
     follow::start(&policy, upstreams.permissions, kept, health.component("policy replica", true), tasks);
     let queue = Queue::new(config.queue.length);
     let key = config.engine_key.read().map_err(io::Error::other)?;
-    let fleet = Fleet::new(&config.engines, key.as_ref(), &config.engine, queue.clone());
+    let dialer = Dialer::open(&config.engine_tls, "inference.engine_tls").map_err(io::Error::other)?;
+    dialer.watch(tasks);
+    let fleet = Fleet::new(&config.engines, key.as_ref(), &config.engine, &dialer, queue.clone());
     fleet.check_all(config.engine.check_timeout).await;
     fleet.watch(&config.engine, health.component("engines", false), tasks);
     let inference = Inference {

@@ -13,8 +13,16 @@ pub(crate) fn show(welcome: &Welcome, data_dir: &Path, simulated: bool, first: b
     let file = file.display();
     let Welcome { base_url, model, .. } = welcome;
     let terminal = io::stderr().is_terminal();
-    let address = base_url.trim_start_matches("http://");
+    let secured = base_url.strip_prefix("https://");
+    let address = secured.or_else(|| base_url.strip_prefix("http://")).unwrap_or(base_url);
+    let [curl, grpcurl, python] = match secured {
+        Some(_) => ["curl --cacert ca.crt", "grpcurl -cacert ca.crt", "SSL_CERT_FILE=ca.crt python3"],
+        None => ["curl", "grpcurl -plaintext", "python3"],
+    };
     writeln!(out, "\nTollgate is ready on {base_url}")?;
+    if secured.is_some() {
+        writeln!(out, "ca.crt is the authority of its certificate; leave it out when that is a public one.")?;
+    }
     if simulated {
         writeln!(
             out,
@@ -36,11 +44,11 @@ pub(crate) fn show(welcome: &Welcome, data_dir: &Path, simulated: bool, first: b
     writeln!(
         out,
         r#"
-curl {base_url}/v1/chat/completions -H "Authorization: Bearer $TOLLGATE_KEY" -H 'Content-Type: application/json' -d '{{"model":"{model}","messages":[{{"role":"user","content":"Hello"}}],"max_tokens":16}}'
+{curl} {base_url}/v1/chat/completions -H "Authorization: Bearer $TOLLGATE_KEY" -H 'Content-Type: application/json' -d '{{"model":"{model}","messages":[{{"role":"user","content":"Hello"}}],"max_tokens":16}}'
 
-grpcurl -plaintext -H "authorization: Bearer $TOLLGATE_KEY" -d '{{"prompt":{{"model":"{model}","messages":[{{"role":"user","content":"Hello"}}],"max_tokens":16}}}}' {address} tollgate.inference.v1.InferenceService/Infer
+{grpcurl} -H "authorization: Bearer $TOLLGATE_KEY" -d '{{"prompt":{{"model":"{model}","messages":[{{"role":"user","content":"Hello"}}],"max_tokens":16}}}}' {address} tollgate.inference.v1.InferenceService/Infer
 
-python3 -c "import os, openai; print(openai.OpenAI(base_url='{base_url}/v1', api_key=os.environ['TOLLGATE_KEY']).chat.completions.create(model='{model}', messages=[dict(role='user', content='Hello')], max_tokens=16).choices[0].message.content)"
+{python} -c "import os, openai; print(openai.OpenAI(base_url='{base_url}/v1', api_key=os.environ['TOLLGATE_KEY']).chat.completions.create(model='{model}', messages=[dict(role='user', content='Hello')], max_tokens=16).choices[0].message.content)"
 
 REST: {base_url}/api/docs   health: {base_url}/health/ready   metrics: {base_url}/metrics
 "#

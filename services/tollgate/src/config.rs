@@ -6,7 +6,7 @@ use serde::Deserialize;
 use shared::{
     config::{self, Faults, Loaded, Secret, SecretString, Validate},
     peer::TrustedProxies,
-    redis, telemetry,
+    redis, telemetry, tls,
 };
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -39,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) ports: Ports,
     /// What stands between this process and its clients.
     pub(crate) network: Network,
+    /// TLS of listeners and towards other services.
+    pub(crate) tls: tls::Config,
     /// Where the services find each other when each runs alone.
     pub(crate) upstream: Upstream,
     /// What services prove themselves with; begins with `tgs_`. `up` makes one up when there is none.
@@ -89,6 +91,7 @@ impl Default for Config {
             listen: local(8080),
             ports: Ports::default(),
             network: Network::default(),
+            tls: tls::Config::default(),
             upstream: Upstream::default(),
             service_token: Secret::default(),
             redis: redis::Config::default(),
@@ -128,6 +131,7 @@ fn local(port: u16) -> SocketAddr {
 
 impl Validate for Config {
     fn validate(&self, faults: &mut Vec<String>) {
+        self.tls.validate(faults);
         self.redis.validate(faults);
         self.permissions.validate(faults);
         self.inference.validate(faults);
@@ -150,9 +154,11 @@ impl Validate for Config {
             ("monitoring", &upstream.monitoring),
         ];
         for (name, url) in urls {
-            if !url.parse::<http::Uri>().is_ok_and(|uri| uri.scheme().is_some() && uri.authority().is_some())
-            {
-                faults.push(format!("upstream.{name}: `{url}` is not a URL like http://permissions:7001"));
+            let known = |uri: http::Uri| matches!(uri.scheme_str(), Some("http" | "https"));
+            if !url.parse().is_ok_and(known) {
+                faults.push(format!(
+                    "upstream.{name}: `{url}` is not a URL like http://permissions:7001 or https://permissions:7001"
+                ));
             }
         }
     }

@@ -1,10 +1,11 @@
 //! Listeners of a process, and the order in which it ends.
 
+use crate::config::Config;
 use axum::Router;
 use shared::{
     health::Health,
-    peer::TrustedProxies,
     server::{self, Limits, Tasks},
+    tls::{self, Door},
 };
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
@@ -22,22 +23,35 @@ pub(crate) struct Listeners {
     serving: TaskTracker,
     stop: CancellationToken,
     limits: Limits,
+    tls: Option<tls::Listeners>,
 }
 
 impl Listeners {
-    /// Listeners behind these proxies.
-    pub(crate) fn behind(trusted_proxies: TrustedProxies) -> Self {
-        Self { limits: Limits { trusted_proxies, ..Limits::default() }, ..Self::default() }
+    /// Listeners as they are configured, with certificates that stay as new as their files.
+    pub(crate) fn new(config: &Config, tasks: &Tasks) -> Result<Self, tls::Fault> {
+        let limits = Limits { trusted_proxies: config.network.trusted_proxies.clone(), ..Limits::default() };
+        let tls = tls::Listeners::open(&config.tls)?;
+        if let Some(tls) = &tls {
+            tls.watch(tasks);
+        }
+        Ok(Self { limits, tls, ..Self::default() })
+    }
+
+    /// How addresses of these listeners begin.
+    pub(crate) const fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 
     /// Serves a router on a listener until the end.
-    pub(crate) fn serve(&self, listener: TcpListener, router: Router) {
-        self.serving.spawn(server::serve(listener, router, self.limits.clone(), self.stop.clone()));
+    pub(crate) fn serve(&self, door: Door, listener: TcpListener, router: Router) {
+        let tls = self.tls.as_ref().and_then(|tls| tls.acceptor(door));
+        let limits = Limits { tls, ..self.limits.clone() };
+        self.serving.spawn(server::serve(listener, router, limits, self.stop.clone()));
     }
 
     /// Binds and serves.
-    pub(crate) async fn open(&self, address: SocketAddr, router: Router) -> io::Result<()> {
-        self.serve(server::bind(address).await?, router);
+    pub(crate) async fn open(&self, door: Door, address: SocketAddr, router: Router) -> io::Result<()> {
+        self.serve(door, server::bind(address).await?, router);
         Ok(())
     }
 

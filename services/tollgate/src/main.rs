@@ -11,6 +11,7 @@ mod listen;
 mod operate;
 mod replay;
 mod roles;
+mod secured;
 mod up;
 
 use clap::{Parser, Subcommand};

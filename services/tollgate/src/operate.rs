@@ -16,6 +16,7 @@ mod plan;
 mod requests;
 mod show;
 
+use crate::secured::Secured;
 use account::Account;
 use call::{Client, Contract};
 use clap::{Args, Subcommand, ValueEnum};
@@ -27,7 +28,7 @@ use std::{path::PathBuf, process::ExitCode};
 /// What every operators' command takes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
-    /// Where Tollgate is, like http://127.0.0.1:8080; the server of the last login when left out.
+    /// Where Tollgate is, like http://127.0.0.1:8080 or https://llm.example.org; the server of the last login when left out.
     #[arg(long, global = true)]
     server: Option<String>,
     /// A file that holds an API key to use instead of the login; `-`: standard input.
@@ -36,6 +37,8 @@ pub(crate) struct Common {
     /// Where logins are kept; `.tollgate-login` in the home folder when left out.
     #[arg(long, global = true, value_name = "FILE")]
     login_file: Option<PathBuf>,
+    #[command(flatten)]
+    secured: Secured,
     /// How to print what came back.
     #[arg(long, short, global = true, value_enum, default_value_t = Output::Table)]
     output: Output,

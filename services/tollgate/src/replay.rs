@@ -15,6 +15,7 @@ mod send;
 mod sse;
 mod trace;
 
+use crate::secured::Secured;
 use anyhow::Context;
 use balance::Books;
 use client::Client;
@@ -44,6 +45,8 @@ pub(crate) struct Args {
     /// Address of the gateway, instead of the one in first-run.json.
     #[arg(long)]
     url: Option<String>,
+    #[command(flatten)]
+    secured: Secured,
     /// API key, instead of the one in first-run.json.
     #[arg(long)]
     api_key: Option<SecretString>,
@@ -99,7 +102,7 @@ async fn replay(args: Args, out: &mut Vec<u8>) -> anyhow::Result<()> {
     rows.truncate(args.limit.unwrap_or(usize::MAX));
     let log = args.log.as_deref().map(Log::create).transpose()?;
     let known = credentials::Given { url: args.url, api_key: args.api_key, model: args.model };
-    let client = Client::new(known.complete(&args.data_dir)?)?;
+    let client = Client::new(known.complete(&args.data_dir)?, &args.secured.dialer()?)?;
 
     let opening = balance::ledger(&client).await;
     let limits = learn(&client, args.max_model_len).await?;

@@ -17,6 +17,7 @@ use shared::{
     server::{self, Tasks},
     telemetry::{self, ObserveLayer, Telemetry},
     time,
+    tls::{Dialer, Door},
 };
 use std::net::SocketAddr;
 
@@ -27,6 +28,7 @@ struct Start {
     tasks: Tasks,
     health: Health,
     listeners: Listeners,
+    dialer: Dialer,
 }
 
 impl Start {
@@ -35,8 +37,10 @@ impl Start {
         let telemetry = telemetry::start(&loaded.config.telemetry, service)?;
         loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let (tasks, health) = (Tasks::default(), Health::default());
-        let listeners = Listeners::behind(loaded.config.network.trusted_proxies.clone());
-        Ok(Self { config: loaded.config, telemetry, tasks, health, listeners })
+        let listeners = Listeners::new(&loaded.config, &tasks)?;
+        let dialer = Dialer::open(&loaded.config.tls.services, "tls.services")?;
+        dialer.watch(&tasks);
+        Ok(Self { config: loaded.config, telemetry, tasks, health, listeners, dialer })
     }
 
     fn token(&self) -> anyhow::Result<SecretString> {
@@ -45,20 +49,31 @@ impl Start {
     }
 
     fn channel(&self, service: &'static str, address: &str) -> anyhow::Result<Channel> {
-        let channel = channel::with_service_token(channel::remote(address)?, &self.token()?);
+        let channel = channel::with_service_token(self.remote(service, address)?, &self.token()?);
         Ok(channel::counted(channel, service))
+    }
+
+    /// A channel that proves nothing by itself.
+    fn remote(&self, service: &'static str, address: &str) -> anyhow::Result<Channel> {
+        if self.listeners.scheme() == "https" && address.starts_with("http://") {
+            tracing::warn!(
+                "upstream.{service} is not https, though tls.cert_file is set: what goes there is not encrypted"
+            );
+        }
+        Ok(channel::remote(address, &self.dialer)?)
     }
 
     async fn run(
         self,
+        door: Door,
         address: SocketAddr,
         admin: SocketAddr,
         routes: axum::Router,
         tasks_first: bool,
     ) -> anyhow::Result<()> {
         // A probe that passes promises that the service can be reached.
-        self.listeners.open(address, routes).await?;
-        self.listeners.open(admin, server::admin(self.health.clone())?).await?;
+        self.listeners.open(door, address, routes).await?;
+        self.listeners.open(Door::Admin, admin, server::admin(self.health.clone())?).await?;
         tracing::info!(%address, %admin, "listening");
         self.listeners.run(&self.health, &self.tasks, tasks_first).await?;
         self.telemetry.flush();
@@ -76,13 +91,14 @@ pub(crate) async fn permissions(options: Options) -> anyhow::Result<()> {
     let url = start.config.database(&config.database, "permissions.db");
     let db = Db::open(&url, "permissions", &permissions::MIGRATIONS).await.context("permissions.database")?;
     if let Some(made) = permissions::bootstrap(&db, time::now()).await? {
-        Welcome::new(&made, format!("http://{}", start.config.listen)).write(&start.config.data_dir)?;
+        Welcome::new(&made, format!("{}://{}", start.listeners.scheme(), start.config.listen))
+            .write(&start.config.data_dir)?;
         let file = first_run::path(&start.config.data_dir);
         tracing::info!(file = %file.display(), "an owner account and an API key were made");
     }
     let routes = permissions::routes(config, db.clone(), &start.tasks, &start.health, Some(token)).await?;
     let ports = start.config.ports.clone();
-    start.run(ports.permissions, ports.permissions_admin, routes, true).await?;
+    start.run(Door::Service, ports.permissions, ports.permissions_admin, routes, true).await?;
     db.close().await;
     Ok(())
 }
@@ -100,7 +116,7 @@ pub(crate) async fn monitoring(options: Options) -> anyhow::Result<()> {
         monitoring::AskPermissions::new(start.channel("permissions", &start.config.upstream.permissions)?);
     let routes = monitoring::routes(config, db.clone(), &start.tasks, &start.health, verify, Some(token))?;
     let ports = start.config.ports.clone();
-    start.run(ports.monitoring, ports.monitoring_admin, routes, true).await?;
+    start.run(Door::Service, ports.monitoring, ports.monitoring_admin, routes, true).await?;
     db.close().await;
     Ok(())
 }
@@ -116,7 +132,7 @@ pub(crate) async fn inference(options: Options) -> anyhow::Result<()> {
     let config = start.config.inference.clone();
     let gateway = inference::open(config, upstreams, Some(token), &start.health, &start.tasks).await?;
     let ports = start.config.ports.clone();
-    start.run(ports.inference, ports.inference_admin, gateway.routes(), false).await
+    start.run(Door::Service, ports.inference, ports.inference_admin, gateway.routes(), false).await
 }
 
 /// `tollgate edge`
@@ -124,13 +140,13 @@ pub(crate) async fn edge(options: Options) -> anyhow::Result<()> {
     let start = Start::new(&options, "edge")?;
     let upstream = &start.config.upstream;
     let upstreams = edge::Upstreams {
-        permissions: channel::remote(&upstream.permissions)?,
-        inference: channel::remote(&upstream.inference)?,
-        monitoring: channel::remote(&upstream.monitoring)?,
-        inference_http: channel::http_remote(upstream.inference.parse()?),
+        permissions: start.remote("permissions", &upstream.permissions)?,
+        inference: start.remote("inference", &upstream.inference)?,
+        monitoring: start.remote("monitoring", &upstream.monitoring)?,
+        inference_http: channel::http_remote(upstream.inference.parse()?, &start.dialer),
     };
     let routes = edge::router(start.config.edge.clone(), upstreams)?;
     let routes = routes.layer(ObserveLayer::new("edge")).layer(RequestIdLayer);
     let (listen, admin) = (start.config.listen, start.config.ports.edge_admin);
-    start.run(listen, admin, routes, false).await
+    start.run(Door::Edge, listen, admin, routes, false).await
 }

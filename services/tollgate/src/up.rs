@@ -21,6 +21,7 @@ use shared::{
     server::{self, Tasks},
     telemetry::{self, ObserveLayer},
     time,
+    tls::Door,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -35,7 +36,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let listener = server::bind(config.listen).await?;
     let address = listener.local_addr()?;
     let (tasks, health) = (Tasks::default(), Health::default());
-    let listeners = Listeners::behind(config.network.trusted_proxies.clone());
+    let listeners = Listeners::new(&config, &tasks)?;
     let simulated = config.inference.engines.is_empty();
     if simulated {
         config.inference.engines = vec![simulated_engine(&tasks).await?];
@@ -44,7 +45,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     config.permissions.encryption_keys =
         encryption::keys(&config.permissions.encryption_keys, &config.data_dir)?;
     let made = permissions::bootstrap(&databases.permissions, time::now()).await?;
-    let base_url = format!("http://{address}");
+    let base_url = format!("{}://{address}", listeners.scheme());
     let first = made.is_some();
     let welcome =
         made.map(|made| Welcome::new(&made, base_url.clone())).or_else(|| Welcome::read(&config.data_dir));
@@ -52,7 +53,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let owner = welcome.as_ref().map(|welcome| welcome.owner_id.clone());
     let mut adopter = Adopter::new(suite.permissions.clone(), suite.gateway.fleet.clone(), owner);
     let model = adopter.adopt().await.first().cloned().unwrap_or_default();
-    listeners.serve(listener, suite.rooms(&health)?.door());
+    listeners.serve(Door::Edge, listener, suite.rooms(&health)?.door());
     suite.open_ports(&config, &listeners).await;
     health.until_ready().await;
     if let Some(mut welcome) = welcome {
@@ -197,7 +198,7 @@ impl Suite {
             (config.ports.monitoring, self.monitoring_routes.clone()),
         ];
         for (address, routes) in ports {
-            if let Err(error) = listeners.open(address, routes).await {
+            if let Err(error) = listeners.open(Door::Service, address, routes).await {
                 tracing::warn!("{error}; the main address serves everything all the same");
             }
         }

@@ -4,6 +4,7 @@ use crate::chat::{CHAT, chat};
 use std::fs;
 use tempfile::TempDir;
 use tests::{
+    authority::{Authority, When},
     engine::Engine,
     process::{Process, free_address},
     suite::Suite,
@@ -110,5 +111,34 @@ async fn a_list_of_engines_replaces_the_simulated_one() {
         let mut body = chat(1, 1);
         body["model"] = name.into();
         assert_eq!(suite.owner().post(CHAT, &body).await.ok().json()["model"], name);
+    }
+}
+
+#[tokio::test]
+async fn files_of_tls_that_cannot_be_used_are_named_by_their_settings() {
+    let folder = TempDir::new().unwrap();
+    let authority = Authority::new("Tollgate tests");
+    let (own, other) = (authority.issue(&["localhost"]), authority.issue(&["localhost"]));
+    let own = own.write(folder.path(), "own").certificate.display().to_string();
+    let other = other.write(folder.path(), "other").key.display().to_string();
+    let expired = Authority::of("Old", When::Past).write(folder.path(), "old").display().to_string();
+    let said = fails(
+        &["edge"],
+        &[
+            ("TOLLGATE_TLS__CERT_FILE", &own),
+            ("TOLLGATE_TLS__KEY_FILE", &other),
+            ("TOLLGATE_TLS__SERVICES__CA_FILE", &expired),
+            ("TOLLGATE_INFERENCE__ENGINE_TLS__CA_FILE", "/nonexistent.pem"),
+        ],
+    )
+    .await;
+    for fault in [
+        "tls.key_file: ",
+        "does not belong",
+        "tls.services.ca_file: ",
+        "expired on 2021-01-01",
+        "inference.engine_tls.ca_file: /nonexistent.pem",
+    ] {
+        assert!(said.contains(fault), "{fault} is not in:\n{said}");
     }
 }

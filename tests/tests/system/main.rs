@@ -10,6 +10,7 @@ mod chat;
 mod config;
 mod crash;
 mod database;
+mod encrypted;
 mod failover;
 mod hangup;
 mod journey;

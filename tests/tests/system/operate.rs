@@ -12,28 +12,28 @@ use tempfile::TempDir;
 use tests::{binary, suite::Suite};
 
 /// An operator's machine: a folder in which the login is kept.
-struct Desk<'a> {
+pub(crate) struct Desk<'a> {
     suite: &'a Suite,
     folder: TempDir,
 }
 
 /// How a command ended, and what it said.
-struct Said {
+pub(crate) struct Said {
     code: i32,
     out: String,
-    err: String,
+    pub(crate) err: String,
 }
 
 impl Said {
     #[track_caller]
-    fn ok(self) -> String {
+    pub(crate) fn ok(self) -> String {
         assert_eq!(self.code, 0, "{}{}", self.out, self.err);
         self.out
     }
 
     /// Failed, and said this where people look for it.
     #[track_caller]
-    fn refused(&self, words: &[&str]) {
+    pub(crate) fn refused(&self, words: &[&str]) {
         assert_eq!((self.code, self.out.as_str()), (1, ""), "{}", self.err);
         for word in words {
             assert!(self.err.contains(word), "{word} is not in: {}", self.err);
@@ -42,7 +42,7 @@ impl Said {
 }
 
 impl<'a> Desk<'a> {
-    fn new(suite: &'a Suite) -> Self {
+    pub(crate) fn new(suite: &'a Suite) -> Self {
         Self { suite, folder: TempDir::new().unwrap() }
     }
 
@@ -59,7 +59,7 @@ impl<'a> Desk<'a> {
     }
 
     /// Runs a command with this standard input.
-    fn run(&self, arguments: &[&str], input: &str) -> Said {
+    pub(crate) fn run(&self, arguments: &[&str], input: &str) -> Said {
         let mut command = Command::new(binary::path());
         command.args(arguments).arg("--login-file").arg(self.login());
         command.env_clear().current_dir(self.folder.path());
@@ -73,7 +73,7 @@ impl<'a> Desk<'a> {
     }
 
     /// Runs a command given as words.
-    fn say(&self, words: &str) -> Said {
+    pub(crate) fn say(&self, words: &str) -> Said {
         self.run(&words.split(' ').collect::<Vec<_>>(), "")
     }
 
@@ -85,7 +85,7 @@ impl<'a> Desk<'a> {
 
     /// What it prints for programs.
     #[track_caller]
-    fn json(&self, words: &str) -> Value {
+    pub(crate) fn json(&self, words: &str) -> Value {
         serde_json::from_str(&self.say(&format!("{words} -o json")).ok()).unwrap()
     }
 

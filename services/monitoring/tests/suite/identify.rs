@@ -13,6 +13,7 @@ use proto::{
 use shared::{
     auth::{Credential, Person, Refusal, Verify, hash},
     channel,
+    tls::{Dialer, Trust},
 };
 use tonic::{Code, Request, Response, Status};
 use uuid::Uuid;
@@ -169,7 +170,8 @@ async fn each_refusal_keeps_its_reason_and_trouble_is_not_the_callers_fault() {
 
 #[tokio::test]
 async fn nobody_can_say_while_permissions_cannot_be_reached() {
-    let nowhere = AskPermissions::new(channel::remote("http://127.0.0.1:1").unwrap());
+    let dialer = Dialer::open(&Trust::default(), "tls").unwrap();
+    let nowhere = AskPermissions::new(channel::remote("http://127.0.0.1:1", &dialer).unwrap());
     let key = Credential::Key(KeyHash::new([7; 32]));
     assert_eq!(nowhere.verify(key, None).await, Err(Refusal::Unavailable));
 }

@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::{
-    channel,
+    channel::{self, Channel},
     config::{ExposeSecret, SecretString},
+    tls::{Dialer, Trust},
 };
 use std::{
     fs,
@@ -32,13 +33,17 @@ pub(super) struct Session {
     pub(super) access_token: String,
     pub(super) access_expire_time: Timestamp,
     pub(super) refresh_token: String,
+    /// The TLS of the login, for the commands after it.
+    #[serde(default)]
+    tls: Trust,
 }
 
 impl Session {
     /// From what signing in or renewing answered.
-    pub(super) fn read(server: &str, tokens: &Value) -> anyhow::Result<Self> {
+    pub(super) fn read(account: &Account, tokens: &Value) -> anyhow::Result<Self> {
         Ok(Self {
-            server: server.to_owned(),
+            server: account.server.clone(),
+            tls: account.trust.clone(),
             access_token: needed(tokens, "access_token")?.to_owned(),
             access_expire_time: needed(tokens, "access_expire_time")?.parse()?,
             refresh_token: needed(tokens, "refresh_token")?.to_owned(),
@@ -63,6 +68,7 @@ impl Session {
 pub(super) struct Account {
     pub(super) server: String,
     pub(super) file: PathBuf,
+    trust: Trust,
     credential: Credential,
 }
 
@@ -85,20 +91,29 @@ impl Account {
         let server = common.server.clone().or_else(|| session.as_ref().map(|session| session.server.clone()));
         let server = server.or_else(|| welcome.as_ref().map(|welcome| welcome.base_url.clone()));
         let server = server.unwrap_or_else(|| SERVER.to_owned());
+        let trust = match (common.secured.trust(), &session) {
+            (Some(said), _) => said.absolute()?,
+            (None, Some(session)) if session.server == server => session.tls.clone(),
+            (None, _) => Trust::default(),
+        };
         let credential = match (&common.key_file, session, welcome) {
             (Some(path), _, _) => Credential::Key(key(path)?),
             (None, Some(session), _) if session.server == server => Credential::Session(session),
             (None, _, Some(welcome)) if welcome.base_url == server => Credential::Key(welcome.api_key.into()),
             (None, ..) => Credential::None,
         };
-        Ok(Self { server, file, credential })
+        Ok(Self { server, file, trust, credential })
     }
 
     /// A client without a credential, for signing in.
     pub(super) fn stranger(&self, contract: &Contract) -> anyhow::Result<Client> {
-        let channel = channel::remote(&self.server)
-            .with_context(|| format!("{} is no address like {SERVER}", self.server))?;
-        Ok(Client::new(contract.clone(), channel))
+        Ok(Client::new(contract.clone(), self.channel()?))
+    }
+
+    fn channel(&self) -> anyhow::Result<Channel> {
+        let dialer = Dialer::open(&self.trust, "the command's TLS")?;
+        channel::remote(&self.server, &dialer)
+            .with_context(|| format!("{} is no address like {SERVER}", self.server))
     }
 
     /// A client with the credential, renewed first when it is about to end.
@@ -110,9 +125,7 @@ impl Account {
                 bail!("not signed in at {}: run `tollgate login`, or say --key-file", self.server)
             }
         };
-        let channel = channel::remote(&self.server)
-            .with_context(|| format!("{} is no address like {SERVER}", self.server))?;
-        Ok(Client::new(contract.clone(), channel::with_service_token(channel, &token)))
+        Ok(Client::new(contract.clone(), channel::with_service_token(self.channel()?, &token)))
     }
 
     async fn token(&self, session: &Session, contract: &Contract) -> anyhow::Result<String> {
@@ -122,7 +135,7 @@ impl Account {
         let request = json!({ "refresh_token": session.refresh_token });
         let answer = self.stranger(contract)?.unary("SessionService/RefreshSession", &request).await;
         let answer = answer.context("the login has ended: run `tollgate login`")?;
-        let session = Session::read(&self.server, &answer["tokens"])?;
+        let session = Session::read(self, &answer["tokens"])?;
         session.keep(&self.file)?;
         Ok(session.access_token)
     }

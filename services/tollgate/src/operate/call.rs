@@ -7,7 +7,8 @@ use super::{
 use anyhow::{Context, anyhow, bail};
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, SerializeOptions};
 use serde_json::{Value, json};
-use shared::{channel::Channel, dynamic::DynamicCodec};
+use shared::{channel::Channel, dynamic::DynamicCodec, tls::Objection};
+use std::error::Error;
 use tonic::{Request, Status, client::Grpc};
 use tonic_types::StatusExt;
 
@@ -160,7 +161,21 @@ fn said(status: Status) -> anyhow::Error {
         fields.iter().map(|field| format!("\n  {}: {}", field.field, field.description)).collect();
     let reason =
         status.get_details_error_info().map(|info| format!(" ({})", info.reason)).unwrap_or_default();
-    anyhow!("{}{reason}{fields}", status.message())
+    let cause = status.source().map(innermost).map(|cause| format!(": {cause}")).unwrap_or_default();
+    anyhow!("{}{reason}{cause}{fields}", status.message())
+}
+
+/// Why, when the fault is on the way: what lies around it only says that it is.
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    if let Some(objection) = error.downcast_ref::<Objection>() {
+        return format!(
+            "{objection}; --ca names the authority to trust, --server-name the name to expect, \
+             --client-cert and --client-key what to show"
+        );
+    }
+    std::iter::successors(Some(error), |error| (*error).source())
+        .last()
+        .map_or_else(String::new, ToString::to_string)
 }
 
 /// Something that must be there.

@@ -31,7 +31,7 @@ impl Login {
             if io::stdin().is_terminal() { rpassword::prompt_password("Password: ")? } else { line("")? };
         let request = json!({ "email": email, "password": password });
         let answer = account.stranger(&Contract::open()?)?.unary("SessionService/SignIn", &request).await?;
-        Session::read(&account.server, &answer["tokens"])?.keep(&account.file)?;
+        Session::read(&account, &answer["tokens"])?.keep(&account.file)?;
         writeln!(io::stderr(), "signed in at {} as {email}", account.server)?;
         Ok(())
     }

@@ -7,11 +7,12 @@ use http::{Method, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::{
-    client::legacy::{Client as Http, Error, connect::HttpConnector},
+    client::legacy::{Client as Http, Error},
     rt::TokioExecutor,
 };
 use secrecy::ExposeSecret;
 use serde_json::Value;
+use shared::tls::{Connector, Dialer, Protocol};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -23,23 +24,21 @@ const MAX_ANSWER: usize = 16 * 1024 * 1024;
 /// A caller of the gateway; connections are kept and shared.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
-    http: Http<HttpConnector, Full<Bytes>>,
+    http: Http<Connector, Full<Bytes>>,
     credentials: Credentials,
     /// Sets this replay's request ids apart from those of others.
     run: String,
 }
 
 impl Client {
-    pub(super) fn new(credentials: Credentials) -> anyhow::Result<Self> {
+    pub(super) fn new(credentials: Credentials, dialer: &Dialer) -> anyhow::Result<Self> {
         let uri: http::Uri = credentials.base_url.parse().context("the gateway's address is no URL")?;
         anyhow::ensure!(
-            uri.scheme_str() == Some("http") && uri.host().is_some(),
-            "{}: the gateway's address must be http://HOST:PORT",
+            matches!(uri.scheme_str(), Some("http" | "https")),
+            "{}: the gateway's address must be http://HOST:PORT or https://HOST:PORT",
             credentials.base_url
         );
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(PATIENCE));
+        let connector = dialer.connector(Protocol::Http1, PATIENCE);
         let http = Http::builder(TokioExecutor::new()).build(connector);
         let mut run = Uuid::new_v4().simple().to_string();
         run.truncate(8);

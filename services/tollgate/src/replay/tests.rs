@@ -39,7 +39,8 @@ async fn engine() -> (String, Engine, DropGuard) {
 fn client(url: &str) -> Client {
     let (url, model) = (Some(url.to_owned()), Some("tollgate-sim".to_owned()));
     let given = credentials::Given { url, api_key: Some("k".into()), model };
-    Client::new(given.complete("/nonexistent".as_ref()).unwrap()).unwrap()
+    Client::new(given.complete("/nonexistent".as_ref()).unwrap(), &Secured::default().dialer().unwrap())
+        .unwrap()
 }
 
 /// Forty requests, ten milliseconds apart, of which every fourth is longer than the engine takes.
