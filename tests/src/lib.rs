@@ -3,6 +3,7 @@
 //! [`binary`] finds the program, [`process`] runs it with a folder and ports of its own; [`suite`] is `tollgate up`,
 //! [`apart`] the four services as processes of their own, [`several`] one of them several times, [`engine`] a simulated engine. [`http`] and [`rpc`] are the
 //! clients, [`people`] makes users and grants, [`ledger`] reads usage back, [`metrics`] reads `/metrics`.
+//! [`fuzz`] runs the services' fuzz targets a bounded number of times.
 //! [`postgres`] gives the stores' tests their server, [`statements`] hears what they ask of it, [`redis`] is one to be
 //! killed.
 //! Whatever goes wrong here fails the test at once, so nothing returns an error.
@@ -16,6 +17,7 @@
 pub mod apart;
 pub mod binary;
 pub mod engine;
+pub mod fuzz;
 pub mod http;
 pub mod ledger;
 pub mod metrics;
