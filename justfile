@@ -47,6 +47,10 @@ away *ARGS:
 test-vllm URL *ARGS:
     TOLLGATE_TEST_VLLM={{URL}} cargo test -p inference --test '*' -- --nocapture {{ARGS}}
 
+# A fuzz target under libFuzzer: `just fuzz page_token`, or `just fuzz page_token 2000000` for that many runs.
+fuzz NAME RUNS="-1":
+    fuzz/run {{NAME}} {{RUNS}}
+
 # Lines of code per file before its tests, the longest first: a report for review, not a limit.
 sizes:
     @git ls-files '*.rs' | while read -r file; do \

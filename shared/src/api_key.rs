@@ -16,9 +16,14 @@ const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 /// A new key.
 #[must_use]
 pub fn generate() -> SecretString {
-    let text = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()));
+    of(rand::random()).into()
+}
+
+/// The key of these random bytes.
+pub(crate) fn of(random: [u8; 32]) -> String {
+    let text = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
     let check = check(&text);
-    (text + &check).into()
+    text + &check
 }
 
 /// Whether somebody may hold this key: it has the form of one, and its check is right when it has one.

@@ -11,6 +11,8 @@ pub mod db;
 pub mod deadline;
 pub mod dynamic;
 pub mod event;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod health;
 pub mod page;
 pub mod peer;

@@ -8,7 +8,7 @@ mod scene;
 mod ship;
 mod suspicion;
 
-pub use scene::{Scene, inspect, report};
+pub use scene::{Scene, inspect, report, report_sign_in};
 pub use ship::{kind_from_proto, kind_to_proto, ship};
 pub use suspicion::{Suspicion, suspicion};
 

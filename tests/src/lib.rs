@@ -5,6 +5,7 @@
 //! clients, [`people`] makes users and grants, [`ledger`] reads usage back, [`metrics`] reads `/metrics`.
 //! [`steady`] is a load that must go on whatever happens, of callers with keys and of others with a [`session`]; [`relay`]
 //! stands before a process that is replaced.
+//! [`fuzz`] runs the services' fuzz targets a bounded number of times.
 //! [`postgres`] gives the stores' tests their server, [`statements`] hears what they ask of it, [`redis`] is one to be
 //! killed, [`authority`] issues certificates, [`tls`] uses them.
 //! Whatever goes wrong here fails the test at once, so nothing returns an error.
@@ -19,6 +20,7 @@ pub mod apart;
 pub mod authority;
 pub mod binary;
 pub mod engine;
+pub mod fuzz;
 pub mod http;
 pub mod ledger;
 pub mod metrics;

@@ -6,8 +6,11 @@
 mod api;
 mod config;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod health;
 mod identify;
+mod place;
 mod record;
 mod records;
 mod report;

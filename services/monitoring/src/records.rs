@@ -1,13 +1,14 @@
 //! Single records, newest first. New ones arrive before the first page, so pages that were read stay as they were.
 
 use crate::{
-    error::{Error, Violation},
+    error::Error,
+    place::{self, Place, is_time},
     store::{self, records},
     usage::{Outcome, Record},
 };
 use policy::{KeyId, Time, UserId};
 use serde::{Deserialize, Serialize};
-use shared::{db::Db, page};
+use shared::db::Db;
 use uuid::Uuid;
 
 /// Which records to list; `None` is no restriction. Times are half-open: `start` belongs, `end` does not.
@@ -31,6 +32,12 @@ pub(crate) struct Position {
     pub(crate) attempt: u32,
 }
 
+impl Place for Position {
+    fn is_possible(&self) -> bool {
+        is_time(self.start)
+    }
+}
+
 /// A page and the token of the next one, empty at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Page {
@@ -44,7 +51,7 @@ pub(crate) struct Page {
 /// When the token belongs to another list, or the store is away.
 pub(crate) async fn list(db: &Db, query: &Query, size: u32, token: &str) -> Result<Page, Error> {
     let filter = serde_json::to_string(&("usage_records", query)).unwrap_or_default();
-    let after = position(&filter, token)?;
+    let after: Option<Position> = place::read(&filter, token)?;
     let read = records::page(db, query, after.as_ref(), size + 1);
     let mut records = store::timed(db, "list_usage_records", read).await?;
     let more = records.len() > size as usize;
@@ -53,15 +60,9 @@ pub(crate) async fn list(db: &Db, query: &Query, size: u32, token: &str) -> Resu
         Some(last) if more => {
             let Record { start, key, .. } = last;
             let position = Position { start: *start, usage_id: key.usage_id, attempt: key.attempt };
-            page::token(&filter, &serde_json::to_string(&position).unwrap_or_default())
+            place::token(&filter, &position)
         }
         _ => String::new(),
     };
     Ok(Page { records, next })
-}
-
-fn position(filter: &str, token: &str) -> Result<Option<Position>, Violation> {
-    let refused = |problem: page::PageError| Violation::new("page_token", problem.to_string());
-    let Some(text) = page::start(filter, token).map_err(refused)? else { return Ok(None) };
-    serde_json::from_str(&text).map(Some).map_err(|_| refused(page::PageError::Token))
 }

@@ -3,13 +3,14 @@
 //! Rows come in the order of their groups, so a page starts after the last group of the one before it.
 
 use crate::{
-    error::{Error, Violation},
+    error::Error,
+    place::{self, Place, is_time},
     store::{self, rollup},
     usage::Sums,
 };
 use policy::{KeyId, Time, UserId};
 use serde::{Deserialize, Serialize};
-use shared::{db::Db, page};
+use shared::db::Db;
 use uuid::Uuid;
 
 /// Length of a time bucket, in UTC.
@@ -69,9 +70,17 @@ pub(crate) struct Report {
 
 /// Where a page starts. It carries the report's end, so that an end of "now" is the same on every page.
 #[derive(Serialize, Deserialize)]
-struct Position {
-    end: Time,
-    after: Group,
+pub(crate) struct Position {
+    pub(crate) end: Time,
+    pub(crate) after: Group,
+}
+
+impl Place for Position {
+    fn is_possible(&self) -> bool {
+        let Group { bucket, model, endpoint, .. } = &self.after;
+        let texts = [model, endpoint].iter().all(|text| !text.chars().any(char::is_control));
+        is_time(self.end) && is_time(*bucket) && texts
+    }
 }
 
 /// Reads one page of `size` rows. `open_ended` says that the caller named no end, and `query.end` is now.
@@ -86,7 +95,7 @@ pub(crate) async fn report(
     token: &str,
 ) -> Result<Report, Error> {
     let filter = filter(&query, open_ended);
-    let position = position(&filter, token)?;
+    let position: Option<Position> = place::read(&filter, token)?;
     if let Some(position) = &position {
         query.end = position.end;
     }
@@ -98,7 +107,7 @@ pub(crate) async fn report(
     let next = match rows.last() {
         Some(last) if more => {
             let position = Position { end: query.end, after: last.group.clone() };
-            page::token(&filter, &serde_json::to_string(&position).unwrap_or_default())
+            place::token(&filter, &position)
         }
         _ => String::new(),
     };
@@ -110,10 +119,4 @@ fn filter(query: &Query, open_ended: bool) -> String {
     let end = if open_ended { Time(0) } else { query.end };
     let fixed = Query { end, ..query.clone() };
     serde_json::to_string(&("usage", fixed, open_ended)).unwrap_or_default()
-}
-
-fn position(filter: &str, token: &str) -> Result<Option<Position>, Violation> {
-    let refused = |problem: page::PageError| Violation::new("page_token", problem.to_string());
-    let Some(text) = page::start(filter, token).map_err(refused)? else { return Ok(None) };
-    serde_json::from_str(&text).map(Some).map_err(|_| refused(page::PageError::Token))
 }

@@ -30,7 +30,8 @@ pub(crate) async fn list(
     Ok(page.cut(rows, |stored| format!("{}.{}", stored.event.revision, stored.event.ordinal)))
 }
 
-fn place(text: &str) -> Result<Place, Error> {
+/// Where a page starts.
+pub(crate) fn place(text: &str) -> Result<Place, Error> {
     let parts = text.split_once('.');
     let place = parts.and_then(|(revision, ordinal)| {
         Some(Place { revision: Revision(revision.parse().ok()?), ordinal: ordinal.parse().ok()? })

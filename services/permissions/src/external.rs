@@ -11,6 +11,7 @@ mod sync;
 pub(crate) use enter::unlink;
 
 use crate::{
+    attempts::Attempts,
     error::{Error, SignInError},
     provider::{self, ExternalIdentity, Proof, Provider, ProviderError, Providers},
     store::identities as store,
@@ -20,8 +21,8 @@ use admit::Admitted;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use policy::{GroupId, Role, Time, UserId};
 use secrecy::{ExposeSecret, SecretString};
-use shared::{auth, db::Db};
-use std::{collections::BTreeSet, time::Duration};
+use shared::{auth, db::Db, security, status::IntoStatus};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 use uuid::Uuid;
 
 /// How long a person may take at the provider.
@@ -90,46 +91,89 @@ pub(crate) struct Standing {
     pub(crate) made: BTreeSet<(Uuid, GroupId)>,
 }
 
-/// Begins a sign-in.
-pub(crate) async fn start(
-    writer: &Writer,
-    providers: &Providers,
-    provider: &str,
-    redirect_uri: String,
-    now: Time,
-) -> Result<Started, Error> {
-    let provider = providers.find(provider).ok_or_else(|| Error::not_found("identity_provider", provider))?;
-    if !provider.allows(&redirect_uri) {
-        let problem = "must be one of the provider's redirect_uris in the configuration, to the letter";
-        return Err(Error::invalid("redirect_uri", problem));
-    }
-    let (state, token, proof) = (provider::secret(), provider::secret(), Proof::random());
-    let url = provider.start(&redirect_uri, state.expose_secret(), &proof, now).await?;
-    let (expires_at, state) = (now.plus(PATIENCE), digest(&state));
-    let sealed_proof = writer.sealer().seal(&place(&state), proof.to_text().expose_secret().as_bytes());
-    let sign_in = SignIn { provider: provider.id().to_owned(), sealed_proof, redirect_uri, expires_at };
-    store::forget(writer.db(), now).await?;
-    store::begin(writer.db(), &sign_in, &state, &digest(&token)).await?;
-    Ok(Started { url, token, expires_at })
+/// Where people come in who sign in with a provider.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entrance<'a> {
+    pub(crate) writer: &'a Writer,
+    pub(crate) providers: &'a Providers,
+    pub(crate) attempts: &'a Attempts,
+    /// Where from.
+    pub(crate) peer: Option<IpAddr>,
+    pub(crate) now: Time,
 }
 
-/// Completes a sign-in: asks the provider who came back, and finds or makes the user.
-pub(crate) async fn complete(
-    writer: &Writer,
-    providers: &Providers,
-    returned: Returned,
-    request_id: String,
-    now: Time,
-) -> Result<Entered, Error> {
-    let state = digest(&returned.state);
-    let taken = store::take(writer.db(), &state, &digest(&returned.token), now).await?;
-    let sign_in = taken.ok_or(SignInError::Unknown)?;
-    let provider = providers.find(&sign_in.provider).ok_or(SignInError::Unknown)?;
-    let proof = writer.sealer().open_text(&place(&state), &sign_in.sealed_proof)?;
-    let proof = Proof::from_text(&proof.into()).ok_or(SignInError::Unknown)?;
-    let person = ask(provider, &sign_in, &proof, &returned, now).await?;
-    let admitted = Admitted::new(person, provider.rules())?;
-    enter::enter(writer, admitted, provider.rules(), request_id, now).await
+impl Entrance<'_> {
+    /// Begins a sign-in.
+    pub(crate) async fn start(&self, provider: &str, redirect_uri: String) -> Result<Started, Error> {
+        let found = self.providers.find(provider);
+        let provider = found.ok_or_else(|| Error::not_found("identity_provider", provider))?;
+        if !provider.allows(&redirect_uri) {
+            let problem = "must be one of the provider's redirect_uris in the configuration, to the letter";
+            return Err(Error::invalid("redirect_uri", problem));
+        }
+        let limited = self.attempts.set_out(provider.id(), self.peer, self.now).map_err(Error::from);
+        let begun = match limited {
+            Ok(()) => self.begin(provider, redirect_uri).await,
+            Err(limited) => Err(limited),
+        };
+        begun.inspect_err(|error| note(Some(provider), error))
+    }
+
+    async fn begin(&self, provider: &Provider, redirect_uri: String) -> Result<Started, Error> {
+        let Self { writer, now, .. } = *self;
+        let (state, token, proof) = (provider::secret(), provider::secret(), Proof::random());
+        let url = provider.start(&redirect_uri, state.expose_secret(), &proof, now).await?;
+        let (expires_at, state) = (now.plus(PATIENCE), digest(&state));
+        let sealed_proof = writer.sealer().seal(&place(&state), proof.to_text().expose_secret().as_bytes());
+        let sign_in = SignIn { provider: provider.id().to_owned(), sealed_proof, redirect_uri, expires_at };
+        store::forget(writer.db(), now).await?;
+        store::begin(writer.db(), &sign_in, &state, &digest(&token)).await?;
+        Ok(Started { url, token, expires_at })
+    }
+
+    /// Completes a sign-in: asks the provider who came back, and finds or makes the user.
+    pub(crate) async fn complete(&self, returned: Returned, request_id: String) -> Result<Entered, Error> {
+        let state = digest(&returned.state);
+        let taken = store::take(self.writer.db(), &state, &digest(&returned.token), self.now).await?;
+        let begun = taken.and_then(|sign_in| Some((self.providers.find(&sign_in.provider)?, sign_in)));
+        let Some((provider, sign_in)) = begun else {
+            let error = SignInError::Unknown.into();
+            note(None, &error);
+            return Err(error);
+        };
+        let proof = self.writer.sealer().open_text(&place(&state), &sign_in.sealed_proof)?;
+        let entered = self.enter(provider, &sign_in, proof.into(), &returned, request_id).await;
+        let entered = entered.inspect_err(|error| note(Some(provider), error))?;
+        self.attempts.arrived(provider.id(), self.peer);
+        Ok(entered)
+    }
+
+    async fn enter(
+        &self,
+        provider: &Provider,
+        sign_in: &SignIn,
+        proof: SecretString,
+        returned: &Returned,
+        request_id: String,
+    ) -> Result<Entered, Error> {
+        let proof = Proof::from_text(&proof).ok_or(SignInError::Unknown)?;
+        let person = ask(provider, sign_in, &proof, returned, self.now).await?;
+        let admitted = Admitted::new(person, provider.rules())?;
+        enter::enter(self.writer, admitted, provider.rules(), request_id, self.now).await
+    }
+}
+
+/// Reports that somebody was not signed in. What the provider said of the person is not kept.
+fn note(provider: Option<&Provider>, error: &Error) {
+    let user = match error {
+        Error::SignIn(refused) => refused.user(),
+        Error::SignInLimited { .. } => None,
+        _ => return,
+    };
+    let reason = error.fault().reason;
+    let detail =
+        provider.map_or_else(|| reason.to_owned(), |provider| format!("{reason} at {}", provider.id()));
+    security::report_sign_in(user, detail);
 }
 
 async fn ask(

@@ -11,6 +11,8 @@ use crate::{
     store::{self, deletion::Kind},
     write::{Record, Thing, Write},
 };
+#[cfg(any(test, fuzzing))]
+pub(crate) use members::place;
 pub(crate) use members::{add_members, members, memberships, must_exist, remove_members};
 use policy::{Change, GroupId, Time};
 use serde::Serialize;

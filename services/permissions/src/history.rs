@@ -9,6 +9,8 @@ mod state;
 mod walk;
 
 pub(crate) use access::{Cause, Cursor, Interval, access};
+#[cfg(any(test, fuzzing))]
+pub(crate) use diff::start;
 pub(crate) use diff::{Difference, SPAN, Scope, diff};
 pub(crate) use state::{Facts, State, facts};
 pub(crate) use walk::Walk;

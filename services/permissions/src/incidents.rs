@@ -2,6 +2,7 @@
 
 use crate::{
     error::Error,
+    field,
     list::{Listed, Page},
     store,
 };
@@ -118,8 +119,9 @@ impl Keeper {
 }
 
 /// Where a page starts.
-fn position(text: &str) -> Result<(Time, Uuid), Error> {
+pub(crate) fn position(text: &str) -> Result<(Time, Uuid), Error> {
     let parts =
         text.split_once(' ').and_then(|(time, id)| Some((Time(time.parse().ok()?), id.parse().ok()?)));
-    parts.ok_or_else(|| Error::page(PageError::Token))
+    let (time, id) = parts.ok_or_else(|| Error::page(PageError::Token))?;
+    Ok((field::instant("page_token", Some(time))?, id))
 }

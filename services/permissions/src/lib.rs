@@ -25,6 +25,8 @@ mod export;
 mod external;
 mod field;
 mod freshness;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod grants;
 mod groups;
 mod hints;

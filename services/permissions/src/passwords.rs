@@ -14,6 +14,7 @@ use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use policy::{Time, UserId};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
+use shared::security::{self, Kind};
 use std::{
     net::IpAddr,
     sync::{Arc, LazyLock},
@@ -114,11 +115,16 @@ impl Sessions {
         let account = store::passwords::of(self.writer.db(), user).await?;
         let account = account.ok_or_else(|| Error::not_found("user", user))?;
         check("new_password", &new, &account.email(self.writer.sealer())?)?;
-        let attempt = self.attempts.begin(&user.to_string(), peer, now)?;
+        let attempt = self
+            .attempts
+            .begin(&user.to_string(), peer, now)
+            .inspect_err(|_| security::report(Kind::SignInFailed, "SIGN_IN_LIMITED"))?;
         let right = self.passwords.verify(current, account.password_hash.clone()).await?;
         let old_hash = account.password_hash.filter(|_| right);
         if right {
             self.attempts.succeeded(attempt);
+        } else {
+            security::report(Kind::SignInFailed, "PASSWORD_WRONG");
         }
         Ok(NewPassword { user, old_hash, hash: self.passwords.hash(new).await? })
     }

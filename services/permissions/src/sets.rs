@@ -182,7 +182,7 @@ pub(crate) async fn items(db: &Db, id: ModelSetId, page: &Page) -> Result<Listed
 }
 
 /// The item after which a page starts.
-fn place(page: &Page) -> Result<Option<Target>, Error> {
+pub(crate) fn place(page: &Page) -> Result<Option<Target>, Error> {
     let Some((kind, id)) = page.after().split_once(' ') else { return Ok(None) };
     let id = Uuid::try_parse(id).map_err(|_| Error::page(shared::page::PageError::Token))?;
     Ok(Some(if kind == "model" { Target::Model(id.into()) } else { Target::Set(id.into()) }))

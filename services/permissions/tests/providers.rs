@@ -15,6 +15,8 @@ mod config;
 mod github;
 #[path = "providers/idp.rs"]
 mod idp;
+#[path = "providers/incidents.rs"]
+mod incidents;
 #[path = "providers/linking.rs"]
 mod linking;
 #[path = "providers/octocat.rs"]

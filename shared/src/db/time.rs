@@ -38,14 +38,14 @@ impl Encode<'_, Postgres> for Time {
         &self,
         buffer: &mut <Postgres as Database>::ArgumentBuffer,
     ) -> Result<IsNull, BoxDynError> {
-        <i64 as Encode<'_, Postgres>>::encode(self.0.0 - POSTGRES_EPOCH, buffer)
+        <i64 as Encode<'_, Postgres>>::encode(self.0.0.saturating_sub(POSTGRES_EPOCH), buffer)
     }
 }
 
 impl Decode<'_, Postgres> for Time {
     fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
         let micros = <i64 as Decode<'_, Postgres>>::decode(value)?;
-        Ok(Self(policy::Time(micros + POSTGRES_EPOCH)))
+        Ok(Self(policy::Time(micros.saturating_add(POSTGRES_EPOCH))))
     }
 }
 

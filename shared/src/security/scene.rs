@@ -6,7 +6,7 @@ use crate::{
     auth::{Caller, Denied, Refusal},
     time,
 };
-use policy::KeyId;
+use policy::{KeyId, UserId};
 use std::{net::IpAddr, sync::Arc};
 
 tokio::task_local! { static SCENE: Scene; }
@@ -80,9 +80,13 @@ impl Scene {
 
     /// Reports an incident of this request.
     pub fn report(&self, kind: Kind, detail: impl Into<String>) {
+        self.report_of(self.actor(), kind, detail);
+    }
+
+    fn report_of(&self, actor: String, kind: Kind, detail: impl Into<String>) {
         let incident = Incident {
             kind,
-            actor: self.actor(),
+            actor,
             key: self.key(),
             address: self.address,
             method: self.path.as_str().to_owned(),
@@ -109,6 +113,14 @@ impl Scene {
 pub fn report(kind: Kind, detail: &'static str) {
     if let Ok(scene) = SCENE.try_with(Scene::clone) {
         scene.report(kind, detail);
+    }
+}
+
+/// Reports that the current request, which anybody may send, failed to sign in this user, or somebody unknown.
+pub fn report_sign_in(user: Option<UserId>, detail: String) {
+    if let Ok(scene) = SCENE.try_with(Scene::clone) {
+        let user = user.map(|user| user.to_string());
+        scene.report_of(user.unwrap_or_default(), Kind::SignInFailed, detail);
     }
 }
 

@@ -1,14 +1,11 @@
 //! Fields of requests, read into what they mean. Each reader names the field when it is malformed.
 
-use crate::error::Violation;
+use crate::{error::Violation, place::is_time};
 use policy::Time;
 use prost_types::{Duration as WireDuration, Timestamp};
 use shared::{page, time};
 use std::time::Duration;
 use uuid::Uuid;
-
-/// The first microsecond of the year 10000: the last time that both engines, and RFC 3339, can still write is before.
-const END_OF_TIME: Time = Time(253_402_300_800_000_000);
 
 /// Far above what any model reads or writes; keeps sums of billions of records within 64 bits.
 const MAX_TOKENS: u64 = 1_000_000_000;
@@ -46,7 +43,7 @@ pub(super) fn optional_text(field: &str, given: String, max: usize) -> Result<Op
 
 /// A time that the ledger can hold.
 pub(super) fn instant(field: &str, given: &Timestamp) -> Result<Time, Violation> {
-    let time = time::from_proto(given).filter(|time| (Time(0)..END_OF_TIME).contains(time));
+    let time = time::from_proto(given).filter(|time| is_time(*time));
     time.ok_or_else(|| Violation::new(field, "must be a time from 1970 to 9999"))
 }
 

@@ -18,7 +18,7 @@ use crate::{
 use futures_util::{Stream, StreamExt};
 use policy::{ModelId, Revision, UserId};
 use proto::permissions::v1::{self as pb, audit_service_server::AuditService};
-use shared::{page::PageError, time, wire};
+use shared::{time, wire};
 use std::pin::Pin;
 use tonic::{Request, Response, Status};
 
@@ -136,9 +136,8 @@ impl AuditService for Api {
         let request = request.into_inner();
         let (user, model) = pair(&request.user_id, &request.model_id)?;
         let page = Page::long(format!("access {user} {model}"), 0, &request.page_token)?;
-        let broken = || Error::page(PageError::Token);
         let from = Some(page.after()).filter(|after| !after.is_empty());
-        let from: Option<Cursor> = from.map(serde_json::from_str).transpose().map_err(|_| broken())?;
+        let from = from.map(Cursor::read).transpose()?;
         let (intervals, next) = history::access(&self.history, user, model, from, time::now()).await?;
         let next = next.map(|cursor| serde_json::to_string(&cursor)).transpose();
         let next = next.map_err(|error| Error::from(crate::store::StoreError::from(error)))?;

@@ -109,10 +109,22 @@ fn filter(request: &pb::ListModelsRequest) -> Result<Filter, Error> {
     }
     Ok(Filter {
         search: field::search(request.search.clone())?,
-        states: request.states.iter().map(|number| state("states", *number)).collect::<Result<_, _>>()?,
+        states: states(&request.states)?,
         owner: user.map(Member::User).or_else(|| group.map(Member::Group)),
         deleted: request.show_deleted,
     })
+}
+
+/// States, each of them once: a statement does not take any number of them.
+fn states(numbers: &[i32]) -> Result<Vec<ModelState>, Error> {
+    let mut states = Vec::new();
+    for number in numbers {
+        let state = state("states", *number)?;
+        if !states.contains(&state) {
+            states.push(state);
+        }
+    }
+    Ok(states)
 }
 
 fn state(field: &'static str, number: i32) -> Result<ModelState, Error> {

@@ -3,17 +3,18 @@
 use super::{Api, asked, request_id, sessions::client};
 use crate::{
     error::Error,
-    external::{self, Identity, Returned},
+    external::{self, Entrance, Identity, Returned},
     field,
     freshness::serving,
     provider::{Kind, Provider},
     questions::may_ask,
     write::Write,
 };
-use policy::GroupId;
+use policy::{GroupId, Time};
 use proto::permissions::v1::{self as pb, provider_service_server::ProviderService};
 use secrecy::ExposeSecret;
 use shared::{auth::RequestExt, time};
+use std::net::IpAddr;
 use tonic::{Request, Response, Status};
 
 /// Longest part of an address that a provider sends a browser back to.
@@ -33,9 +34,9 @@ impl ProviderService for Api {
         &self,
         request: Request<pb::StartSignInRequest>,
     ) -> Result<Response<pb::StartSignInResponse>, Status> {
+        let peer = client(&request).peer;
         let pb::StartSignInRequest { provider, redirect_uri } = request.into_inner();
-        let now = time::now();
-        let started = external::start(&self.writer, &self.providers, &provider, redirect_uri, now).await?;
+        let started = self.entrance(peer, time::now()).start(&provider, redirect_uri).await?;
         Ok(Response::new(pb::StartSignInResponse {
             authorization_url: started.url,
             sign_in_token: started.token.expose_secret().to_owned(),
@@ -49,7 +50,7 @@ impl ProviderService for Api {
     ) -> Result<Response<pb::CompleteSignInResponse>, Status> {
         let (client, id, now) = (client(&request), request_id(&request).to_owned(), time::now());
         let returned = request.into_inner().try_into()?;
-        let entered = external::complete(&self.writer, &self.providers, returned, id, now).await?;
+        let entered = self.entrance(client.peer, now).complete(returned, id).await?;
         let opened = self.sessions.open(entered.user, &entered.provider, client, now).await?;
         Ok(Response::new(pb::CompleteSignInResponse {
             user_id: entered.user.to_string(),
@@ -81,6 +82,13 @@ impl ProviderService for Api {
             Ok(pb::UnlinkIdentityResponse::default())
         };
         self.change(&request, unlink).await
+    }
+}
+
+impl Api {
+    fn entrance(&self, peer: Option<IpAddr>, now: Time) -> Entrance<'_> {
+        let (writer, providers, attempts) = (&self.writer, &self.providers, &self.sessions.attempts);
+        Entrance { writer, providers, attempts, peer, now }
     }
 }
 

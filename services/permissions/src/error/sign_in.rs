@@ -2,6 +2,7 @@
 
 use super::Error;
 use crate::provider::ProviderError;
+use policy::UserId;
 use shared::status::Fault;
 use std::time::Duration;
 use tonic::Code;
@@ -35,10 +36,10 @@ pub enum SignInError {
     #[error(
         "the account with your address belongs to another identity of this provider; ask an administrator to unlink it"
     )]
-    LinkedToAnother,
+    LinkedToAnother(UserId),
     /// The account is switched off.
     #[error("your account is disabled; ask an owner or admin")]
-    Disabled,
+    Disabled(UserId),
 }
 
 impl SignInError {
@@ -59,8 +60,18 @@ impl SignInError {
             Self::EmailDomain => Fault::new(Code::PermissionDenied, "EMAIL_DOMAIN_NOT_ALLOWED"),
             Self::GroupRequired => Fault::new(Code::PermissionDenied, "GROUP_REQUIRED"),
             Self::NoAccount => Fault::new(Code::PermissionDenied, "NO_ACCOUNT"),
-            Self::LinkedToAnother => Fault::new(Code::PermissionDenied, "IDENTITY_CONFLICT"),
-            Self::Disabled => Fault::new(Code::Unauthenticated, "ACCOUNT_DISABLED"),
+            Self::LinkedToAnother(_) => Fault::new(Code::PermissionDenied, "IDENTITY_CONFLICT"),
+            Self::Disabled(_) => Fault::new(Code::Unauthenticated, "ACCOUNT_DISABLED"),
+        }
+    }
+}
+
+impl SignInError {
+    /// Whose account it was about, when that is known.
+    pub(crate) const fn user(&self) -> Option<UserId> {
+        match self {
+            Self::LinkedToAnother(user) | Self::Disabled(user) => Some(*user),
+            _ => None,
         }
     }
 }

@@ -140,7 +140,7 @@ impl Identity {
 
 async fn enabled(tx: &mut Tx, user: UserId) -> Result<Account, Error> {
     let account = identities::account(tx, user).await?;
-    Ok(account.filter(|account| !account.disabled).ok_or(SignInError::Disabled)?)
+    Ok(account.filter(|account| !account.disabled).ok_or(SignInError::Disabled(user))?)
 }
 
 /// An account that has no identity of this provider yet. An address that the provider gave to somebody new does not
@@ -149,7 +149,7 @@ async fn linkable(tx: &mut Tx, user: UserId, provider: &str) -> Result<Account, 
     let account = enabled(tx, user).await?;
     let linked = identities::of_user(tx, user).await?;
     if linked.iter().any(|identity| identity.provider == provider) {
-        return Err(SignInError::LinkedToAnother.into());
+        return Err(SignInError::LinkedToAnother(user).into());
     }
     Ok(account)
 }

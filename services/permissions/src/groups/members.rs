@@ -158,7 +158,7 @@ async fn above(
 }
 
 /// The member after which a page starts.
-fn place(page: &Page) -> Result<Option<Member>, Error> {
+pub(crate) fn place(page: &Page) -> Result<Option<Member>, Error> {
     let Some((kind, id)) = page.after().split_once(' ') else { return Ok(None) };
     let id = Uuid::try_parse(id).map_err(|_| Error::page(PageError::Token))?;
     Ok(Some(if kind == "user" { Member::User(id.into()) } else { Member::Group(id.into()) }))

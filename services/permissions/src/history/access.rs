@@ -8,6 +8,7 @@ use crate::{
 };
 use policy::{Action, Decision, ModelId, Policy, Question, Revision, Time, UserId};
 use serde::{Deserialize, Serialize};
+use shared::page::PageError;
 
 /// Revisions that one page walks over.
 const STRIDE: u64 = 5_000;
@@ -100,6 +101,20 @@ pub(crate) struct Cursor {
     revision: u64,
     /// What is open for each action, and since when.
     open: Vec<Option<Option<Cause>>>,
+}
+
+impl Cursor {
+    /// The cursor in a page's token.
+    pub(crate) fn read(text: &str) -> Result<Self, Error> {
+        let cursor: Option<Self> = serde_json::from_str(text).ok();
+        let cursor = cursor.filter(|cursor| cursor.actions() == Action::ALL.len());
+        cursor.ok_or_else(|| Error::page(PageError::Token))
+    }
+
+    /// Of how many actions it tells.
+    pub(crate) fn actions(&self) -> usize {
+        self.open.len()
+    }
 }
 
 /// One page of the times in which a user might use and manage a model, and where the next one starts.

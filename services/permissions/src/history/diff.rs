@@ -58,7 +58,7 @@ pub(crate) async fn diff(
 }
 
 /// The pair that the page before ended with.
-fn start(last: &str) -> Result<Option<Pair>, Error> {
+pub(crate) fn start(last: &str) -> Result<Option<Pair>, Error> {
     if last.is_empty() {
         return Ok(None);
     }
