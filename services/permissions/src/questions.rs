@@ -75,15 +75,15 @@ pub(crate) async fn simulate(
     changes: Vec<Change>,
     limit: usize,
 ) -> Result<Simulation, Error> {
-    let (policy, now) = moment.state(tail)?;
+    let (state, now) = moment.state(tail)?;
     for change in &changes {
         if let Change::RemoveGrant(id) = change
-            && policy.grant(*id).is_none()
+            && state.policy.grant(*id).is_none()
         {
             return Err(Error::not_found("grant", id));
         }
     }
-    let simulated = tokio::task::spawn_blocking(move || policy.simulate(&changes, now, limit)).await;
+    let simulated = tokio::task::spawn_blocking(move || state.policy.simulate(&changes, now, limit)).await;
     let simulated = simulated.map_err(|_| Error::Stale)?;
     simulated.map_err(|error| Error::invalid("changes", error.to_string()))
 }

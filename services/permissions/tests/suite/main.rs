@@ -25,6 +25,7 @@ mod me;
 mod migrations;
 mod models;
 mod parity;
+mod past;
 mod questions;
 mod repeat;
 mod replica;
