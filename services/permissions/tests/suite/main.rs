@@ -33,6 +33,7 @@ mod replicas;
 mod sessions;
 mod sets;
 mod signing;
+mod simulate;
 mod slow;
 mod statements;
 mod time_travel;
