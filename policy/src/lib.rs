@@ -33,5 +33,5 @@ pub use list::Page;
 pub use lookup::{Access, KeyRefusal};
 pub use policy::{ApplyError, Canonical, Loader, Policy};
 pub use replica::{Bounds, Delta, Freshness, Heartbeat, Loaded, Message, Outcome, Replica, Snapshot};
-pub use simulate::{Difference, Simulation};
+pub use simulate::{Difference, Misfit, Simulation};
 pub use time::Time;

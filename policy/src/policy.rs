@@ -67,6 +67,17 @@ impl Policy {
         Ok(policy)
     }
 
+    /// How many facts with an id there are: what the memory that the state takes goes with.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.users.len()
+            + self.groups.len()
+            + self.models.len()
+            + self.sets.len()
+            + self.keys.len()
+            + self.grants.len()
+    }
+
     /// The user of this id.
     #[must_use]
     pub fn user(&self, id: UserId) -> Option<&User> {

@@ -101,6 +101,13 @@ impl Replica {
         Some(Snapshot { epoch, revision: self.revision, at, facts: self.policy.facts().collect() })
     }
 
+    /// The copy as it is, to go on with apart from this one; none while there is nothing, or nothing whole.
+    #[must_use]
+    pub fn copy(&self) -> Option<Loaded> {
+        let (Some(epoch), Some(at), false) = (self.epoch, self.caught_up_at, self.torn) else { return None };
+        Some(Loaded { epoch, revision: self.revision, at, policy: self.policy.clone() })
+    }
+
     /// What decides.
     #[must_use]
     pub const fn policy(&self) -> &Policy {

@@ -5,6 +5,7 @@
 //! with what is touched, not with all there is.
 
 mod carve;
+mod misfit;
 mod scope;
 
 use crate::{
@@ -15,6 +16,8 @@ use crate::{
     time::Time,
 };
 use scope::Scope;
+
+pub use misfit::Misfit;
 
 /// Pairs of user and model that one simulation looks at.
 const PAIRS: usize = 200_000;

@@ -61,6 +61,16 @@ impl Policy {
             .chain(self.ended())
     }
 
+    /// The facts that begin or end by themselves, in no particular order.
+    pub fn timed(&self) -> impl Iterator<Item = Change> {
+        let grants =
+            self.grants.iter().filter(|rule| rule.start != Time::ALWAYS || Time::known(rule.end).is_some());
+        let grants = grants.filter_map(|rule| self.fact_of(rule)).map(Change::PutGrant);
+        let keys = self.keys.iter().map(|entry| &entry.fact).filter(|key| key.expires_at.is_some());
+        let ended = self.unsorted_memberships().filter(|known| known.expires_at.is_some());
+        ended.map(Change::PutMembership).chain(grants).chain(keys.cloned().map(Change::PutKey))
+    }
+
     /// The state in its normal form.
     #[must_use]
     pub fn canonical(&self) -> Canonical {
@@ -115,14 +125,18 @@ impl Policy {
 
     /// Groups in groups first: rebuilding then finds no user below them to work out again and again.
     fn memberships(&self) -> Vec<Membership> {
+        let known = self.unsorted_memberships();
+        sorted(known, |known| (matches!(known.member, Member::User(_)), known.group, known.member))
+    }
+
+    fn unsorted_memberships(&self) -> impl Iterator<Item = Membership> {
         let nested = self.groups.iter().map(|entry| (Member::Group(entry.fact.id), &entry.links.up));
         let direct = self.users.iter().map(|entry| (Member::User(entry.fact.id), &entry.links.up));
         let all = nested.chain(direct).flat_map(|(member, up)| up.iter().map(move |edge| (member, edge)));
-        let known = all.filter_map(|(member, edge)| {
+        all.filter_map(|(member, edge)| {
             let group = self.groups.at(edge.group)?.fact.id;
             Some(Membership { group, member, expires_at: Time::known(edge.until) })
-        });
-        sorted(known, |known| (matches!(known.member, Member::User(_)), known.group, known.member))
+        })
     }
 
     fn reached(&self, reach: &[Edge]) -> Reached {

@@ -148,7 +148,7 @@ impl Api {
 
     /// Waits until the state is there that a question asks for.
     async fn settle(&self, wanted: Option<&pb::Consistency>, left: Duration) -> Result<Moment, Error> {
-        freshness::settle(&self.tail, consistency(&self.tail, wanted)?, left).await
+        freshness::settle(&self.history, consistency(&self.tail, wanted)?, left).await
     }
 
     /// All services, without layers.

@@ -128,12 +128,20 @@ pub enum Error {
         /// Where the token stands.
         field: &'static str,
     },
-    /// What is asked for lies further back than this process remembers.
-    #[error("{field}: lies further back than is remembered; ask for something more recent")]
+    /// What is asked for lies further back than events are kept.
+    #[error(
+        "{field}: lies further back than events are kept, so that state is not known any more; ask for revision \
+        {earliest} or a later one"
+    )]
     TooLongAgo {
         /// What was asked for.
         field: &'static str,
+        /// The first revision whose state is known.
+        earliest: Revision,
     },
+    /// Too many different states of the past are asked for at once.
+    #[error("too many states of the past are being worked out; try again in a moment")]
+    PastBusy,
     /// This process has lost touch with the store for too long to answer.
     #[error("permissions have not been refreshed for too long to be relied on; try again in a moment")]
     Stale,
@@ -243,7 +251,10 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Database(_) => Self::Store(error),
-            StoreError::Corrupt(_) | StoreError::Unwritable(_) => Self::Corrupt(error),
+            StoreError::Shared(ref fault) if matches!(**fault, StoreError::Database(_)) => Self::Store(error),
+            StoreError::Corrupt(_) | StoreError::Unwritable(_) | StoreError::Shared(_) => {
+                Self::Corrupt(error)
+            }
             StoreError::Sealed(error) => Self::Sealed(error),
         }
     }
@@ -285,6 +296,7 @@ impl IntoStatus for Error {
             Self::OtherEpoch { .. } => Fault::new(Code::InvalidArgument, "TOKEN_OF_ANOTHER_EPOCH"),
             Self::OtherCluster { .. } => Fault::new(Code::InvalidArgument, "TOKEN_OF_ANOTHER_CLUSTER"),
             Self::TooLongAgo { .. } => Fault::new(Code::OutOfRange, "REVISION_OUT_OF_RANGE"),
+            Self::PastBusy => Fault::retry(Code::Unavailable, "PAST_BUSY", later),
             Self::Stale => Fault::retry(Code::Unavailable, "POLICY_STALE", later),
             Self::Stopping => Fault::retry(Code::Unavailable, "SHUTTING_DOWN", later),
             Self::Store(error) => Fault::retry(Code::Unavailable, "STORE_UNAVAILABLE", error.retry_after()),
@@ -311,8 +323,9 @@ impl IntoStatus for Error {
             Self::OtherCluster { field } => {
                 details.add_bad_request_violation(*field, "is of another installation");
             }
-            Self::TooLongAgo { field } => {
-                details.add_bad_request_violation(*field, "lies further back than is remembered");
+            Self::TooLongAgo { field, earliest } => {
+                self.inform(details, [("earliest_revision", earliest.to_string())]);
+                details.add_bad_request_violation(*field, "lies further back than events are kept");
             }
             Self::Operation { error, .. } => error.describe(details),
             Self::NotFound { kind, id } => {

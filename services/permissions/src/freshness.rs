@@ -8,7 +8,12 @@ mod metadata;
 
 pub(crate) use metadata::{MinRevisionLayer, seal};
 
-use crate::{error::Error, tail::Tail, token::Token};
+use crate::{
+    error::Error,
+    history::{History, Point, State as PastState},
+    tail::Tail,
+    token::Token,
+};
 use policy::{Freshness, Policy, Replica, Time};
 use shared::time;
 use std::{
@@ -51,7 +56,7 @@ pub(crate) enum Moment {
     /// The replica as it goes on.
     Now,
     /// A state of before, and the instant asked about when it was one.
-    Before { policy: Arc<Policy>, place: Token, at: Option<Time> },
+    Before { state: Arc<PastState>, place: Token, at: Option<Time> },
 }
 
 /// A state, held for the length of an answer. Not to be held over an await.
@@ -75,8 +80,8 @@ enum State<'a> {
 }
 
 /// Waits until the state that is asked for is there. `left` is the time until the deadline.
-pub(crate) async fn settle(tail: &Tail, wanted: Consistency, left: Duration) -> Result<Moment, Error> {
-    let left = left.saturating_sub(MARGIN);
+pub(crate) async fn settle(history: &History, wanted: Consistency, left: Duration) -> Result<Moment, Error> {
+    let (tail, left) = (history.tail(), left.saturating_sub(MARGIN));
     match wanted {
         Consistency::MinimizeLatency => {}
         Consistency::MaxStaleness(limit) => {
@@ -89,30 +94,41 @@ pub(crate) async fn settle(tail: &Tail, wanted: Consistency, left: Duration) -> 
         Consistency::Full => tail.current(LOOK.min(left)).await?,
         Consistency::AtRevision(token) => {
             reach(tail, AT_REVISION, token, left).await?;
-            return before(tail, AT_REVISION, Some(token), None).await;
+            return before(history, AT_REVISION, token, None).await;
         }
         Consistency::AtTime(at) => {
-            if at > time::now() {
+            let now = time::now();
+            if at > now {
                 return Err(Error::invalid(AT_TIME, "must not lie in the future"));
             }
             if tail.replica().caught_up_at().is_none_or(|complete| complete < at) {
                 tail.current(LOOK.min(left)).await?;
             }
-            return before(tail, AT_TIME, tail.revision_at(at), Some(at)).await;
+            let epoch = tail.place().ok_or(Error::Stale)?.epoch;
+            let moment = history.moment(Some(Point::Time(at)), now).await;
+            let revision = moment.map_err(|error| too_long_ago(AT_TIME, error))?.revision;
+            return before(history, AT_TIME, Token { epoch, revision }, Some(at)).await;
         }
     }
     Ok(Moment::Now)
 }
 
 async fn before(
-    tail: &Tail,
+    history: &History,
     field: &'static str,
-    place: Option<Token>,
+    place: Token,
     at: Option<Time>,
 ) -> Result<Moment, Error> {
-    let place = place.ok_or(Error::TooLongAgo { field })?;
-    let policy = tail.past(place).await.ok_or(Error::TooLongAgo { field })?;
-    Ok(Moment::Before { policy, place, at })
+    let state = history.at(place).await.map_err(|error| too_long_ago(field, error))?;
+    Ok(Moment::Before { state, place, at })
+}
+
+fn too_long_ago(field: &'static str, error: Error) -> Error {
+    match error {
+        Error::NotKept { earliest, .. } => Error::TooLongAgo { field, earliest },
+        Error::StoreReplaced => Error::OtherEpoch { field },
+        error => error,
+    }
 }
 
 /// Waits until the replica has the token's revision.
@@ -132,12 +148,11 @@ pub(crate) async fn reach(
 
 impl Moment {
     /// The same state by itself, so that looking at it for long holds nobody up.
-    pub(crate) async fn apart(self, tail: &Tail) -> Result<Self, Error> {
+    pub(crate) async fn apart(self, history: &History) -> Result<Self, Error> {
         match self {
             Self::Now => {
-                let place = tail.place().ok_or(Error::Stale)?;
-                let policy = tail.past(place).await.ok_or(Error::Stale)?;
-                Ok(Self::Before { policy, place, at: None })
+                let place = history.tail().place().ok_or(Error::Stale)?;
+                Ok(Self::Before { state: history.at(place).await?, place, at: None })
             }
             before => Ok(before),
         }
@@ -147,10 +162,10 @@ impl Moment {
     ///
     /// # Errors
     /// [`Error::Stale`] when it is not by itself: [`Moment::apart`] makes it so.
-    pub(crate) fn state(&self, tail: &Tail) -> Result<(Arc<Policy>, Time), Error> {
+    pub(crate) fn state(&self, tail: &Tail) -> Result<(Arc<PastState>, Time), Error> {
         let now = self.view(tail)?.now;
         match self {
-            Self::Before { policy, .. } => Ok((Arc::clone(policy), now)),
+            Self::Before { state, .. } => Ok((Arc::clone(state), now)),
             Self::Now => Err(Error::Stale),
         }
     }
@@ -164,10 +179,10 @@ impl Moment {
         let live = serving(tail, now)?;
         Ok(match self {
             Self::Now => live,
-            Self::Before { policy, place, at } => {
+            Self::Before { state, place, at } => {
                 let View { stale, staleness, .. } = live;
                 let now = at.unwrap_or(now);
-                View { state: State::Past(policy), place: *place, now, stale, staleness, tail }
+                View { state: State::Past(&state.policy), place: *place, now, stale, staleness, tail }
             }
         })
     }

@@ -1,10 +1,13 @@
 //! The policy as it was: the fold of the log of events, begun at the nearest checkpoint.
 //!
 //! Whatever is asked of the past here is asked of a [`Policy`] value like the present one, so both answer alike.
-//! `access` tells over a span of the log when single permissions came and went, `diff` compares two points.
+//! `access` tells over a span of the log when single permissions came and went, `diff` compares two points. States
+//! take time and memory: `make` makes few at a time and each once for all who ask, `shelf` keeps some for the next.
 
 mod access;
 mod diff;
+mod make;
+mod shelf;
 mod state;
 mod walk;
 
@@ -21,17 +24,13 @@ use crate::{
         StoreError, checkpoints,
         events::{self, Head},
     },
+    tail::Tail,
+    token::Token,
 };
-use policy::{ApplyError, Epoch, Revision, Time};
-use shared::db::Db;
-use std::{collections::VecDeque, sync::Arc};
-use tokio::sync::Mutex;
-
-/// States that are kept for the next question.
-const KEPT: usize = 2;
-
-/// A state, and the log that it was folded from.
-type Known = (Epoch, Arc<State>);
+use make::Makers;
+use policy::{ApplyError, Revision, Time};
+use shared::{db::Db, server::Tasks};
+use std::sync::Arc;
 
 /// A point in the past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,13 +52,17 @@ pub(crate) struct Moment {
 #[derive(Debug, Clone)]
 pub(crate) struct History {
     db: Db,
-    /// The states asked for last. Folding holds the lock, so that at most one state is built at a time.
-    kept: Arc<Mutex<VecDeque<Known>>>,
+    tail: Tail,
+    makers: Makers,
 }
 
 impl History {
-    pub(crate) fn new(db: Db) -> Self {
-        Self { db, kept: Arc::default() }
+    pub(crate) fn start(db: Db, tail: Tail, tasks: &Tasks) -> Self {
+        Self { db, tail, makers: Makers::start(tasks) }
+    }
+
+    pub(crate) const fn tail(&self) -> &Tail {
+        &self.tail
     }
 
     pub(crate) const fn db(&self) -> &Db {
@@ -94,25 +97,8 @@ impl History {
     /// # Errors
     /// [`Error::NotKept`] for what is not kept any more or has not happened yet.
     pub(crate) async fn state(&self, revision: Revision) -> Result<Arc<State>, Error> {
-        let head = events::head(&self.db).await?;
-        if revision > head.revision || revision < self.earliest().await? {
-            return Err(self.not_kept(&head).await?);
-        }
-        let mut kept = self.kept.lock().await;
-        kept.retain(|(epoch, _)| *epoch == head.epoch);
-        let nearest = checkpoints::nearest(&self.db, revision).await?;
-        let base = nearest.map_or(Revision(0), |checkpoint| checkpoint.revision);
-        let near = kept.iter().map(|(_, state)| state).filter(|state| state.revision <= revision);
-        let near = near.max_by_key(|state| state.revision).filter(|state| state.revision >= base).cloned();
-        let state = match near {
-            Some(state) if state.revision == revision => state,
-            Some(state) => Arc::new(self.fold(State::clone(&state), revision).await?),
-            None => Arc::new(self.fold(State::load(&self.db, nearest.as_ref()).await?, revision).await?),
-        };
-        kept.retain(|(_, known)| known.revision != revision);
-        kept.push_front((head.epoch, Arc::clone(&state)));
-        kept.truncate(KEPT);
-        Ok(state)
+        let epoch = events::head(&self.db).await?.epoch;
+        self.at(Token { epoch, revision }).await
     }
 
     /// The same without keeping it, for who asks once.
@@ -128,8 +114,7 @@ impl History {
             let steps = walk.batch().await?;
             let Some(last) = steps.last() else { break };
             (state.revision, state.at) = (last.place.revision, state.at.max(last.at));
-            let changes = steps.iter().filter_map(|step| step.change.as_ref());
-            state.policy.apply_all(changes).map_err(|error| unfit(&error))?;
+            state = state.with(steps.into_iter().filter_map(|step| step.change)).await?;
         }
         Ok(state)
     }

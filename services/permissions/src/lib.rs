@@ -124,9 +124,9 @@ impl Permissions {
         let providers = Providers::new(&config.identity_providers).map_err(Error::Config)?;
         api::SERVICES.iter().for_each(|service| health.serves(service));
         let verifier = Verifier::new(tail.clone());
-        let history = History::new(db.clone());
+        let history = History::start(db.clone(), tail.clone(), tasks);
         retention::start(&history, &config.events, tasks);
-        let hub = Hub::start(history, tail.clone(), tasks);
+        let hub = Hub::start(history, tasks);
         let writer = Writer::new(db, tail, sealer);
         sweep::start(&writer, &config.retention, tasks);
         access_requests::start(&writer, tasks);

@@ -12,10 +12,11 @@ use crate::{
     check::within_key,
     error::Error,
     freshness::{Moment, View, serving},
+    history::beside,
     list::Page,
     tail::Tail,
 };
-use policy::{Action, Change, Model, ModelId, Policy, Simulation, Time, UserId};
+use policy::{Action, Change, Member, Misfit, Model, ModelId, Policy, Simulation, Target, Time, UserId};
 use shared::auth::Person;
 
 /// One page of the models on which a user may do something, by name.
@@ -75,15 +76,24 @@ pub(crate) async fn simulate(
     changes: Vec<Change>,
     limit: usize,
 ) -> Result<Simulation, Error> {
-    let (policy, now) = moment.state(tail)?;
-    for change in &changes {
-        if let Change::RemoveGrant(id) = change
-            && policy.grant(*id).is_none()
-        {
-            return Err(Error::not_found("grant", id));
-        }
+    let (state, now) = moment.state(tail)?;
+    let simulate = move || match state.policy.misfit(&changes) {
+        Some(misfit) => Err(refused(misfit)),
+        None => Ok(state.policy.simulate(&changes, now, limit)),
+    };
+    beside(simulate).await??.map_err(|error| Error::invalid("changes", error.to_string()))
+}
+
+/// What would be said to who really tried.
+fn refused(misfit: Misfit) -> Error {
+    match misfit {
+        Misfit::NoGrant(id) => Error::not_found("grant", id),
+        Misfit::GrantExists => Error::grant_exists(),
+        Misfit::NoMember(Member::User(id)) => Error::not_found("member", id),
+        Misfit::NoMember(Member::Group(id)) => Error::not_found("member", id),
+        Misfit::NoItem(Target::Model(id)) => Error::not_found("item", id),
+        Misfit::NoItem(Target::Set(id)) => Error::not_found("item", id),
+        Misfit::GroupCycle => Error::GroupCycle,
+        Misfit::SetCycle => Error::SetCycle,
     }
-    let simulated = tokio::task::spawn_blocking(move || policy.simulate(&changes, now, limit)).await;
-    let simulated = simulated.map_err(|_| Error::Stale)?;
-    simulated.map_err(|error| Error::invalid("changes", error.to_string()))
 }

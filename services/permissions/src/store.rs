@@ -32,7 +32,7 @@ pub(crate) mod users;
 use policy::{GroupId, Member, UnknownWord, UserId};
 use shared::{db::Tx, on_tx};
 use sqlx::QueryBuilder;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
 
 /// The store did not do what was asked.
@@ -50,6 +50,9 @@ pub enum StoreError {
     /// An encrypted value cannot be read.
     #[error(transparent)]
     Sealed(#[from] shared::seal::SealError),
+    /// One fault that several callers ran into together.
+    #[error(transparent)]
+    Shared(Arc<StoreError>),
 }
 
 impl StoreError {
@@ -57,6 +60,7 @@ impl StoreError {
     pub(crate) fn retry_after(&self) -> Duration {
         match self {
             Self::Database(error) => shared::db::retry_after(error),
+            Self::Shared(error) => error.retry_after(),
             Self::Corrupt(_) | Self::Unwritable(_) | Self::Sealed(_) => Duration::ZERO,
         }
     }

@@ -3,15 +3,12 @@
 //! The loop asks for the head every so often, or at once when poked, and fetches what is missing. What it applied it
 //! tells to watchers. Everybody else only reads: checks cost no query.
 
-mod past;
-
 use crate::{
     error::Error,
     store::{StoreError, events, facts},
     token::{Token, Tokens},
 };
-use past::Past;
-use policy::{Bounds, Delta, Freshness, Heartbeat, Message, Outcome, Policy, Replica, Revision, Time};
+use policy::{Bounds, Delta, Freshness, Heartbeat, Loaded, Message, Outcome, Replica, Revision, Time};
 use rand::RngExt;
 use shared::{
     db::Db,
@@ -27,7 +24,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{Mutex, Notify, broadcast, watch};
 
 /// Revisions fetched by one query.
 const STRIDE: u64 = 256;
@@ -50,7 +47,9 @@ struct Inner {
     bounds: Bounds,
     tokens: Tokens,
     replica: RwLock<Replica>,
-    past: Past,
+    /// Held while the replica changes. Who reads for long holds it as well, so that no change waits for the replica
+    /// meanwhile: behind one that waits, every check would have to.
+    still: Arc<Mutex<()>>,
     /// Tells other processes of what this one wrote, where there is something to tell it through.
     speaker: OnceLock<Speaker>,
     deltas: broadcast::Sender<Arc<Delta>>,
@@ -78,7 +77,7 @@ impl Tail {
             bounds,
             tokens,
             replica: RwLock::default(),
-            past: Past::default(),
+            still: Arc::default(),
             speaker: OnceLock::new(),
             deltas: broadcast::Sender::new(BACKLOG),
             poke: Notify::new(),
@@ -142,7 +141,7 @@ impl Tail {
                 continue;
             }
             let heartbeat = Heartbeat { epoch: head.epoch, head: head.revision, at };
-            match self.receive(&Message::Heartbeat(heartbeat)) {
+            match self.receive(&Message::Heartbeat(heartbeat)).await {
                 Outcome::Applied | Outcome::Ignored => break,
                 Outcome::Behind { after } => self.fetch(&head, after).await?,
                 Outcome::NeedSnapshot | Outcome::Broken(_) => self.reload(at).await?,
@@ -172,11 +171,7 @@ impl Tail {
         let deltas = events::between(&self.0.db, head.epoch, after, until).await?;
         for delta in deltas {
             let delta = Arc::new(delta);
-            if self.continues(&delta) {
-                // Kept before it is applied: who finds a revision in the replica finds it in the past as well.
-                self.0.past.push(Arc::clone(&delta));
-            }
-            match self.receive(&Message::Delta(Delta::clone(&delta))) {
+            match self.receive(&Message::Delta(Delta::clone(&delta))).await {
                 // Applied first and told second: who subscribes in between finds it in the replica.
                 Outcome::Applied => drop(self.0.deltas.send(delta)),
                 Outcome::Ignored => {}
@@ -197,24 +192,35 @@ impl Tail {
         Ok(())
     }
 
-    fn continues(&self, delta: &Delta) -> bool {
-        let replica = self.replica();
-        replica.epoch() == Some(delta.epoch) && replica.revision().next() == delta.revision
-    }
-
     async fn reload(&self, at: Time) -> Result<(), Error> {
         let loaded = facts::load(&self.0.db, at).await?;
-        let (epoch, revision, at, policy) = (loaded.epoch, loaded.revision, loaded.at, loaded.policy.clone());
-        let outcome =
-            self.0.replica.write().unwrap_or_else(PoisonError::into_inner).adopt(loaded, time::now());
-        if outcome == Outcome::Applied {
-            self.0.past.begin(epoch, revision, at, policy);
-        }
+        let _still = self.0.still.lock().await;
+        self.0.replica.write().unwrap_or_else(PoisonError::into_inner).adopt(loaded, time::now());
         Ok(())
     }
 
-    fn receive(&self, message: &Message) -> Outcome {
+    async fn receive(&self, message: &Message) -> Outcome {
+        let _still = self.0.still.lock().await;
         self.0.replica.write().unwrap_or_else(PoisonError::into_inner).receive(message, time::now())
+    }
+
+    /// Reads what takes a while. Checks go on meanwhile, only changes wait.
+    pub(crate) async fn read_long<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Replica) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        // Held by the reading itself: it goes on when nobody waits for it any more.
+        let (tail, still) = (self.clone(), Arc::clone(&self.0.still).lock_owned().await);
+        let read = move || {
+            let _still = still;
+            read(&tail.replica())
+        };
+        tokio::task::spawn_blocking(read).await.map_err(|_| Error::Stopping)
+    }
+
+    /// All of the replica, for who looks at it for longer than anything should wait.
+    pub(crate) async fn copy(&self) -> Result<Loaded, Error> {
+        self.read_long(Replica::copy).await?.ok_or(Error::Stale)
     }
 
     fn report(&self, health: &Reporter) {
@@ -256,17 +262,6 @@ impl Tail {
     /// Where the replica is, whenever it moves.
     pub(crate) fn moves(&self) -> watch::Receiver<Option<Token>> {
         self.0.place.subscribe()
-    }
-
-    /// The state at an earlier revision, if it is recent enough to be known.
-    pub(crate) async fn past(&self, token: Token) -> Option<Arc<Policy>> {
-        let tail = self.clone();
-        tokio::task::spawn_blocking(move || tail.0.past.at(token)).await.ok().flatten()
-    }
-
-    /// The revision that was current at an instant, if that is recent enough to be known.
-    pub(crate) fn revision_at(&self, time: Time) -> Option<Token> {
-        self.0.past.revision_at(time)
     }
 
     /// Has other processes told of what this one writes.

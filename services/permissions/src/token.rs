@@ -20,7 +20,7 @@ const BODY: usize = 1 + CLUSTER + 16 + 8;
 const MAC: usize = 8;
 
 /// One revision of one log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Token {
     pub(crate) epoch: Epoch,
     pub(crate) revision: Revision,

@@ -6,6 +6,7 @@
 
 use crate::{
     error::Error,
+    history::beside,
     pump::apart,
     store::{StoreError, events},
     tail::Tail,
@@ -136,7 +137,7 @@ impl Watch {
     async fn catch_up(&mut self) -> Result<(), Error> {
         let (place, _) = self.place()?;
         if place.epoch != self.sent.epoch || self.sent.revision > place.revision {
-            return self.start_anew();
+            return self.start_anew().await;
         }
         if self.sent == place {
             return Ok(());
@@ -147,7 +148,7 @@ impl Watch {
         let deltas = async move { Ok(events::between(&db, place.epoch, after, until).await?) };
         let deltas = apart(deltas).await?;
         if deltas.first().is_none_or(|delta| !self.follows(delta)) && self.is_forgotten(after.next()).await? {
-            return self.start_anew();
+            return self.start_anew().await;
         }
         for delta in deltas {
             if !self.follows(&delta) {
@@ -165,11 +166,14 @@ impl Watch {
         Ok(oldest.is_none_or(|oldest| oldest > revision))
     }
 
-    fn start_anew(&mut self) -> Result<(), Error> {
-        let snapshot = self.tail.replica().snapshot().ok_or(Error::Stale)?;
-        self.sent = Token { epoch: snapshot.epoch, revision: snapshot.revision };
-        let (revision, at) = (snapshot.revision, snapshot.at);
-        let mut facts = snapshot.facts.into_iter();
+    /// Putting the facts in order takes long, so that is done with a copy.
+    async fn start_anew(&mut self) -> Result<(), Error> {
+        let tail = self.tail.clone();
+        let copy = apart(async move { tail.copy().await }).await?;
+        let (epoch, revision, at) = (copy.epoch, copy.revision, copy.at);
+        let facts = beside(move || copy.policy.facts().collect::<Vec<_>>());
+        let mut facts = apart(facts).await?.into_iter();
+        self.sent = Token { epoch, revision };
         loop {
             let part: Vec<Change> = facts.by_ref().take(PART).collect();
             let last = facts.len() == 0;

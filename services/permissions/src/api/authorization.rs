@@ -85,7 +85,7 @@ impl AuthorizationService for Api {
         let page = Page::long(format!("accessible {user} {action}"), request.page_size, &request.page_token)?;
         let place = Place::of(&self.tail, &page)?;
         let wanted = consistency(&self.tail, request.consistency.as_ref())?;
-        let moment = place.settle(&self.tail, wanted, left).await?;
+        let moment = place.settle(&self.history, wanted, left).await?;
         let view = moment.view(&self.tail)?;
         questions::may_ask(view.policy(), &caller, Some(user), None, view.now)?;
         let rows = questions::accessible(&view, user, action, place.row(), &page);
@@ -111,7 +111,7 @@ impl AuthorizationService for Api {
         let page = Page::long(filter, request.page_size, &request.page_token)?;
         let place = Place::of(&self.tail, &page)?;
         let wanted = consistency(&self.tail, request.consistency.as_ref())?;
-        let moment = place.settle(&self.tail, wanted, left).await?;
+        let moment = place.settle(&self.history, wanted, left).await?;
         let view = moment.view(&self.tail)?;
         questions::may_ask(view.policy(), &caller, None, Some(model), view.now)?;
         let rows = questions::subjects(&view, model, action, request.groups, place.row(), &page)?;
@@ -135,7 +135,7 @@ impl AuthorizationService for Api {
         let page = Page::long(format!("effective {user}"), request.page_size, &request.page_token)?;
         let place = Place::of(&self.tail, &page)?;
         let wanted = consistency(&self.tail, request.consistency.as_ref())?;
-        let moment = place.settle(&self.tail, wanted, left).await?;
+        let moment = place.settle(&self.history, wanted, left).await?;
         let view = moment.view(&self.tail)?;
         questions::may_ask(view.policy(), &caller, Some(user), None, view.now)?;
         let after = field::optional_id("page_token", place.row())?;
@@ -190,7 +190,7 @@ impl AuthorizationService for Api {
         let (changes, limit) = (change::all(&request.changes)?, limit(request.limit)?);
         let moment = self.settle(request.consistency.as_ref(), left).await?;
         // A large simulation takes a while, and must not hold up what the replica is told meanwhile.
-        let moment = moment.apart(&self.tail).await?;
+        let moment = moment.apart(&self.history).await?;
         let simulation = questions::simulate(&moment, &self.tail, changes, limit).await?;
         let view = moment.view(&self.tail)?;
         Ok(sealed(&view, shapes::simulation(simulation, &view)))

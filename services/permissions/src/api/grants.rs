@@ -72,7 +72,7 @@ pub(super) fn new_grant(grant: Option<&pb::Grant>, now: Time) -> Result<NewGrant
     })
 }
 
-fn target(grant: &pb::Grant) -> Result<Target, Error> {
+pub(super) fn target(grant: &pb::Grant) -> Result<Target, Error> {
     match (grant.model_id.is_empty(), grant.model_set_id.is_empty()) {
         (false, true) => field::id("grant.model_id", &grant.model_id).map(Target::Model),
         (true, false) => field::id("grant.model_set_id", &grant.model_set_id).map(Target::Set),

@@ -6,14 +6,14 @@ use super::{
 };
 use crate::{
     error::Error,
-    history::History,
+    history::{History, beside},
     store::{
         StoreError,
         events::{self, Stored},
     },
     tail::Tail,
 };
-use policy::{Change, Epoch, Freshness, Revision, Time};
+use policy::{Change, Epoch, Freshness, Replica, Revision, Time};
 use shared::{server::Tasks, time};
 use std::{
     sync::{Arc, Weak},
@@ -49,7 +49,6 @@ pub(crate) struct Hub(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     history: History,
-    tail: Tail,
     pieces: broadcast::Sender<Arc<Piece>>,
     line: Mutex<Option<Line>>,
 }
@@ -75,11 +74,11 @@ pub(super) struct Subscription {
 
 impl Hub {
     /// Starts the loop that tells.
-    pub(crate) fn start(history: History, tail: Tail, tasks: &Tasks) -> Self {
+    pub(crate) fn start(history: History, tasks: &Tasks) -> Self {
         let pieces = broadcast::Sender::new(BACKLOG);
-        let hub = Self(Arc::new(Inner { history, tail, pieces, line: Mutex::default() }));
+        let hub = Self(Arc::new(Inner { history, pieces, line: Mutex::default() }));
         let (stop, inner) = (tasks.stopping(), Arc::downgrade(&hub.0));
-        let deltas = hub.0.tail.subscribe();
+        let deltas = hub.tail().subscribe();
         tasks.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -95,7 +94,7 @@ impl Hub {
     }
 
     pub(super) fn tail(&self) -> &Tail {
-        &self.0.tail
+        self.0.history.tail()
     }
 
     /// Joins at the present moment.
@@ -103,7 +102,7 @@ impl Hub {
         let mut line = self.0.line.lock().await;
         self.0.advance(&mut line, time::now()).await?;
         if line.is_none() {
-            *line = Some(self.0.begin()?);
+            *line = Some(self.0.begin().await?);
         }
         let line = line.as_ref().ok_or(Error::Stale)?;
         let position = line.timeline.position();
@@ -137,20 +136,22 @@ async fn turn(hub: Weak<Inner>, mut deltas: broadcast::Receiver<Arc<policy::Delt
 }
 
 impl Inner {
-    /// A timeline that begins now.
-    fn begin(&self) -> Result<Line, Error> {
-        let replica = self.tail.replica();
-        let epoch = replica.epoch().ok_or(Error::Stale)?;
-        let position = Position::at(replica.revision(), time::now());
-        let timeline = Timeline::new(Schedule::new(replica.policy().facts()), position);
-        Ok(Line { epoch, timeline, told: position })
+    /// A timeline that begins now. Only what begins or ends is read from the replica, and put in order apart from it.
+    async fn begin(&self) -> Result<Line, Error> {
+        let read = |replica: &Replica| {
+            let facts: Vec<Change> = replica.policy().timed().collect();
+            Some((replica.epoch()?, Position::at(replica.revision(), time::now()), facts))
+        };
+        let (epoch, position, facts) = self.history.tail().read_long(read).await?.ok_or(Error::Stale)?;
+        let schedule = beside(move || Schedule::new(facts)).await?;
+        Ok(Line { epoch, timeline: Timeline::new(schedule, position), told: position })
     }
 
     /// Tells what has happened by now.
     async fn advance(&self, slot: &mut Option<Line>, now: Time) -> Result<(), Error> {
         let Some(line) = slot else { return Ok(()) };
         let (epoch, until) = {
-            let replica = self.tail.replica();
+            let replica = self.history.tail().replica();
             (replica.epoch(), replica.revision())
         };
         if epoch != Some(line.epoch) {

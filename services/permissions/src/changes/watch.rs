@@ -5,7 +5,7 @@ use super::{
     schedule::Schedule,
     timeline::{Item, Position, ResumeToken, Timeline, Told},
 };
-use crate::{error::Error, pump::apart, token::Token};
+use crate::{error::Error, history::beside, pump::apart, token::Token};
 use futures_util::{FutureExt, Stream};
 use policy::{Epoch, Time};
 use shared::time;
@@ -244,5 +244,5 @@ async fn until_known(hub: &Hub, token: ResumeToken) -> Result<(), Error> {
 /// The timeline at a position in the past.
 async fn replay(hub: &Hub, from: Position) -> Result<Timeline, Error> {
     let state = hub.history().state(from.revision).await?;
-    Ok(Timeline::new(Schedule::new(state.policy.facts()), from))
+    beside(move || Timeline::new(Schedule::new(state.policy.timed()), from)).await
 }

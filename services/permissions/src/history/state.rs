@@ -2,7 +2,7 @@
 
 use crate::{
     error::Error,
-    history::unfit,
+    history::{beside, unfit},
     store::checkpoints::{self, Checkpoint},
 };
 use policy::{Change, Membership, Policy, Revision, Time};
@@ -32,10 +32,18 @@ impl State {
         let Some(checkpoint) = checkpoint else { return Ok(state) };
         for number in 0..checkpoint.parts {
             let part = checkpoints::part(db, checkpoint.revision, number).await?;
-            state.policy.apply_all(&part).map_err(|error| unfit(&error))?;
+            state = state.with(part.into_iter()).await?;
         }
         (state.revision, state.at) = (checkpoint.revision, checkpoint.at);
         Ok(state)
+    }
+
+    /// The state with some changes more, worked in beside the requests.
+    pub(super) async fn with(
+        mut self,
+        changes: impl Iterator<Item = Change> + Send + 'static,
+    ) -> Result<Self, Error> {
+        beside(move || self.policy.apply_all(changes).map(|()| self).map_err(|error| unfit(&error))).await?
     }
 }
 

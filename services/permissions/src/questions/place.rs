@@ -1,11 +1,12 @@
 //! Where a list goes on: the state its first page was made from, and the last row of the page before.
 //!
-//! Pages of one list are made from one state as long as that is remembered. When it is not, the list goes on from the
+//! Pages of one list are made from one state as long as that can be had. When it cannot, the list goes on from the
 //! current one and says so.
 
 use crate::{
     error::Error,
     freshness::{Consistency, Moment, View, settle},
+    history::History,
     list::Page,
     tail::Tail,
     token::Token,
@@ -34,17 +35,18 @@ impl Place {
     /// The state to make the page from: as fresh as asked for if it is the first one.
     pub(crate) async fn settle(
         &self,
-        tail: &Tail,
+        history: &History,
         wanted: Consistency,
         left: Duration,
     ) -> Result<Moment, Error> {
-        let Some((first, _)) = self.first else { return settle(tail, wanted, left).await };
-        let place = tail.place();
-        if place == Some(first) {
+        let Some((first, _)) = self.first else { return settle(history, wanted, left).await };
+        if history.tail().place() == Some(first) {
             return Ok(Moment::Now);
         }
-        match settle(tail, Consistency::AtRevision(first), left).await {
-            Err(Error::TooLongAgo { .. } | Error::OtherEpoch { .. }) => Ok(Moment::Now),
+        match settle(history, Consistency::AtRevision(first), left).await {
+            Err(Error::TooLongAgo { .. } | Error::OtherEpoch { .. } | Error::Store(_) | Error::PastBusy) => {
+                Ok(Moment::Now)
+            }
             settled => settled,
         }
     }

@@ -19,13 +19,13 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 /// A checkpoint after every seventh event.
-fn often() -> Config {
+pub(crate) fn often() -> Config {
     let events = Events { checkpoint_after: 7, look_every: Duration::from_millis(5), ..Events::default() };
     Config { events, ..config() }
 }
 
 /// Events go as soon as there is a checkpoint.
-fn forgetful() -> Config {
+pub(crate) fn forgetful() -> Config {
     let events = Events { keep_for: Duration::from_millis(1), ..often().events };
     Config { events, ..config() }
 }
@@ -56,7 +56,7 @@ async fn epoch(world: &World) -> String {
     follower.epoch
 }
 
-async fn number(world: &World, query: &'static str) -> u64 {
+pub(crate) async fn number(world: &World, query: &'static str) -> u64 {
     let number: i64 = on!(&world.db, |pool| sqlx::query_scalar(query).fetch_one(pool).await).unwrap();
     u64::try_from(number).unwrap()
 }
@@ -65,7 +65,7 @@ async fn head(world: &World) -> u64 {
     number(world, "SELECT revision FROM head").await
 }
 
-async fn checkpoints(world: &World) -> u64 {
+pub(crate) async fn checkpoints(world: &World) -> u64 {
     number(world, "SELECT count(*) FROM checkpoints").await
 }
 
@@ -130,7 +130,7 @@ async fn check_at(
     Ok(audit(&world.owner).check_at(request).await?.into_inner().verdict() == pb::Verdict::Allowed)
 }
 
-async fn until(mut condition: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(mut condition: impl AsyncFnMut() -> bool) {
     let arrival = async {
         while !condition().await {
             tokio::task::yield_now().await;

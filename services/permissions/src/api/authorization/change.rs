@@ -2,11 +2,14 @@
 
 use super::action;
 use crate::{
-    api::{grants::grantee, instant},
+    api::{
+        grants::{grantee, target},
+        instant, sets,
+    },
     error::Error,
     field,
 };
-use policy::{Change, Effect, Grant, GrantId, Member, Membership, Target};
+use policy::{Change, Effect, Grant, GrantId, GroupId, Member, Membership, ModelSetId, Target};
 use proto::permissions::v1::{self as pb, hypothetical_change, hypothetical_member};
 use shared::wire;
 use uuid::Uuid;
@@ -18,25 +21,48 @@ pub(super) fn all(changes: &[pb::HypotheticalChange]) -> Result<Vec<Change>, Err
     if changes.is_empty() || changes.len() > MOST {
         return Err(Error::invalid("changes", "must be 1 to 100"));
     }
-    changes.iter().map(one).collect()
+    let numbered = changes.iter().enumerate();
+    numbered
+        .map(|(place, change)| one(change).map_err(|error| error.within(format!("changes[{place}]"))))
+        .collect()
 }
 
 fn one(change: &pb::HypotheticalChange) -> Result<Change, Error> {
     use hypothetical_change::Change as Wire;
     match &change.change {
         Some(Wire::CreateGrant(new)) => grant(new).map(Change::PutGrant),
-        Some(Wire::RevokeGrantId(id)) => field::id("changes.revoke_grant_id", id).map(Change::RemoveGrant),
-        Some(Wire::AddMember(new)) => Ok(Change::PutMembership(Membership {
-            group: field::id("changes.add_member.group_id", &new.group_id)?,
-            member: member("changes.add_member.member", new.member.as_ref())?,
-            expires_at: instant("changes.add_member.expire_time", new.expire_time.as_ref())?,
-        })),
-        Some(Wire::RemoveMember(old)) => Ok(Change::RemoveMembership {
-            group: field::id("changes.remove_member.group_id", &old.group_id)?,
-            member: member("changes.remove_member.member", old.member.as_ref())?,
-        }),
-        None => Err(Error::invalid("changes", "each must say what would be done")),
+        Some(Wire::RevokeGrantId(id)) => field::id("revoke_grant_id", id).map(Change::RemoveGrant),
+        Some(Wire::AddMember(new)) => membership(new).map_err(|error| error.within("add_member")),
+        Some(Wire::RemoveMember(old)) => {
+            let ended = membership_of(old).map_err(|error| error.within("remove_member"));
+            ended.map(|(group, member)| Change::RemoveMembership { group, member })
+        }
+        Some(Wire::AddItem(new)) => {
+            let put = item(new).map_err(|error| error.within("add_item"));
+            put.map(|(set, item)| Change::PutSetItem { set, item })
+        }
+        Some(Wire::RemoveItem(old)) => {
+            let taken = item(old).map_err(|error| error.within("remove_item"));
+            taken.map(|(set, item)| Change::RemoveSetItem { set, item })
+        }
+        None => Err(Error::invalid("change", "must say what would be done")),
     }
+}
+
+fn membership(new: &pb::HypotheticalMember) -> Result<Change, Error> {
+    let (group, member) = membership_of(new)?;
+    let expires_at = instant("expire_time", new.expire_time.as_ref())?;
+    Ok(Change::PutMembership(Membership { group, member, expires_at }))
+}
+
+fn membership_of(old: &pb::HypotheticalMember) -> Result<(GroupId, Member), Error> {
+    Ok((field::id("group_id", &old.group_id)?, member(old.member.as_ref())?))
+}
+
+fn item(named: &pb::HypotheticalItem) -> Result<(ModelSetId, Target), Error> {
+    let set = field::id("model_set_id", &named.model_set_id)?;
+    let item = named.item.as_ref().ok_or_else(|| Error::invalid("item", "is needed"))?;
+    Ok((set, sets::item(item)?))
 }
 
 fn grant(new: &pb::Grant) -> Result<Grant, Error> {
@@ -44,7 +70,7 @@ fn grant(new: &pb::Grant) -> Result<Grant, Error> {
     Ok(Grant {
         id: GrantId(Uuid::now_v7()),
         grantee: grantee(new.grantee.as_ref())?,
-        target: Target::Model(field::id("grant.model_id", &new.model_id)?),
+        target: target(new)?,
         action: action(new.action)?,
         effect: effect.ok_or_else(|| Error::invalid("grant.effect", "must be ALLOW or DENY"))?,
         starts_at: instant("grant.start_time", new.start_time.as_ref())?,
@@ -52,10 +78,12 @@ fn grant(new: &pb::Grant) -> Result<Grant, Error> {
     })
 }
 
-fn member(field: &'static str, member: Option<&hypothetical_member::Member>) -> Result<Member, Error> {
+fn member(member: Option<&hypothetical_member::Member>) -> Result<Member, Error> {
     match member {
-        Some(hypothetical_member::Member::UserId(id)) => field::id(field, id).map(Member::User),
-        Some(hypothetical_member::Member::MemberGroupId(id)) => field::id(field, id).map(Member::Group),
-        None => Err(Error::invalid(field, "must be a user or a group")),
+        Some(hypothetical_member::Member::UserId(id)) => field::id("user_id", id).map(Member::User),
+        Some(hypothetical_member::Member::MemberGroupId(id)) => {
+            field::id("member_group_id", id).map(Member::Group)
+        }
+        None => Err(Error::invalid("member", "must be a user or a group")),
     }
 }
