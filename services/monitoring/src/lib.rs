@@ -28,6 +28,7 @@ use shared::{
     config::{Faults, Validate},
     db::{Db, Migrations},
     health::Health,
+    security::Watch,
     server::{Guard, Tasks, grpc_refusal, guarded},
 };
 use sqlx::migrate::Migrator;
@@ -45,7 +46,8 @@ pub const SCHEMA: &str = "monitoring";
 /// For calls that name no deadline.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// The service behind all its layers, over a database that [`Db::open`] has migrated.
+/// The service behind all its layers, over a database that [`Db::open`] has migrated. `watch` hears who is turned away;
+/// whoever made it has it told to permissions.
 ///
 /// # Errors
 /// When the configuration has faults.
@@ -56,6 +58,7 @@ pub fn routes(
     health: &Health,
     verify: impl Verify,
     service_token: Option<ServiceToken>,
+    watch: Watch,
 ) -> Result<Router, Faults> {
     let mut faults = Vec::new();
     config.validate(&mut faults);
@@ -67,6 +70,6 @@ pub fn routes(
     health.serves(SERVICE_NAME);
     let service = tonic::service::Routes::new(UsageServiceServer::new(api::Api::new(db)));
     let guard = Guard { in_flight: config.in_flight, deadline: Some(DEADLINE), service: "monitoring" };
-    let auth = AuthLayer::new(verify, service_token, Access::Methods, grpc_refusal);
+    let auth = AuthLayer::new(verify, service_token, Access::Methods, grpc_refusal).watched(watch);
     Ok(guarded(service.into_axum_router().reset_fallback(), &guard, auth))
 }

@@ -191,6 +191,16 @@ pub(crate) async fn cancel(write: &mut Write, id: Uuid) -> Result<AccessRequest,
     Ok(request)
 }
 
+/// Cancels a pending request in the name of its requester, who is erased.
+pub(crate) async fn withdraw(write: &mut Write, id: Uuid) -> Result<(), Error> {
+    let Some(mut request) = store::access_requests::find(&mut write.tx, id).await? else { return Ok(()) };
+    let (known, before, now) = (request.case.decisions.len(), request.image(), write.now());
+    request.case.withdraw(now);
+    store::access_requests::update(&mut write.tx, &request, known).await?;
+    write.record(Record::updated(request.thing(), before, request.image()).called("cancelled"));
+    Ok(())
+}
+
 pub(crate) async fn comment(write: &mut Write, id: Uuid, text: String) -> Result<AccessRequest, Error> {
     let person = caller(write)?;
     let mut request = visible(write, id, &person).await?;

@@ -214,6 +214,13 @@ impl Case {
         Ok(())
     }
 
+    /// Nobody is left who asks.
+    pub(crate) fn withdraw(&mut self, now: Time) {
+        if self.state == State::Pending {
+            self.end(State::Cancelled, now);
+        }
+    }
+
     /// Its time is over. Does nothing before, and nothing to what has ended.
     pub(crate) fn expire(&mut self, now: Time) -> bool {
         let over = self.state == State::Pending && now >= self.deadline;

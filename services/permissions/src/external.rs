@@ -8,7 +8,7 @@ mod admit;
 mod enter;
 mod sync;
 
-pub(crate) use enter::unlink;
+pub(crate) use enter::{unlink, unlink_all};
 
 use crate::{
     attempts::Attempts,

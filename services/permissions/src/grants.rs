@@ -115,6 +115,15 @@ pub(crate) async fn take(write: &mut Write, id: GrantId) -> Result<(), Error> {
     Ok(())
 }
 
+/// Takes back every grant to a user, who is erased.
+pub(crate) async fn revoke_all(write: &mut Write, user: UserId) -> Result<(), Error> {
+    let filter = Filter { user: Some(user), ..Filter::default() };
+    let all = store::grants::list_in(&mut write.tx, &filter, Uuid::nil(), i64::MAX).await?;
+    store::grants::delete_all(&mut write.tx, &all.iter().map(|grant| grant.fact.id).collect()).await?;
+    all.iter().for_each(|grant| write.record(grant.revoked()));
+    Ok(())
+}
+
 pub(crate) async fn revoke(write: &mut Write, id: GrantId) -> Result<(), Error> {
     let found = store::grants::find(&mut write.tx, id).await?;
     let grant = found.ok_or_else(|| Error::not_found("grant", id))?;

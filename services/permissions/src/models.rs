@@ -197,6 +197,16 @@ pub(crate) async fn update(write: &mut Write, patch: ModelPatch) -> Result<Model
     Ok(after)
 }
 
+/// Takes a model from its owner, who is erased.
+pub(crate) async fn disown(write: &mut Write, id: ModelId) -> Result<(), Error> {
+    let Some(before) = store::models::find(&mut write.tx, id).await? else { return Ok(()) };
+    store::models::set_owner(&mut write.tx, id, None).await?;
+    let after = Model { owner: None, ..before.clone() };
+    let record = Record::updated(Thing::model(id), before.image(), after.image());
+    write.record(record.with(Change::PutModel(after.fact())));
+    Ok(())
+}
+
 async fn can_replace(write: &mut Write, model: &Model, replacement: ModelId) -> Result<(), Error> {
     const FIELD: &str = "replacement_model_id";
     if model.replacement.is_none() {

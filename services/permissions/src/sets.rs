@@ -125,6 +125,17 @@ pub(crate) async fn list(db: &Db, filter: &Filter, page: &Page) -> Result<Listed
     Ok(page.cut(rows, |set| format!("{} {}", set.name, set.id)))
 }
 
+/// Takes sets from their owner, who is erased.
+pub(crate) async fn disown(write: &mut Write, ids: &[ModelSetId]) -> Result<(), Error> {
+    for before in store::sets::all_of(&mut write.tx, ids).await? {
+        store::sets::set_owner(&mut write.tx, before.id, None).await?;
+        let after = ModelSet { owner: None, ..before.clone() };
+        let record = Record::updated(Thing::set(after.id), before.image(), after.image());
+        write.record(record.with(Change::PutModelSet(after.fact())));
+    }
+    Ok(())
+}
+
 pub(crate) async fn update(write: &mut Write, patch: SetPatch) -> Result<ModelSet, Error> {
     let before = manage::may_manage_set(write, patch.id).await?;
     etag::matches(&patch.etag, &before.etag())?;

@@ -158,7 +158,8 @@ pub(crate) async fn delete(write: &mut Write, id: UserId, etag: &str) -> Result<
 
 pub(crate) async fn undelete(write: &mut Write, id: UserId) -> Result<User, Error> {
     let found = store::users::find_deleted(&mut write.tx, write.sealer.as_ref(), id).await?;
-    let deleted = found.ok_or_else(|| Error::not_found("user", id))?;
+    // Who was erased stays as that.
+    let deleted = found.filter(|user| !user.email.is_empty()).ok_or_else(|| Error::not_found("user", id))?;
     only_owners_touch(deleted.role, &write.origin)?;
     let user = User { deleted_at: None, ..deleted };
     if store::users::has_email(&mut write.tx, write.sealer.as_ref(), &user.email).await? {

@@ -14,6 +14,7 @@ use shared::{
     db::Db,
     health::Health,
     request_id::RequestIdLayer,
+    security::{self, Watch},
     server::{self, Tasks},
     telemetry::{self, ObserveLayer, Telemetry},
     time,
@@ -112,9 +113,12 @@ pub(crate) async fn monitoring(options: Options) -> anyhow::Result<()> {
     let url = start.config.database(&config.database, "monitoring.db");
     let db =
         Db::open(&url, monitoring::SCHEMA, &monitoring::MIGRATIONS).await.context("monitoring.database")?;
-    let verify =
-        monitoring::AskPermissions::new(start.channel("permissions", &start.config.upstream.permissions)?);
-    let routes = monitoring::routes(config, db.clone(), &start.tasks, &start.health, verify, Some(token))?;
+    let permissions = start.channel("permissions", &start.config.upstream.permissions)?;
+    let watch = Watch::default();
+    security::ship(&watch, permissions.clone(), &start.tasks);
+    let verify = monitoring::AskPermissions::new(permissions);
+    let (tasks, health) = (&start.tasks, &start.health);
+    let routes = monitoring::routes(config, db.clone(), tasks, health, verify, Some(token), watch)?;
     let ports = start.config.ports.clone();
     start.run(Door::Service, ports.monitoring, ports.monitoring_admin, routes, true).await?;
     db.close().await;

@@ -18,6 +18,7 @@ use shared::{
     db::Db,
     health::Health,
     request_id::RequestIdLayer,
+    security::{self, Watch},
     server::{self, Tasks},
     telemetry::{self, ObserveLayer},
     time,
@@ -152,6 +153,8 @@ impl Suite {
         let permissions = channel::in_process(permissions_routes.clone());
         let as_service = channel::with_service_token(permissions.clone(), &secret);
         let as_service = channel::counted(as_service, "permissions");
+        let watch = Watch::default();
+        security::ship(&watch, as_service.clone(), tasks);
         let monitoring_routes = monitoring::routes(
             config.monitoring.clone(),
             databases.monitoring.clone(),
@@ -159,6 +162,7 @@ impl Suite {
             health,
             monitoring::AskPermissions::new(as_service.clone()),
             Some(token.clone()),
+            watch,
         )?;
         let monitoring = channel::in_process(monitoring_routes.clone());
         let shipping = channel::with_service_token(monitoring.clone(), &secret);

@@ -13,6 +13,7 @@ mod database;
 mod encrypted;
 mod failover;
 mod hangup;
+mod incidents;
 mod journey;
 mod operate;
 mod permission;

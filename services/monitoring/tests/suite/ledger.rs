@@ -13,6 +13,7 @@ use shared::{
     config::SecretString,
     db::Db,
     health::Health,
+    security::Watch,
     server::Tasks,
     telemetry::{self, Telemetry},
 };
@@ -36,6 +37,8 @@ static TELEMETRY: OnceLock<Telemetry> = OnceLock::new();
 pub(crate) struct Ledger {
     pub(crate) db: Db,
     pub(crate) health: Health,
+    /// What the service tells permissions of.
+    pub(crate) watch: Watch,
     channel: Channel,
     tasks: Tasks,
     place: Place,
@@ -97,9 +100,12 @@ impl Ledger {
         let (tasks, health) = (Tasks::default(), Health::default());
         let config = Config { database: url, ..Config::default() };
         let token = ServiceToken::new(&SERVICE_TOKEN.into());
+        let watch = Watch::default();
+        let verify = Persons::new();
         let routes =
-            monitoring::routes(config, db.clone(), &tasks, &health, Persons::new(), Some(token)).unwrap();
-        Self { db, health, channel: channel::in_process(routes), tasks, place }
+            monitoring::routes(config, db.clone(), &tasks, &health, verify, Some(token), watch.clone());
+        let routes = routes.unwrap();
+        Self { db, health, watch, channel: channel::in_process(routes), tasks, place }
     }
 
     /// Stops the service and removes its database.

@@ -8,6 +8,8 @@ use policy::Role;
 use proto::monitoring::v1::{
     GetUsageRequest, ListUsageRecordsRequest, RecordUsageRequest, UsageDimension, UsageRecord,
 };
+use shared::security::Kind;
+use std::collections::HashSet;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -18,6 +20,7 @@ on_both_engines!(
     all_others_see_their_own_alone,
     only_services_record,
     who_is_not_known_is_refused,
+    whoever_is_turned_away_is_an_incident,
 );
 
 /// Two records of every person, and one of somebody else.
@@ -100,6 +103,27 @@ async fn who_is_not_known_is_refused(ledger: &Ledger) {
         let status = ledger.bearer(token).get_usage(request()).await.unwrap_err();
         refused(&status, Code::Unauthenticated, reason);
     }
+}
+
+async fn whoever_is_turned_away_is_an_incident(ledger: &Ledger) {
+    ledger.person(Role::Owner).get_usage(GetUsageRequest::default()).await.unwrap();
+    ledger.bearer("nonsense").get_usage(GetUsageRequest::default()).await.unwrap_err();
+    ledger.person(Role::Member).record_usage(RecordUsageRequest::default()).await.unwrap_err();
+    let mut batch = ledger.watch.take();
+    batch.incidents.sort_by_key(|seen| seen.incident.kind);
+    let service = "/tollgate.monitoring.v1.UsageService";
+    let facts = batch.incidents.iter().map(|seen| {
+        let incident = &seen.incident;
+        (incident.kind, incident.actor.clone(), incident.method.clone(), seen.count)
+    });
+    let member = person(Role::Member).user.to_string();
+    let expected = [
+        (Kind::CredentialRefused, String::new(), format!("{service}/GetUsage"), 1),
+        (Kind::CallRefused, member, format!("{service}/RecordUsage"), 1),
+    ];
+    assert_eq!(facts.collect::<Vec<_>>(), expected);
+    let used = batch.uses.iter().map(|used| Some(used.key)).collect::<HashSet<_>>();
+    assert_eq!(used, HashSet::from([person(Role::Owner).key, person(Role::Member).key]));
 }
 
 fn refused(status: &Status, code: Code, reason: &str) {

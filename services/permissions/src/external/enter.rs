@@ -204,6 +204,15 @@ pub(crate) async fn unlink(write: &mut Write, id: Uuid) -> Result<(), Error> {
     Ok(())
 }
 
+/// Takes every identity from a user who is erased, and whose memberships go with everything else.
+pub(crate) async fn unlink_all(write: &mut Write, user: UserId) -> Result<(), Error> {
+    for identity in identities::of_user(&mut write.tx, user).await? {
+        identities::delete(&mut write.tx, identity.id).await?;
+        write.record(Record::deleted(thing(&identity), identity.image()).called("unlinked"));
+    }
+    Ok(())
+}
+
 fn may_unlink(origin: &Origin, holder: Account, not_found: impl Fn() -> Error) -> Result<(), Error> {
     let Some(person) = origin.person() else { return Err(not_found()) };
     if person.user == holder.user || person.role == Role::Owner {

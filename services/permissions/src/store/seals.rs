@@ -6,8 +6,8 @@ use super::StoreError;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use policy::UserId;
 use shared::{
-    db::{Db, Tx},
-    on, on_tx,
+    db::Db,
+    on,
     seal::{SealError, Sealer},
 };
 use sqlx::QueryBuilder;
@@ -250,12 +250,4 @@ fn name(sealer: &Sealer) -> Vec<u8> {
 pub(crate) async fn put_seed(db: &Db, kid: &str, old: &[u8], new: &[u8]) -> Result<(), StoreError> {
     on!(db, |pool| sqlx::query(PUT_SEED).bind(kid).bind(old).bind(new).execute(pool).await.map(drop))?;
     Ok(())
-}
-
-/// Whether the store has a table. Tables of later versions are looked after as soon as they are there.
-pub(crate) async fn has_table(tx: &mut Tx, table: &str) -> Result<bool, StoreError> {
-    const POSTGRES: &str = "SELECT to_regclass($1) IS NOT NULL";
-    const SQLITE: &str = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = $1)";
-    let query = if matches!(tx, Tx::Postgres(_)) { POSTGRES } else { SQLITE };
-    Ok(on_tx!(tx, |on| sqlx::query_scalar(query).bind(table).fetch_one(on).await)?)
 }

@@ -72,6 +72,9 @@ pub(crate) async fn get(db: &Db, id: ModelSetId) -> Result<Option<ModelSet>, Sto
 
 /// The sets of these ids. What is not there is left out.
 pub(crate) async fn all_of(tx: &mut Tx, ids: &[ModelSetId]) -> Result<Vec<ModelSet>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
     let rows = on_tx!(tx, |on| {
         let mut query = QueryBuilder::new(ALL_OF);
         let mut list = query.separated(", ");
