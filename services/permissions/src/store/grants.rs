@@ -1,6 +1,6 @@
 //! The table of grants.
 
-use super::{StoreError, columns, member};
+use super::{LIST, StoreError, columns, member};
 use crate::grants::{Filter, Grant};
 use policy::{Action, Effect, GrantId, Grantee, Member, ModelId, ModelSetId, Target, UserId};
 use shared::{
@@ -236,18 +236,17 @@ pub(crate) async fn insert_all(tx: &mut Tx, grants: &[&Grant]) -> Result<HashSet
 
 /// Deletes grants.
 pub(crate) async fn delete_all(tx: &mut Tx, ids: &HashSet<GrantId>) -> Result<(), StoreError> {
-    if ids.is_empty() {
-        return Ok(());
+    for ids in ids.iter().collect::<Vec<_>>().chunks(LIST) {
+        on_tx!(tx, |on| {
+            let mut query = QueryBuilder::new("DELETE FROM grants WHERE id IN (");
+            let mut list = query.separated(", ");
+            for id in ids {
+                list.push_bind(id.uuid());
+            }
+            query.push(")");
+            query.build().execute(on).await.map(drop)
+        })?;
     }
-    on_tx!(tx, |on| {
-        let mut query = QueryBuilder::new("DELETE FROM grants WHERE id IN (");
-        let mut list = query.separated(", ");
-        for id in ids {
-            list.push_bind(id.uuid());
-        }
-        query.push(")");
-        query.build().execute(on).await.map(drop)
-    })?;
     Ok(())
 }
 
