@@ -13,6 +13,7 @@ mod database;
 mod encrypted;
 mod failover;
 mod hangup;
+mod imports;
 mod journey;
 mod operate;
 mod permission;
