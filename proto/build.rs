@@ -19,6 +19,7 @@ const FILES: &[&str] = &[
     "tollgate/permissions/v1/database.proto",
     "tollgate/permissions/v1/grants.proto",
     "tollgate/permissions/v1/groups.proto",
+    "tollgate/permissions/v1/imports.proto",
     "tollgate/permissions/v1/incidents.proto",
     "tollgate/permissions/v1/keys.proto",
     "tollgate/permissions/v1/me.proto",

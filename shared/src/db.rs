@@ -14,6 +14,7 @@ mod slow;
 mod time;
 mod watch;
 
+pub(crate) use failure::is_refusal;
 pub use failure::{retry_after, violation};
 pub use guarded::{Guarded, Held};
 pub use open::Options;

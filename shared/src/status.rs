@@ -3,6 +3,7 @@
 //! Each service has one error enum; what a caller may know of a variant is said once, in its
 //! [`IntoStatus`] implementation. Reasons are stable and listed in `docs/errors.md`.
 
+use crate::db;
 use std::{collections::HashMap, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -49,7 +50,7 @@ pub trait IntoStatus: std::error::Error + Sized {
     }
 
     /// The status, with ErrorInfo always and RetryInfo where there is a hint.
-    /// Ours are logged at `warn`, theirs at `debug`.
+    /// Ours are logged at `warn`, theirs at `debug`; so is what a database is spared, which said so when it failed.
     fn into_status(self) -> Status {
         let fault = self.fault();
         let mut details = ErrorDetails::with_error_info(fault.reason, DOMAIN, HashMap::new());
@@ -57,8 +58,9 @@ pub trait IntoStatus: std::error::Error + Sized {
             details.set_retry_info(Some(after));
         }
         self.describe(&mut details);
+        let spared = self.source().is_some_and(db::is_refusal);
         match fault.code {
-            Code::Internal | Code::Unavailable | Code::DataLoss | Code::Unknown => {
+            Code::Internal | Code::Unavailable | Code::DataLoss | Code::Unknown if !spared => {
                 tracing::warn!(reason = fault.reason, error = self.logged(), "request failed");
             }
             _ => tracing::debug!(reason = fault.reason, error = self.logged(), "request refused"),

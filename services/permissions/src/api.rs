@@ -13,6 +13,7 @@ mod database;
 mod erasure;
 mod grants;
 mod groups;
+mod imports;
 mod incidents;
 mod keys;
 mod me;

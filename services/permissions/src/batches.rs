@@ -1,4 +1,4 @@
-//! Many grants at once: all or nothing, or each for itself; imports that can be taken up again; the export.
+//! Many grants at once: all or nothing, or each for itself, or a part of an import.
 //!
 //! Whatever the number, a transaction looks its models, users and groups up in one query each and inserts in one, so a
 //! part of a batch costs about as much as a single grant. Nothing that can fail is left to the insert but "it is there
@@ -8,12 +8,11 @@ use crate::{
     check,
     error::{Error, Forbidden},
     grants::{Grant, NewGrant},
+    imports::{self, Kind, Progress, Taken},
     manage, store,
     write::{Origin, Write},
 };
 use policy::{GrantId, Grantee, GroupId, Member, ModelId, ModelSetId, Target, UserId};
-use serde::{Deserialize, Serialize};
-use shared::{db::Db, status::IntoStatus};
 use std::{
     borrow::Cow,
     collections::{HashMap, HashSet},
@@ -22,7 +21,7 @@ use uuid::Uuid;
 
 /// Operations of one transaction where each is for itself.
 pub(crate) const PART: usize = 200;
-/// Operations of one batch, and grants of one part of an import.
+/// Operations of one batch.
 pub(crate) const MOST: usize = 1_000;
 
 /// One thing to do.
@@ -200,31 +199,6 @@ pub(crate) fn part_of(origin: &Origin, place: usize) -> Origin {
     Origin { repeat: origin.repeat.map(|repeat| repeat.part(place)), ..origin.clone() }
 }
 
-/// How far an import has come.
-#[derive(Debug, Clone)]
-pub(crate) struct Progress {
-    pub(crate) id: Uuid,
-    pub(crate) next: u64,
-    pub(crate) created: u64,
-    pub(crate) failed: u64,
-    /// The first failures.
-    pub(crate) failures: Vec<Failure>,
-    pub(crate) at: policy::Time,
-}
-
-/// One grant that was not created.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Failure {
-    /// Its place in the whole.
-    pub(crate) offset: u64,
-    pub(crate) code: i32,
-    pub(crate) reason: String,
-    pub(crate) message: String,
-}
-
-/// Failures of an import that are kept.
-const FAILURES: usize = 100;
-
 /// Takes one part of an import in, in the transaction that keeps its progress. What was taken in before is passed over.
 pub(crate) async fn import(
     write: &mut Write,
@@ -232,54 +206,11 @@ pub(crate) async fn import(
     offset: u64,
     operations: Vec<Operation>,
 ) -> Result<Progress, Error> {
-    let actor = write.origin.name();
-    let found = store::imports::find(&mut write.tx, &actor, id).await?;
-    let mut progress = found.unwrap_or_else(|| Progress::new(id, write.now()));
-    if offset > progress.next {
-        return Err(Error::ImportGap { next: progress.next });
-    }
-    let over = usize::try_from(progress.next - offset).unwrap_or(usize::MAX);
-    let left: Vec<Operation> = operations.into_iter().skip(over).collect();
-    if left.is_empty() {
-        return Ok(progress);
-    }
-    for result in each(write, left).await? {
-        match result {
-            Ok(_) => progress.created += 1,
-            Err(error) => progress.fail(&error),
-        }
-        progress.next += 1;
-    }
-    progress.at = write.now();
-    store::imports::put(&mut write.tx, &actor, &progress).await?;
-    Ok(progress)
-}
-
-impl Progress {
-    const fn new(id: Uuid, now: policy::Time) -> Self {
-        Self { id, next: 0, created: 0, failed: 0, failures: Vec::new(), at: now }
-    }
-
-    fn fail(&mut self, error: &Error) {
-        self.failed += 1;
-        if self.failures.len() < FAILURES {
-            let fault = error.fault();
-            self.failures.push(Failure {
-                offset: self.next,
-                code: fault.code.into(),
-                reason: fault.reason.to_owned(),
-                message: error.to_string(),
-            });
-        }
-    }
-}
-
-/// How far an import of the caller's has come.
-pub(crate) async fn progress(db: &Db, caller: UserId, id: Uuid) -> Result<Progress, Error> {
-    let mut tx = db.begin_read().await?;
-    let found = store::imports::find(&mut tx, &caller.to_string(), id).await?;
-    tx.commit().await?;
-    found.ok_or_else(|| Error::not_found("import", id))
+    let progress = imports::stand(write, Kind::Grants, id, None).await?;
+    let left: Vec<Operation> = operations.into_iter().skip(progress.over(offset)?).collect();
+    let results = if left.is_empty() { Vec::new() } else { each(write, left).await? };
+    let taken = results.into_iter().map(|result| result.map(|_| Taken::Created));
+    progress.advance(write, taken).await
 }
 
 /// The operations in parts of one transaction each.

@@ -31,6 +31,7 @@ mod grants;
 mod groups;
 mod hints;
 mod history;
+mod imports;
 mod incidents;
 mod keys;
 mod list;

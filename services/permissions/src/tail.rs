@@ -20,7 +20,7 @@ use shared::{
 use std::{
     sync::{
         Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -30,8 +30,10 @@ use tokio::sync::{Mutex, Notify, broadcast, watch};
 const STRIDE: u64 = 256;
 /// Deltas kept for watchers that are slower than the log; who is slower still reads the table.
 const BACKLOG: usize = 1_024;
-/// Longest time that one look at the log may take.
+/// Longest time that one look at the log may take, but for loading all of the policy.
 const ROUND: Duration = Duration::from_secs(5);
+/// Longest time that loading all of it may take.
+const LOAD: Duration = Duration::from_secs(15 * 60);
 /// Pause after a look that failed.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Least time between two looks that failed.
@@ -60,6 +62,8 @@ struct Inner {
     done: watch::Sender<u64>,
     /// Where the replica is.
     place: watch::Sender<Option<Token>>,
+    /// Whether all of the policy is being loaded.
+    loading: AtomicBool,
 }
 
 impl Tail {
@@ -84,6 +88,7 @@ impl Tail {
             begun: AtomicU64::new(0),
             done: watch::Sender::new(0),
             place: watch::Sender::new(None),
+            loading: AtomicBool::new(false),
         }));
         tail.look().await?;
         tail.report(&health);
@@ -109,7 +114,12 @@ impl Tail {
                 () = self.0.poke.notified() => {}
                 () = tokio::time::sleep(pause) => {}
             }
-            let result = tokio::time::timeout(ROUND, self.look()).await;
+            let loading = || {
+                // Nothing is refreshed meanwhile, which whoever looks after this process should see.
+                self.report(health);
+                self.0.loading.load(Ordering::SeqCst)
+            };
+            let result = patiently(self.look(), loading).await;
             let fault = match &result {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(
@@ -130,6 +140,8 @@ impl Tail {
     /// Brings the replica to the end of the log.
     async fn look(&self) -> Result<(), Error> {
         let number = self.0.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        // As it may still be of a look that was given up.
+        self.0.loading.store(false, Ordering::SeqCst);
         loop {
             let at = time::now();
             let head = events::head(&self.0.db).await?;
@@ -193,7 +205,10 @@ impl Tail {
     }
 
     async fn reload(&self, at: Time) -> Result<(), Error> {
-        let loaded = facts::load(&self.0.db, at).await?;
+        self.0.loading.store(true, Ordering::SeqCst);
+        let loaded = facts::load(&self.0.db, at).await;
+        self.0.loading.store(false, Ordering::SeqCst);
+        let loaded = loaded?;
         let _still = self.0.still.lock().await;
         self.0.replica.write().unwrap_or_else(PoisonError::into_inner).adopt(loaded, time::now());
         Ok(())
@@ -320,6 +335,20 @@ impl Tail {
         match tokio::time::timeout(limit, look).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Error::Stale),
+        }
+    }
+}
+
+/// Waits for a look as long as one may take; asks after each such time whether it is loading, and waits on then.
+async fn patiently<T>(
+    look: impl Future<Output = T>,
+    mut loading: impl FnMut() -> bool,
+) -> Result<T, tokio::time::error::Elapsed> {
+    let (mut look, until) = (std::pin::pin!(look), tokio::time::Instant::now() + LOAD);
+    loop {
+        match tokio::time::timeout(ROUND, &mut look).await {
+            Err(_) if loading() && tokio::time::Instant::now() < until => {}
+            settled => return settled,
         }
     }
 }

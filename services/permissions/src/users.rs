@@ -11,7 +11,7 @@ use crate::{
     store::{self, deletion::Kind},
     write::{Origin, Record, Thing, Write},
 };
-pub(crate) use import::{Imported, NewRow, import};
+pub(crate) use import::{NewRow, import};
 use policy::{Change, Role, Time, UserId};
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -137,7 +137,8 @@ impl Writer {
         Ok(Write { _turn: Some(turn), tail, sealer, ..write })
     }
 
-    /// Makes a change that is no answer to one request: a part of a stream, or what the service does by itself.
+    /// Makes a change that is no answer to one request: a part of a stream, or what the service does by itself. When
+    /// only asked whether it could be done, changes nothing.
     pub(crate) async fn make<T>(
         &self,
         origin: Origin,
@@ -145,6 +146,9 @@ impl Writer {
     ) -> Result<(T, Token), Error> {
         let mut write = self.begin(origin).await?;
         let made = change(&mut write).await?;
+        if write.origin.validate_only {
+            return Ok((made, write.token));
+        }
         let token = write.commit().await?;
         self.tail.wrote(token, ECHO).await;
         Ok((made, token))

@@ -8,6 +8,7 @@ mod audit;
 mod call;
 mod grants;
 mod groups;
+mod import;
 mod keys;
 mod login;
 mod models;
@@ -15,6 +16,7 @@ mod names;
 mod plan;
 mod requests;
 mod show;
+mod users;
 
 use crate::secured::Secured;
 use account::Account;
@@ -64,6 +66,8 @@ pub(crate) enum Operate {
     Explain(With<models::Explain>),
     /// Models, their aliases and sets.
     Models(On<models::Models>),
+    /// Users, and many of them at once.
+    Users(On<users::Users>),
     /// Groups and who is in them.
     Groups(On<groups::Groups>),
     /// Grants: who may, or may not, use what.
@@ -104,6 +108,7 @@ pub(crate) async fn run(command: Operate) -> anyhow::Result<ExitCode> {
             show(&common, async |client| args.plan(client).await).await?
         }
         Operate::Models(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
+        Operate::Users(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
         Operate::Groups(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
         Operate::Grants(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
         Operate::Requests(On { verb, common }) => {

@@ -63,24 +63,37 @@ pub(super) struct Breaker {
     state: State,
     period: u64,
     last_answer: Option<Instant>,
+    /// Queries not let through since it was closed last.
+    refused: u64,
 }
 
 impl Breaker {
     pub(super) const fn new(rules: Rules) -> Self {
-        Self { rules, state: State::Closed { failures: 0 }, period: 0, last_answer: None }
+        Self { rules, state: State::Closed { failures: 0 }, period: 0, last_answer: None, refused: 0 }
     }
 
     /// Lets a query through, or says how long until the next probe; zero while one is under way.
     pub(super) fn admit(&mut self, now: Instant) -> Result<Pass, Duration> {
         match self.state {
             State::Closed { .. } => {}
-            State::Open { until } if now < until => return Err(until - now),
-            State::HalfOpen { probing: true } => return Err(Duration::ZERO),
+            State::Open { until } if now < until => {
+                self.refused += 1;
+                return Err(until - now);
+            }
+            State::HalfOpen { probing: true } => {
+                self.refused += 1;
+                return Err(Duration::ZERO);
+            }
             State::Open { .. } | State::HalfOpen { probing: false } => {
                 self.turn(State::HalfOpen { probing: true });
             }
         }
         Ok(self.pass())
+    }
+
+    /// How many queries were not let through since this was asked last.
+    pub(super) const fn take_refused(&mut self) -> u64 {
+        std::mem::replace(&mut self.refused, 0)
     }
 
     /// A pass for what is sent whatever the state, such as a commit.

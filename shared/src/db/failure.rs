@@ -34,6 +34,14 @@ pub fn retry_after(error: &sqlx::Error) -> Duration {
     refused.map_or(SOON, |refused| refused.retry_in.max(SOON))
 }
 
+/// Whether an error, or what caused it, is that the breaker is open: it said so itself when it opened.
+pub(crate) fn is_refusal(error: &(dyn std::error::Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    // Wrappers leave out links of the chain, but the one that holds the reason is in all of them.
+    let mut inner = causes.filter_map(|cause| cause.downcast_ref::<io::Error>()?.get_ref());
+    inner.any(|inner| inner.is::<Refused>())
+}
+
 /// The constraint that an error is about, or `None` when it is about something else.
 #[must_use]
 pub fn violation(error: &sqlx::Error) -> Option<Violation> {
@@ -96,6 +104,23 @@ mod tests {
         }
         for code in ["08006", "08P01", "57P01", "57P03", "53300", "10", "266", "14"] {
             assert!(is_outage_code(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_known_through_what_wraps_it() {
+        #[derive(Debug, thiserror::Error)]
+        enum Wrapped {
+            #[error(transparent)]
+            Store(#[from] sqlx::Error),
+            #[error("the store is away")]
+            Service(#[source] Box<Wrapped>),
+        }
+        for (error, expected) in
+            [(refused(SOON), true), (late(SOON), false), (sqlx::Error::PoolTimedOut, false)]
+        {
+            let wrapped = Wrapped::Service(Box::new(Wrapped::Store(error)));
+            assert_eq!(is_refusal(&wrapped), expected, "{wrapped:?}");
         }
     }
 

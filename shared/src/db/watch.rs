@@ -63,16 +63,20 @@ impl Watch {
         let before = breaker.standing();
         let result = change(&mut breaker);
         let after = breaker.standing();
+        let refused = if before != after && after == Standing::Closed { breaker.take_refused() } else { 0 };
         drop(breaker);
         if before != after {
             STANDING.record(after as u64, &self.labels);
             match after {
                 Standing::Open => {
                     OPENED.add(1, &self.labels);
-                    tracing::warn!("the database fails; nothing is asked of it until the next probe");
+                    // Said once for all that is refused from now on, and not again after a probe that failed.
+                    if before == Standing::Closed {
+                        tracing::warn!("the database fails; nothing is asked of it until the next probe");
+                    }
                 }
                 Standing::HalfOpen => tracing::info!("probing whether the database is back"),
-                Standing::Closed => tracing::info!("the database answers again"),
+                Standing::Closed => tracing::info!(refused, "the database answers again"),
             }
         }
         result

@@ -14,6 +14,7 @@ mod encrypted;
 mod failover;
 mod hangup;
 mod incidents;
+mod imports;
 mod journey;
 mod operate;
 mod permission;

@@ -43,7 +43,8 @@ impl pb::user_service_server::UserService for People {
     refused! {
         delete_user(pb::DeleteUserRequest) -> pb::DeleteUserResponse;
         undelete_user(pb::UndeleteUserRequest) -> pb::UndeleteUserResponse;
-        import_users(pb::ImportUsersRequest) -> pb::ImportUsersResponse;
+        import_users(tonic::Streaming<pb::ImportUsersRequest>) -> pb::ImportUsersResponse;
+        get_user_import(pb::GetUserImportRequest) -> pb::GetUserImportResponse;
     }
 
     async fn create_user(

@@ -1,21 +1,25 @@
 //! BatchService.
 
-use super::{Api, grants, origin, person};
+use super::{
+    Api, grants,
+    imports::{Import, fits, sender},
+    origin, person,
+};
 use crate::{
-    batches::{self, Done, Failure, MOST, Malformed, Operation, Progress},
+    batches::{self, Done, MOST, Malformed, Operation},
     error::Error,
     export, field,
-    write::{Actor, Origin, Write},
+    imports::{self, Kind, Progress},
+    write::{Origin, Write},
 };
 use futures_util::{Stream, StreamExt};
 use policy::Time;
 use prost::Message;
 use proto::permissions::v1::{self as pb, batch_service_server::BatchService, grant_result};
-use shared::{auth::RequestExt, request_id::RequestId, time};
+use shared::time;
 use std::pin::Pin;
 use tonic::{Request, Response, Status, Streaming};
-use tonic_types::{ErrorDetails, StatusExt, pb::Status as ItemStatus};
-use uuid::Uuid;
+use tonic_types::pb::Status as ItemStatus;
 
 #[tonic::async_trait]
 impl BatchService for Api {
@@ -54,24 +58,18 @@ impl BatchService for Api {
         request: Request<Streaming<pb::ImportGrantsRequest>>,
     ) -> Result<Response<pb::ImportGrantsResponse>, Status> {
         use pb::import_grants_request::Part;
-        let caller = request.caller()?;
-        let request_id = request.extensions().get::<RequestId>().map_or("-", RequestId::as_str).to_owned();
-        let mut parts = request.into_inner();
+        let (sender, mut parts) = (sender(&request)?, request.into_inner());
         let begin = parts.message().await?.and_then(|first| first.part);
         let Some(Part::Begin(begin)) = begin else {
             return Err(Error::invalid("begin", "must be the first part of an import").into());
         };
-        let id = field::id("begin.import_id", &begin.import_id)?;
-        let reason = field::reason(begin.reason)?;
+        let import = Import::new(sender, &begin.import_id, begin.reason, false)?;
         let (mut progress, mut token) = (None, String::new());
         while let Some(part) = parts.message().await? {
             let Some(Part::Grants(part)) = part.part else {
                 return Err(Error::invalid("grants", "must be every part but the first").into());
             };
-            let now = time::now();
-            let actor = Actor::Caller(caller.clone());
-            let origin = Origin { request_id: request_id.clone(), ..Origin::own(actor, &reason, now) };
-            let (taken, at) = self.import_part(origin, id, part).await?;
+            let (taken, at) = self.import_part(&import, part).await?;
             (progress, token) = (Some(taken), at);
         }
         let progress = progress.ok_or_else(|| Error::invalid("grants", "are needed: at least one part"))?;
@@ -83,7 +81,7 @@ impl BatchService for Api {
         request: Request<pb::GetImportRequest>,
     ) -> Result<Response<pb::GetImportResponse>, Status> {
         let (person, id) = (person(&request)?, field::id("import_id", &request.get_ref().import_id)?);
-        let progress = batches::progress(&self.db, person.user, id).await?;
+        let progress = imports::progress(&self.db, person.user, Kind::Grants, id).await?;
         Ok(Response::new(pb::GetImportResponse { progress: Some(progress.into()) }))
     }
 
@@ -130,15 +128,13 @@ impl Api {
 
     async fn import_part(
         &self,
-        origin: Origin,
-        id: Uuid,
+        import: &Import,
         part: pb::import_grants_request::Grants,
     ) -> Result<(Progress, String), Status> {
-        if part.grants.is_empty() || part.grants.len() > MOST {
-            return Err(Error::invalid("grants", format!("must be 1 to {MOST} in a part")).into());
-        }
+        fits("grants", &part.grants)?;
+        let origin = import.origin();
         let operations = part.grants.iter().map(|grant| created(Some(grant), origin.now)).collect();
-        let take = async |write: &mut Write| batches::import(write, id, part.offset, operations).await;
+        let take = async |write: &mut Write| batches::import(write, import.id, part.offset, operations).await;
         let (progress, token) = self.writer.make(origin, take).await?;
         Ok((progress, self.tail.tokens().encode(token)))
     }
@@ -195,31 +191,10 @@ fn failure(error: ItemStatus) -> pb::GrantResult {
 }
 
 /// A status inside of an answer: the same details that a call of its own would have got.
-fn item_status(status: &Status) -> ItemStatus {
+pub(super) fn item_status(status: &Status) -> ItemStatus {
     ItemStatus::decode(status.details()).unwrap_or_else(|_| ItemStatus {
         code: status.code().into(),
         message: status.message().to_owned(),
         details: Vec::new(),
     })
-}
-
-impl From<Progress> for pb::ImportProgress {
-    fn from(progress: Progress) -> Self {
-        Self {
-            import_id: progress.id.to_string(),
-            next_offset: progress.next,
-            created: progress.created,
-            failed: progress.failed,
-            failures: progress.failures.into_iter().map(pb::ImportFailure::from).collect(),
-            update_time: Some(time::to_proto(progress.at)),
-        }
-    }
-}
-
-impl From<Failure> for pb::ImportFailure {
-    fn from(failure: Failure) -> Self {
-        let details = ErrorDetails::with_error_info(failure.reason, "tollgate", []);
-        let status = Status::with_error_details(failure.code.into(), failure.message, details);
-        Self { offset: failure.offset, error: Some(item_status(&status)) }
-    }
 }

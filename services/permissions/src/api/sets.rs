@@ -133,16 +133,13 @@ fn id(text: &str) -> Result<ModelSetId, Error> {
 }
 
 fn items(items: &[pb::SetItem]) -> Result<Vec<Target>, Error> {
-    each_once("items", items, item, |item| *item)
-}
-
-pub(super) fn item(item: &pb::SetItem) -> Result<Target, Error> {
     use pb::set_item::Item as Wire;
-    match &item.item {
+    let item = |item: &pb::SetItem| match &item.item {
         Some(Wire::ModelId(id)) => field::id("model_id", id).map(Target::Model),
         Some(Wire::ItemSetId(id)) => field::id("item_set_id", id).map(Target::Set),
         None => Err(Error::invalid("item", "must name a model or a set")),
-    }
+    };
+    each_once("items", items, item, |item| *item)
 }
 
 fn to_proto(item: Target) -> pb::SetItem {

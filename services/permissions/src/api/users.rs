@@ -1,22 +1,26 @@
 //! UserService.
 
-use super::{Api, role};
+use super::{
+    Api,
+    imports::{Import, fits, sender},
+    person, role,
+};
 use crate::{
     error::Error,
     field,
+    imports::{self, Kind, Progress},
     list::Page,
     models::may_see_deleted,
-    users::{self, Filter, Imported, NewRow, NewUser, User, UserPatch},
+    users::{self, Filter, NewRow, NewUser, User, UserPatch},
     write::Write,
 };
 use policy::Role;
-use prost::Message;
 use proto::permissions::v1::{self as pb, user_service_server::UserService};
 use shared::{
     auth::{self, RequestExt},
     time,
 };
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 #[tonic::async_trait]
 impl UserService for Api {
@@ -99,25 +103,56 @@ impl UserService for Api {
 
     async fn import_users(
         &self,
-        request: Request<pb::ImportUsersRequest>,
+        request: Request<Streaming<pb::ImportUsersRequest>>,
     ) -> Result<Response<pb::ImportUsersResponse>, Status> {
-        let rows = rows(&request.get_ref().rows)?;
-        let import = async |write: &mut Write| Ok(imported(users::import(write, rows).await?));
-        self.change(&request, import).await
+        use pb::import_users_request::Part;
+        let (sender, mut parts) = (sender(&request)?, request.into_inner());
+        let begin = parts.message().await?.and_then(|first| first.part);
+        let Some(Part::Begin(begin)) = begin else {
+            return Err(Error::invalid("begin", "must be the first part of an import").into());
+        };
+        let import = Import::new(sender, &begin.import_id, begin.reason, begin.validate_only)?;
+        let (mut progress, mut token) = (None, String::new());
+        while let Some(part) = parts.message().await? {
+            let Some(Part::Rows(part)) = part.part else {
+                return Err(Error::invalid("rows", "must be every part but the first").into());
+            };
+            let (taken, at) = self.import_rows(&import, part, progress).await?;
+            (progress, token) = (Some(taken), at);
+        }
+        let progress = progress.ok_or_else(|| Error::invalid("rows", "are needed: at least one part"))?;
+        Ok(Response::new(pb::ImportUsersResponse { progress: Some(progress.into()), token }))
+    }
+
+    async fn get_user_import(
+        &self,
+        request: Request<pb::GetUserImportRequest>,
+    ) -> Result<Response<pb::GetUserImportResponse>, Status> {
+        let (person, id) = (person(&request)?, field::id("import_id", &request.get_ref().import_id)?);
+        let progress = imports::progress(&self.db, person.user, Kind::Users, id).await?;
+        Ok(Response::new(pb::GetUserImportResponse { progress: Some(progress.into()) }))
     }
 }
 
-/// Rows of one import.
-const ROWS: usize = 10_000;
+impl Api {
+    /// Takes one part in. `before` is how far the stream has come.
+    async fn import_rows(
+        &self,
+        import: &Import,
+        part: pb::import_users_request::Rows,
+        before: Option<Progress>,
+    ) -> Result<(Progress, String), Status> {
+        fits("rows", &part.rows)?;
+        let rows = part.rows.iter().map(row).collect();
+        let take = async |write: &mut Write| users::import(write, import.id, part.offset, rows, before).await;
+        let (progress, token) = self.writer.make(import.origin(), take).await?;
+        let token = if import.validate_only { String::new() } else { self.tail.tokens().encode(token) };
+        Ok((progress, token))
+    }
+}
+
 /// Groups of one row.
 const GROUPS: usize = 100;
-
-fn rows(rows: &[pb::UserRow]) -> Result<Vec<Result<NewRow, Error>>, Error> {
-    if rows.is_empty() || rows.len() > ROWS {
-        return Err(Error::invalid("rows", format!("must have 1 to {ROWS} entries")));
-    }
-    Ok(rows.iter().map(row).collect())
-}
 
 fn row(row: &pb::UserRow) -> Result<NewRow, Error> {
     if row.groups.len() > GROUPS {
@@ -129,29 +164,6 @@ fn row(row: &pb::UserRow) -> Result<NewRow, Error> {
         role: role(row.role)?.unwrap_or(Role::Member),
     };
     Ok(NewRow { user, groups: row.groups.clone() })
-}
-
-fn imported(results: Vec<Imported>) -> pb::ImportUsersResponse {
-    use pb::imported_user::Result as Wire;
-    let mut answer = pb::ImportUsersResponse::default();
-    for result in results {
-        let (count, result) = match result {
-            Imported::Created(id) => (&mut answer.created, Wire::Created(id.to_string())),
-            Imported::Existing(id) => (&mut answer.existing, Wire::Existing(id.to_string())),
-            Imported::Failed(error) => (&mut answer.failed, Wire::Error(status(error))),
-        };
-        *count += 1;
-        answer.results.push(pb::ImportedUser { result: Some(result) });
-    }
-    answer
-}
-
-/// An error as a single call would have said it.
-fn status(error: Error) -> tonic_types::Status {
-    let status = Status::from(error);
-    let (code, message) = (status.code().into(), status.message().to_owned());
-    let details = tonic_types::Status::decode(status.details()).map(|status| status.details);
-    tonic_types::Status { code, message, details: details.unwrap_or_default() }
 }
 
 impl TryFrom<pb::CreateUserRequest> for NewUser {

@@ -52,3 +52,25 @@ async fn only_a_hint_of_what_is_not_there_yet_makes_anybody_look() {
     assert_eq!(tail.0.begun.load(Ordering::SeqCst), looks + 1);
     assert!(tasks.end(Duration::from_secs(5)).await);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_look_may_take_as_long_as_loading_takes_and_not_longer_than_a_round_otherwise() {
+    let after = |time| async move { tokio::time::sleep(time).await };
+    assert!(patiently(after(ROUND - Duration::from_millis(1)), || false).await.is_ok());
+    assert!(patiently(after(ROUND * 2), || false).await.is_err());
+    let mut rounds = 0;
+    let loading = || {
+        rounds += 1;
+        true
+    };
+    assert!(patiently(after(ROUND * 20), loading).await.is_ok());
+    assert_eq!(rounds, 19, "it is asked after every round");
+    // Loading has ended, and what comes after it stands still.
+    let mut left = 3;
+    let loaded = || {
+        left -= 1;
+        left > 0
+    };
+    assert!(patiently(std::future::pending::<()>(), loaded).await.is_err());
+    assert!(patiently(std::future::pending::<()>(), || true).await.is_err(), "not for ever either");
+}

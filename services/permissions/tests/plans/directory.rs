@@ -32,7 +32,13 @@ async fn users(world: &World) {
         display_name: "Imported".into(),
         ..Default::default()
     };
-    call!(users, import_users, ImportUsersRequest { rows: vec![row] });
+    use pb::import_users_request::{Begin, Part, Rows};
+    let import_id = uuid::Uuid::now_v7().to_string();
+    let begin = Part::Begin(Begin { import_id: import_id.clone(), ..Default::default() });
+    let rows = Part::Rows(Rows { offset: 0, rows: vec![row] });
+    let parts = [begin, rows].map(|part| pb::ImportUsersRequest { part: Some(part) });
+    users.import_users(tokio_stream::iter(parts)).await.unwrap();
+    call!(users, get_user_import, GetUserImportRequest { import_id });
 }
 
 async fn groups(world: &World, size: &Size) {

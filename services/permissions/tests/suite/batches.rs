@@ -10,9 +10,9 @@ use proto::{
     },
 };
 use shared::{channel::Channel, on};
-use tonic::{Code, Request};
+use tonic::{Code, Request, Response, Status};
 
-fn batches(caller: &Caller) -> BatchServiceClient<Channel> {
+pub(crate) fn batches(caller: &Caller) -> BatchServiceClient<Channel> {
     BatchServiceClient::new(caller.channel())
 }
 
@@ -56,6 +56,12 @@ fn part(offset: u64, grants: Vec<pb::Grant>) -> pb::ImportGrantsRequest {
 fn begin(id: &str) -> pb::ImportGrantsRequest {
     let begin = import::Begin { import_id: id.to_owned(), reason: "moving in".to_owned() };
     pb::ImportGrantsRequest { part: Some(import::Part::Begin(begin)) }
+}
+
+/// Sends an import of a grant that cannot be made.
+pub(crate) async fn import(caller: &Caller, id: &str) -> Result<Response<pb::ImportGrantsResponse>, Status> {
+    let parts = vec![begin(id), part(0, vec![allow(&uuid(), &uuid())])];
+    batches(caller).import_grants(Request::new(stream::iter(parts))).await
 }
 
 on_both_engines! {

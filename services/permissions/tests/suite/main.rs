@@ -19,6 +19,7 @@ mod first_run;
 mod freshness;
 mod grants;
 mod groups;
+mod imports;
 mod incidents;
 mod keys;
 mod me;

@@ -3,7 +3,7 @@
 use crate::world::{
     World, assert_invalid, assert_missing, assert_refused, grant, on_both_engines, refusal, uuid,
 };
-use pb::{Action, Effect, Verdict, hypothetical_change::Change, set_item::Item};
+use pb::{Action, Effect, Verdict, hypothetical_change::Change, hypothetical_item::Item};
 use proto::{common::v1::Role, permissions::v1 as pb};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use std::collections::BTreeSet;
@@ -26,10 +26,7 @@ async fn set(world: &World, name: &str) -> String {
 }
 
 fn item(model_set_id: &str, item: Item) -> pb::HypotheticalItem {
-    pb::HypotheticalItem {
-        model_set_id: model_set_id.to_owned(),
-        item: Some(pb::SetItem { item: Some(item) }),
-    }
+    pb::HypotheticalItem { model_set_id: model_set_id.to_owned(), item: Some(item) }
 }
 
 impl Things {
@@ -130,12 +127,12 @@ impl Things {
                 done(owner.groups().remove_member(request).await)
             }
             Change::AddItem(pb::HypotheticalItem { model_set_id, item }) => {
-                let items = item.into_iter().collect();
+                let items = vec![set_item(item.unwrap())];
                 let request = pb::AddSetItemsRequest { model_set_id, items, ..Default::default() };
                 done(owner.sets().add_set_items(request).await)
             }
             Change::RemoveItem(pb::HypotheticalItem { model_set_id, item }) => {
-                let items = item.into_iter().collect();
+                let items = vec![set_item(item.unwrap())];
                 let request = pb::RemoveSetItemsRequest { model_set_id, items, ..Default::default() };
                 done(owner.sets().remove_set_items(request).await)
             }
@@ -162,6 +159,15 @@ impl Things {
         });
         answered.map(|((user, model, action), _)| (user.clone(), model.clone(), action.into())).collect()
     }
+}
+
+fn set_item(item: Item) -> pb::SetItem {
+    use pb::set_item::Item as To;
+    let item = match item {
+        Item::ModelId(id) => To::ModelId(id),
+        Item::ItemSetId(id) => To::ItemSetId(id),
+    };
+    pb::SetItem { item: Some(item) }
 }
 
 fn done<T>(result: Result<tonic::Response<T>, tonic::Status>) -> Result<(), (Code, String)> {

@@ -157,51 +157,6 @@ on_both_engines! {
         assert_invalid(world.owner.users().list_users(list).await, "email");
     }
 
-    async fn an_import_does_each_row_wholly_or_not_at_all(world: World) {
-        use pb::imported_user::Result as Row;
-        let (team, admin) = (world.group("team").await, world.user(Role::Admin).await);
-        let known = create(&world.owner, new("known@example.org")).await;
-        let row = |email: &str, role: Role, groups: &[&str]| pb::UserRow {
-            email: email.to_owned(), display_name: "Ana".to_owned(), role: role.into(),
-            groups: groups.iter().map(|name| (*name).to_owned()).collect(),
-        };
-        let rows = vec![
-            row("one@example.org", Role::Developer, &["team", "team"]),
-            row("no address", Role::Member, &[]),
-            row("KNOWN@example.org", Role::Admin, &["team"]),
-            row("two@example.org", Role::Member, &["team", "nowhere"]),
-            row("boss@example.org", Role::Owner, &[]),
-            row("One@Example.org", Role::Member, &[]),
-            row("three@example.org", Role::Unspecified, &[]),
-        ];
-        let request = pb::ImportUsersRequest { rows, request_id: uuid(), ..Default::default() };
-        let dry = pb::ImportUsersRequest { validate_only: true, request_id: String::new(), ..request.clone() };
-        assert_eq!(admin.users().import_users(dry).await.unwrap().into_inner().created, 2);
-        let answer = admin.users().import_users(request.clone()).await.unwrap().into_inner();
-        assert_eq!((answer.created, answer.existing, answer.failed), (2, 2, 3));
-        let results: Vec<Row> = answer.results.iter().map(|row| row.result.clone().unwrap()).collect();
-        let Row::Created(one) = &results[0] else { panic!("{results:?}") };
-        assert_eq!(results[2], Row::Existing(known.user_id));
-        assert_eq!(results[5], Row::Existing(one.clone()));
-        let codes: Vec<i32> = results.iter().filter_map(|row| match row {
-            Row::Error(status) => Some(status.code),
-            _ => None,
-        }).collect();
-        assert_eq!(codes, [Code::InvalidArgument as i32, Code::NotFound as i32, Code::PermissionDenied as i32]);
-        let Row::Error(status) = &results[1] else { panic!("{results:?}") };
-        assert!(status.message.starts_with("email:") && !status.details.is_empty(), "{status:?}");
-        let members = pb::ListMembersRequest { group_id: team.clone(), ..Default::default() };
-        let members = world.owner.groups().list_members(members).await.unwrap().into_inner().memberships;
-        assert_eq!(members.iter().map(|row| row.member.clone().unwrap()).collect::<Vec<_>>(), [pb::membership::Member::UserId(one.clone())]);
-        // Sent again it is answered as before; under another id everybody is there already.
-        assert_eq!(admin.users().import_users(request.clone()).await.unwrap().into_inner(), answer);
-        let again = pb::ImportUsersRequest { request_id: uuid(), ..request };
-        let again = admin.users().import_users(again).await.unwrap().into_inner();
-        assert_eq!((again.created, again.existing, again.failed), (0, 4, 3));
-        world.policy().await;
-        assert_invalid(admin.users().import_users(pb::ImportUsersRequest::default()).await, "rows");
-    }
-
     async fn the_last_owner_stays(world: World) {
         let demoted = pb::UpdateUserRequest { role: Some(Role::Admin.into()), ..change(&world.owner.id) };
         let refused = world.owner.users().update_user(demoted.clone()).await;

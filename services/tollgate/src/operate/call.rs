@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow, bail};
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, SerializeOptions};
 use serde_json::{Value, json};
 use shared::{channel::Channel, dynamic::DynamicCodec, tls::Objection};
-use std::error::Error;
+use std::{error::Error, time::Duration};
 use tonic::{Request, Status, client::Grpc};
 use tonic_types::StatusExt;
 
@@ -37,6 +37,9 @@ pub(crate) struct Client {
     contract: Contract,
     channel: Channel,
 }
+
+/// Longest time that sending a file may take; without a limit of its own a call has 10 s.
+const UPLOAD: Duration = Duration::from_secs(60 * 60);
 
 impl Client {
     pub(crate) const fn new(contract: Contract, channel: Channel) -> Self {
@@ -126,7 +129,8 @@ impl Client {
         let codec = DynamicCodec { output: method.output() };
         let messages = requests.iter().map(|request| message(&method, request));
         let messages: Vec<DynamicMessage> = messages.collect::<anyhow::Result<_>>()?;
-        let requests = Request::new(futures_util::stream::iter(messages));
+        let mut requests = Request::new(futures_util::stream::iter(messages));
+        requests.set_timeout(UPLOAD);
         let answer = grpc.client_streaming(requests, path(&method)?, codec).await;
         json(answer.map_err(said)?.get_ref())
     }

@@ -2,13 +2,13 @@
 
 use super::{
     call::Client,
+    import::{Import, Way, lines},
     names::in_future,
     plan::{Column, Plan, Shape, request},
 };
-use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::{fs, io::BufRead, path::PathBuf};
+use std::path::PathBuf;
 
 const GRANTS: &[Column] = &[
     ("MODEL", "model_id|model_set_id"),
@@ -24,8 +24,12 @@ const RESULTS: &[Column] = &[
     ("FAILED", "error.message"),
     ("CORRELATION", "correlation_id"),
 ];
-/// Grants of one part of an import.
-const PART: usize = 500;
+const GRANTS_IMPORT: Way = Way {
+    upload: "BatchService/ImportGrants",
+    stand: "BatchService/GetImport",
+    part: "grants",
+    rows: "grants",
+};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Grants {
@@ -76,15 +80,7 @@ pub(crate) enum Grants {
         reason: String,
     },
     /// Creates grants from a file of any length: a line of JSON each, as `grants export` writes them.
-    Import {
-        /// `-`: standard input.
-        file: PathBuf,
-        /// The same UUID goes on with the same import.
-        #[arg(long, value_name = "UUID")]
-        id: Option<String>,
-        #[arg(long, default_value = "")]
-        reason: String,
-    },
+    Import(Import),
     /// Writes every grant as of one revision, in parts; with `-o json` a line per part.
     Export {
         /// Only grants on this model.
@@ -151,7 +147,7 @@ impl Grants {
                 let shape = Shape::List { rows: "results", columns: RESULTS };
                 Plan::new("BatchService/BatchGrants", asked, shape)
             }
-            Self::Import { file, id, reason } => import(client, &file, id, reason).await?,
+            Self::Import(import) => import.plan(client, &GRANTS_IMPORT).await?,
             Self::Export { model } => {
                 let model = client.maybe(model.as_deref().map(|name| client.model(name))).await?;
                 let shape = Shape::Stream { row: "", columns: &[("GRANTS", "grants")] };
@@ -159,54 +155,6 @@ impl Grants {
             }
         })
     }
-}
-
-/// Sends the file from where the import stands, then shows how far it has come.
-async fn import(client: &Client, file: &PathBuf, id: Option<String>, reason: String) -> anyhow::Result<Plan> {
-    let known = id.is_some();
-    let id = id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-    let asked = json!({ "import_id": id });
-    let done = if known {
-        let answer = client.unary("BatchService/GetImport", &asked).await?;
-        answer["progress"]["next_offset"].as_u64().unwrap_or(0)
-    } else {
-        0
-    };
-    let grants = lines(file)?;
-    let skip = usize::try_from(done)?;
-    let mut parts = vec![json!({ "begin": { "import_id": id, "reason": reason } })];
-    for (number, part) in grants.get(skip..).unwrap_or_default().chunks(PART).enumerate() {
-        parts.push(json!({ "grants": { "offset": skip + number * PART, "grants": part } }));
-    }
-    if parts.len() > 1 {
-        let sent = client.upload("BatchService/ImportGrants", parts).await;
-        sent.with_context(|| format!("the import broke off; go on with --id {id}"))?;
-    }
-    Ok(Plan::thing("BatchService/GetImport", asked, "progress"))
-}
-
-/// The lines of JSON of a file; a line of an export holds many grants.
-fn lines(file: &PathBuf) -> anyhow::Result<Vec<Value>> {
-    let reader: Box<dyn BufRead> = if file.as_os_str() == "-" {
-        Box::new(std::io::stdin().lock())
-    } else {
-        let opened = fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
-        Box::new(std::io::BufReader::new(opened))
-    };
-    let mut values = Vec::new();
-    for (number, line) in reader.lines().enumerate() {
-        let line = line?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let mut value: Value =
-            serde_json::from_str(&line).with_context(|| format!("line {} is no JSON", number + 1))?;
-        match value["grants"].take() {
-            Value::Array(grants) => values.extend(grants),
-            _ => values.push(value),
-        }
-    }
-    Ok(values)
 }
 
 impl Target {

@@ -147,3 +147,16 @@ fn an_abandoned_probe_told_twice_takes_no_place_from_the_next() {
     assert_eq!(told.settle(first, Failed), Standing::HalfOpen);
     assert_eq!(told.settle(second, Answered), Standing::Closed);
 }
+
+#[test]
+fn what_was_not_let_through_is_counted_until_it_is_asked_for() {
+    let mut told = Told::opened();
+    assert!((0..7).all(|_| told.admit().is_err()));
+    let probe = told.at(30.0).admit().unwrap();
+    assert!(told.admit().is_err(), "one probe at a time");
+    assert_eq!(told.settle(probe, Failed), Standing::Open);
+    assert!(told.admit().is_err());
+    let probe = told.at(61.0).admit().unwrap();
+    assert_eq!(told.settle(probe, Answered), Standing::Closed);
+    assert_eq!((told.breaker.take_refused(), told.breaker.take_refused()), (9, 0));
+}

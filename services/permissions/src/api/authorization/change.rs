@@ -4,13 +4,13 @@ use super::action;
 use crate::{
     api::{
         grants::{grantee, target},
-        instant, sets,
+        instant,
     },
     error::Error,
     field,
 };
 use policy::{Change, Effect, Grant, GrantId, GroupId, Member, Membership, ModelSetId, Target};
-use proto::permissions::v1::{self as pb, hypothetical_change, hypothetical_member};
+use proto::permissions::v1::{self as pb, hypothetical_change, hypothetical_item, hypothetical_member};
 use shared::wire;
 use uuid::Uuid;
 
@@ -61,8 +61,12 @@ fn membership_of(old: &pb::HypotheticalMember) -> Result<(GroupId, Member), Erro
 
 fn item(named: &pb::HypotheticalItem) -> Result<(ModelSetId, Target), Error> {
     let set = field::id("model_set_id", &named.model_set_id)?;
-    let item = named.item.as_ref().ok_or_else(|| Error::invalid("item", "is needed"))?;
-    Ok((set, sets::item(item)?))
+    let item = match &named.item {
+        Some(hypothetical_item::Item::ModelId(id)) => Target::Model(field::id("model_id", id)?),
+        Some(hypothetical_item::Item::ItemSetId(id)) => Target::Set(field::id("item_set_id", id)?),
+        None => return Err(Error::invalid("item", "must be a model or a set")),
+    };
+    Ok((set, item))
 }
 
 fn grant(new: &pb::Grant) -> Result<Grant, Error> {
