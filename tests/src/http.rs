@@ -151,7 +151,8 @@ impl Client {
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
         match &self.tls {
-            Some(tls) => exchange(tls.secure(stream).await?, request).await,
+            // Boxed: a handshake is large, and most connections have none.
+            Some(tls) => Box::pin(async { exchange(tls.secure(stream).await?, request).await }).await,
             None => exchange(stream, request).await,
         }
     }

@@ -79,7 +79,7 @@ impl Then<'_> {
         let known = chains.flat_map(|first| self.policy.grants.chain(first));
         let known = known.filter_map(|rule| self.policy.fact_of(rule));
         let put = self.made.iter().filter_map(|change| match change {
-            Change::PutGrant(grant) => Some(grant.clone()),
+            Change::PutGrant(grant) => Some(*grant),
             _ => None,
         });
         let what = |grant: &Grant| (grant.grantee, grant.target, grant.action, grant.effect);
