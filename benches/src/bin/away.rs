@@ -3,6 +3,8 @@
 //!
 //! `just away --seconds 600`
 
+#![expect(clippy::unwrap_used, reason = "like a test, it fails by panicking")]
+
 use clap::Parser;
 use serde_json::json;
 use std::{

@@ -275,7 +275,8 @@ async fn what_is_repeated_until_it_is_acknowledged_is_there_once() {
     while let Some(ended) = writers.join_next().await {
         ended.unwrap();
     }
-    let (made, there) = (world.made.lock().unwrap().clone(), world.there().await);
+    let made = world.made.lock().unwrap().clone();
+    let there = world.there().await;
     assert!(made == there, "acknowledged: {made:#?}\nthere: {there:#?}");
     eprintln!(
         "{:?} made, {:?} refused before",

@@ -37,3 +37,4 @@ mod records;
 mod report;
 mod restrict;
 mod sample;
+mod statements;
