@@ -134,7 +134,10 @@ impl Apart {
     #[must_use]
     pub fn owner(&self) -> Client {
         let plain = Client::new(self.address(Role::Edge), Some(&self.first_run().api_key));
-        self.tls.as_ref().map_or(plain.clone(), |tls| plain.over(tls))
+        match &self.tls {
+            Some(tls) => plain.over(tls),
+            None => plain,
+        }
     }
 
     /// Where a service keeps everything.

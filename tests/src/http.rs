@@ -123,7 +123,7 @@ impl Client {
     pub async fn try_send(&self, request: Request<Body>) -> Result<Reply, Error> {
         let what = format!("{} {}", request.method(), request.uri());
         within(&what, async {
-            let (answer, _connection) = self.exchange(request).await?;
+            let (answer, _connection) = Box::pin(self.exchange(request)).await?;
             let (head, body) = answer.into_parts();
             let body = body.collect().await?.to_bytes();
             Ok(Reply { status: head.status.as_u16(), headers: head.headers, body })
@@ -141,7 +141,7 @@ impl Client {
     /// # Errors
     /// When there is no connection, or it ends before the answer's head.
     pub async fn try_stream(&self, request: Request<Body>) -> Result<Stream, Error> {
-        let (answer, connection) = within("the head of a stream", self.exchange(request)).await?;
+        let (answer, connection) = within("the head of a stream", Box::pin(self.exchange(request))).await?;
         let (head, body) = answer.into_parts();
         let (status, headers) = (head.status.as_u16(), head.headers);
         Ok(Stream { status, headers, body, rest: BytesMut::new(), _connection: connection })

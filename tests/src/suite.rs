@@ -104,7 +104,10 @@ impl Suite {
     #[must_use]
     pub fn nobody(&self) -> Client {
         let plain = Client::new(self.address, None);
-        self.tls.as_ref().map_or(plain.clone(), |tls| plain.over(tls))
+        match &self.tls {
+            Some(tls) => plain.over(tls),
+            None => plain,
+        }
     }
 
     /// A client with the owner's key.
