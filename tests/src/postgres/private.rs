@@ -1,11 +1,12 @@
 //! A PostgreSQL that a test has for itself: to be frozen, killed, and started again on the same data.
 
 use super::{as_postgres, programs};
-use crate::{process::free_address, until};
+use crate::{authority::Issued, process::free_address, until};
 use std::{
     fs,
+    io::Write,
     net::{SocketAddr, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Stdio},
 };
 use tempfile::TempDir;
@@ -21,6 +22,15 @@ pub struct Private {
 impl Private {
     /// Makes a new one and waits until it answers.
     pub async fn start() -> Self {
+        Self::make(None).await
+    }
+
+    /// Makes a new one that shows a certificate and takes connections over TLS alone.
+    pub async fn secured(own: &Issued) -> Self {
+        Self::make(Some(own)).await
+    }
+
+    async fn make(own: Option<&Issued>) -> Self {
         let folder = TempDir::new().unwrap();
         // The server runs as another user than root.
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
@@ -38,6 +48,9 @@ impl Private {
             "--no-sync",
         ]);
         assert!(initdb.stdout(Stdio::null()).status().unwrap().success(), "initdb");
+        if let Some(own) = own {
+            secure(&data, own);
+        }
         let address = free_address();
         let child = run(&data, address);
         let server = Self { address, child, folder };
@@ -94,6 +107,22 @@ impl Drop for Private {
         if self.child.try_wait().unwrap().is_none() {
             self.kill();
         }
+    }
+}
+
+fn secure(data: &Path, own: &Issued) {
+    for (name, text) in [
+        ("server.crt", own.certificate.as_str()),
+        ("server.key", own.key.as_str()),
+        ("pg_hba.conf", "hostssl all all all trust\n"),
+        ("postgresql.auto.conf", "ssl = on\n"),
+    ] {
+        // The server reads a key only when it is its own.
+        let mut write = as_postgres();
+        write.arg("sh").arg("-c").arg("umask 077; cat > \"$0\"").arg(data.join(name));
+        let mut write = write.stdin(Stdio::piped()).spawn().unwrap();
+        write.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        assert!(write.wait().unwrap().success(), "{name}");
     }
 }
 

@@ -11,7 +11,7 @@ use tests::{
 };
 
 /// Runs a command that must fail; returns what it said.
-async fn fails(arguments: &[&str], settings: &[(&str, &str)]) -> String {
+pub(crate) async fn fails(arguments: &[&str], settings: &[(&str, &str)]) -> String {
     let folder = TempDir::new().unwrap();
     let settings: Vec<_> =
         settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();

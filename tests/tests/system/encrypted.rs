@@ -2,6 +2,7 @@
 
 use crate::{
     chat::{CHAT, TEMPLATE, chat, recorded, streamed, until_usable},
+    config::fails,
     operate::Desk,
 };
 use proto::inference::v1::{InferRequest, Prompt, inference_service_client::InferenceServiceClient};
@@ -12,7 +13,9 @@ use tests::{
     authority::Authority,
     engine::Engine,
     http::Client,
-    ledger, people, rpc,
+    ledger, people,
+    postgres::Private,
+    rpc,
     suite::{MODEL, Suite},
     tls::{Proxy, Tls},
     until,
@@ -221,6 +224,25 @@ async fn an_engine_of_an_unknown_authority_is_not_used_and_the_log_says_why() {
     let settings = [("TOLLGATE_ENGINES", &*proxy.url), ("TOLLGATE_INFERENCE__ENGINE_TLS__CA_FILE", &ca)];
     let suite = Suite::start(&settings).await;
     let _ = suite.owner().post(CHAT, &chat(1, 1)).await.ok();
+}
+
+#[tokio::test]
+async fn a_database_is_reached_over_tls_and_held_against_its_authority() {
+    let folder = TempDir::new().unwrap();
+    let authority = Authority::new("Tollgate tests");
+    let database = Private::secured(&authority.issue(&["127.0.0.1"])).await;
+    let url = |name: &str, authority: &Authority| {
+        let ca = authority.write(folder.path(), name);
+        format!("{}?sslmode=verify-full&sslrootcert={}", database.url(), ca.display())
+    };
+    let known = url("known", &authority);
+    let settings = [("TOLLGATE_PERMISSIONS__DATABASE", &*known), ("TOLLGATE_MONITORING__DATABASE", &*known)];
+    let suite = Suite::start(&settings).await;
+    let _ = suite.owner().post(CHAT, &chat(1, 1)).await.ok();
+    let stranger = url("stranger", &Authority::new("Tollgate tests"));
+    let refused = [("TOLLGATE_PERMISSIONS__DATABASE", &*stranger)];
+    let said = fails(&["up", "--listen", "127.0.0.1:0"], &refused).await;
+    assert!(said.contains("permissions.database") && said.contains("certificate"), "{said}");
 }
 
 #[tokio::test]
