@@ -3,6 +3,7 @@
 //! A revision is one committed transaction. A write takes it by raising the head's row before anything else; the row
 //! stays locked until the commit, so revisions have no gaps, commit in order, and no two writes interleave.
 
+mod insert;
 mod read;
 
 pub(crate) use read::{
@@ -19,11 +20,8 @@ use shared::{
     event::{Event, Link},
     on, on_tx,
 };
-use sqlx::{QueryBuilder, types::Json};
+use sqlx::types::Json;
 use uuid::Uuid;
-
-/// Events inserted by one statement; SQLite takes 32,766 parameters.
-const ROWS: usize = 2_000;
 
 /// Where the log ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +59,6 @@ const HEAD: &str = "SELECT epoch, revision, link FROM head WHERE id = 1";
 const LOCK: &str = "SELECT epoch, revision, link FROM head WHERE id = 1 FOR UPDATE";
 const RAISE: &str = "UPDATE head SET revision = $1, link = $2 WHERE id = 1";
 const NEW_EPOCH: &str = "UPDATE head SET epoch = $2 WHERE id = 1 AND epoch = $1";
-const INSERT: &str = "INSERT INTO events (revision, ordinal, kind, id, action, before, after, change, actor, key_id, \
-    request_id, reason, occurred_at, link) ";
 const BETWEEN: &str = "SELECT revision, change, occurred_at FROM events \
     WHERE revision > $1 AND revision <= $2 ORDER BY revision, ordinal";
 
@@ -101,28 +97,7 @@ pub(crate) async fn append(
         link = link.then(&event);
         rows.push((event, link));
     }
-    for rows in rows.chunks(ROWS) {
-        on_tx!(tx, |on| {
-            let mut query = QueryBuilder::new(INSERT);
-            query.push_values(rows, |mut row, (event, link)| {
-                row.push_bind(number(event.revision))
-                    .push_bind(i64::from(event.ordinal))
-                    .push_bind(&event.kind)
-                    .push_bind(&event.id)
-                    .push_bind(&event.action)
-                    .push_bind(event.before.as_ref().map(Json))
-                    .push_bind(event.after.as_ref().map(Json))
-                    .push_bind(event.change.as_ref().map(Json))
-                    .push_bind(&event.actor)
-                    .push_bind(origin.person().and_then(|person| person.key).map(|key| key.uuid()))
-                    .push_bind(&event.request_id)
-                    .push_bind(&event.reason)
-                    .push_bind(Time(event.at))
-                    .push_bind(&link.0[..]);
-            });
-            query.build().execute(on).await.map(drop)
-        })?;
-    }
+    insert::insert(tx, revision, origin, &rows).await?;
     on_tx!(tx, |on| sqlx::query(RAISE).bind(number(revision)).bind(&link.0[..]).execute(on).await.map(drop))?;
     Ok(())
 }

@@ -1,5 +1,9 @@
 //! The table of grants.
 
+mod insert;
+
+pub(crate) use insert::insert_all;
+
 use super::{LIST, StoreError, columns, member};
 use crate::grants::{Filter, Grant};
 use policy::{Action, Effect, GrantId, Grantee, Member, ModelId, ModelSetId, Target, UserId};
@@ -81,8 +85,6 @@ const COLUMNS: &str = "SELECT id, model_id, model_set_id, grantee_kind, grantee_
     expires_at, granted_by, created_at FROM grants WHERE dead_ends = 0 AND id ";
 const INSERT: &str = "INSERT INTO grants (id, model_id, grantee_kind, grantee_id, action, effect, starts_at, \
     expires_at, granted_by, created_at, model_set_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
-const INSERT_ALL: &str = "INSERT INTO grants (id, model_id, grantee_kind, grantee_id, action, effect, starts_at, \
-    expires_at, granted_by, created_at, model_set_id) ";
 const DELETE: &str = "DELETE FROM grants WHERE id = $1";
 
 /// The grant of the same grantee, target, action and effect.
@@ -204,34 +206,6 @@ pub(crate) async fn find_all(tx: &mut Tx, ids: &HashSet<GrantId>) -> Result<Vec<
         query.build_query_as::<GrantRow>().fetch_all(on).await
     })?;
     rows.into_iter().map(Grant::try_from).collect()
-}
-
-/// Inserts those grants that are not there already. Returns their ids.
-pub(crate) async fn insert_all(tx: &mut Tx, grants: &[&Grant]) -> Result<HashSet<GrantId>, StoreError> {
-    if grants.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let inserted = on_tx!(tx, |on| {
-        let mut query = QueryBuilder::new(INSERT_ALL);
-        query.push_values(grants, |mut row, grant| {
-            let (kind, id) = grantee_columns(grant.fact.grantee);
-            let (model, set) = target_columns(grant.fact.target);
-            row.push_bind(grant.fact.id.uuid())
-                .push_bind(model)
-                .push_bind(kind)
-                .push_bind(id)
-                .push_bind(grant.fact.action.as_str())
-                .push_bind(grant.fact.effect.as_str())
-                .push_bind(grant.fact.starts_at.map(Time))
-                .push_bind(grant.fact.expires_at.map(Time))
-                .push_bind(grant.granted_by.map(UserId::uuid))
-                .push_bind(Time(grant.created_at))
-                .push_bind(set);
-        });
-        query.push(" ON CONFLICT DO NOTHING RETURNING id");
-        query.build_query_scalar::<Uuid>().fetch_all(on).await
-    })?;
-    Ok(inserted.into_iter().map(GrantId).collect())
 }
 
 /// Deletes grants.
