@@ -6,7 +6,7 @@
 use anyhow::Context;
 use benches::cpu;
 use clap::Parser;
-use futures_util::future::join_all;
+use futures_util::{StreamExt, TryStreamExt, future::join_all, stream};
 use hdrhistogram::Histogram;
 use proto::permissions::v1::{
     self as pb, authorization_service_client::AuthorizationServiceClient,
@@ -53,6 +53,9 @@ struct Args {
     /// Batches of 1,000 grants that are written in each mode.
     #[arg(long, default_value_t = 20)]
     batches: usize,
+    /// Batches of grants under way at once.
+    #[arg(long, default_value_t = 2)]
+    writers: usize,
 }
 
 /// One server under test.
@@ -205,13 +208,17 @@ async fn batches_of_grants(
         for _ in 0..args.batches {
             requests.push(grants(&channel, bearer, &groups, mode).await?);
         }
-        let mut client = BatchServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX);
-        let (begun, mut done) = (Instant::now(), 0_u64);
-        for request in requests {
-            done += u64::from(client.batch_grants(with(bearer, request)).await?.into_inner().succeeded);
-        }
+        let client = BatchServiceClient::new(channel.clone()).max_decoding_message_size(usize::MAX);
+        let begun = Instant::now();
+        let answers = stream::iter(requests).map(|request| {
+            let mut client = client.clone();
+            async move { client.batch_grants(with(bearer, request)).await }
+        });
+        let answers: Vec<_> = answers.buffer_unordered(args.writers).try_collect().await?;
+        let done: u64 = answers.iter().map(|answer| u64::from(answer.get_ref().succeeded)).sum();
         let rate = done as f64 / begun.elapsed().as_secs_f64();
-        writeln!(out, "BatchGrants of 1,000, {said}: {rate:.0} grants/s ({done} grants)")?;
+        let writers = args.writers;
+        writeln!(out, "BatchGrants of 1,000, {said}, {writers} at once: {rate:.0} grants/s ({done} grants)")?;
     }
     Ok(())
 }
