@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 use proto::permissions::v1::{
     self as pb, Action, authorization_service_client::AuthorizationServiceClient, check_request::Model,
     grant::Grantee, grant_service_client::GrantServiceClient, model_service_client::ModelServiceClient,
+    user_service_client::UserServiceClient,
 };
 use std::{
     io::Write as _,
@@ -61,6 +62,19 @@ async fn measure(options: &Options, redis: Option<Redis>) -> Result<Histogram<u6
     let request = pb::RegisterModelRequest { name: "m".to_owned(), ..Default::default() };
     let model = ModelServiceClient::new(nodes[0].clone()).register_model(request).await?.into_inner();
     let model = model.model.context("the model")?.model_id;
+    // Whoever registered the model may use it anyway.
+    let person = pb::CreateUserRequest {
+        email: "ada@example.org".to_owned(),
+        display_name: "Ada".to_owned(),
+        ..Default::default()
+    };
+    let person = UserServiceClient::new(nodes[0].clone()).create_user(person).await?.into_inner();
+    let question = pb::CheckRequest {
+        user_id: person.user.context("the user")?.user_id,
+        model: Some(Model::ModelId(model.clone())),
+        action: Action::Use.into(),
+        ..Default::default()
+    };
     let mut times = Histogram::new(3)?;
     let mut grant = None;
     // The first writes find the connections of the processes still cold.
@@ -71,7 +85,7 @@ async fn measure(options: &Options, redis: Option<Redis>) -> Result<Histogram<u6
         grant = change(writer, &model, grant).await?;
         let mut seeing = JoinSet::new();
         for node in nodes.iter().cloned() {
-            seeing.spawn(seen(node, model.clone(), allowed));
+            seeing.spawn(seen(node, question.clone(), allowed));
         }
         while let Some(seen) = seeing.join_next().await {
             seen??;
@@ -101,15 +115,10 @@ async fn change(node: &Authorized, model: &str, grant: Option<String>) -> Result
 }
 
 /// Asks for whatever the replica knows until it is this.
-async fn seen(node: Authorized, model: String, allowed: bool) -> Result<()> {
+async fn seen(node: Authorized, question: pb::CheckRequest, allowed: bool) -> Result<()> {
     let mut client = AuthorizationServiceClient::new(node);
     loop {
-        let request = pb::CheckRequest {
-            model: Some(Model::ModelId(model.clone())),
-            action: Action::Use.into(),
-            ..Default::default()
-        };
-        let answer = client.check(request).await?.into_inner();
+        let answer = client.check(question.clone()).await?.into_inner();
         if (answer.verdict() == pb::Verdict::Allowed) == allowed {
             return Ok(());
         }
