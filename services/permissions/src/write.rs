@@ -79,7 +79,8 @@ impl Write {
     pub(crate) async fn commit(mut self) -> Result<Token, Error> {
         let token = self.token();
         if !self.records.is_empty() {
-            events::append(&mut self.tx, token.revision, self.link, &self.records, &self.origin).await?;
+            let records = std::mem::take(&mut self.records);
+            events::append(&mut self.tx, token.revision, self.link, records, &self.origin).await?;
         }
         self.tx.commit().await?;
         Ok(token)

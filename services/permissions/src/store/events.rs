@@ -88,7 +88,7 @@ pub(crate) async fn append(
     tx: &mut Tx,
     revision: Revision,
     mut link: Link,
-    records: &[Record],
+    records: Vec<Record>,
     origin: &Origin,
 ) -> Result<(), StoreError> {
     let mut rows = Vec::with_capacity(records.len());
@@ -102,7 +102,7 @@ pub(crate) async fn append(
     Ok(())
 }
 
-fn event(revision: Revision, ordinal: u32, record: &Record, origin: &Origin) -> Result<Event, StoreError> {
+fn event(revision: Revision, ordinal: u32, record: Record, origin: &Origin) -> Result<Event, StoreError> {
     let change: Option<Value> = record.change.as_ref().map(serde_json::to_value).transpose()?;
     Ok(Event {
         revision,
@@ -113,10 +113,10 @@ fn event(revision: Revision, ordinal: u32, record: &Record, origin: &Origin) -> 
         request_id: origin.request_id.clone(),
         reason: origin.reason.clone(),
         kind: record.thing.kind.to_owned(),
-        id: record.thing.id.clone(),
+        id: record.thing.id,
         action: record.action.to_owned(),
-        before: record.before.clone(),
-        after: record.after.clone(),
+        before: record.before,
+        after: record.after,
         change,
     })
 }
