@@ -7,18 +7,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-profile=${PROFILE:-release}
-bin=${CARGO_TARGET_DIR:-target}/$profile
+. benches/processes.sh
 port=${PERMISSIONS_PORT:-18101} admin=${ADMIN_PORT:-18102} bare=${BARE_PORT:-18100}
-work=$(mktemp -d)
-started=()
-
-stop() {
-    for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
-    wait 2>/dev/null || true
-    if [ -n "${KEEP:-}" ]; then echo "logs are in $work" >&2; else rm -rf "$work"; fi
-}
-trap stop EXIT
 
 echo "tgs_$(head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n')" >"$work/token"
 export TOLLGATE_SERVICE_TOKEN__FILE="$work/token" TOLLGATE_DATA_DIR="$work/data" TOLLGATE_LOG=warn
@@ -29,9 +19,6 @@ taskset -c 0 "$bin/tollgate" permissions >"$work/permissions.log" 2>&1 & permiss
 started+=("$permissions")
 taskset -c 0 "$bin/bare-tonic" --listen "127.0.0.1:$bare" >"$work/bare.log" 2>&1 & server=$!
 started+=("$server")
-for _ in $(seq 200); do
-    curl -sf "http://127.0.0.1:$admin/health/ready" >/dev/null && break
-    sleep 0.1
-done
+wait_for "http://127.0.0.1:$admin/health/ready" "$work/permissions.log"
 taskset -c 1 "$bin/questions" --tollgate "http://127.0.0.1:$port" --tollgate-pid "$permissions" \
     --bare "http://127.0.0.1:$bare" --bare-pid "$server" --credentials "$work/data/first-run.json" "$@"

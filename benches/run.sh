@@ -7,18 +7,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-profile=${PROFILE:-release}
-bin=${CARGO_TARGET_DIR:-target}/$profile
+. benches/processes.sh
 engine_port=${ENGINE_PORT:-18000} nginx_port=${NGINX_PORT:-18001} gateway_port=${GATEWAY_PORT:-18080}
-work=$(mktemp -d)
-started=()
-
-stop() {
-    for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
-    wait 2>/dev/null || true
-    if [ -n "${KEEP:-}" ]; then echo "logs are in $work" >&2; else rm -rf "$work"; fi
-}
-trap stop EXIT
 
 # Starts the gateway on core 0 with the mock engine behind it; permissions and monitoring, which no request waits for,
 # run on core 1. Sets gateway_pids to the processes on the request path, and credentials to a file with api_key and model.
@@ -85,16 +75,6 @@ NGINX
     started+=("$master")
     wait_for "http://127.0.0.1:$nginx_port/health" "$work/nginx.log"
     nginx_pids=$(pgrep -P "$master" | paste -sd,)
-}
-
-wait_for() {
-    for _ in $(seq 100); do
-        curl -fsS -o /dev/null "$1" 2>/dev/null && return
-        sleep 0.1
-    done
-    echo "$1 does not answer:" >&2
-    tail -n 20 "$2" >&2
-    exit 1
 }
 
 arguments=()

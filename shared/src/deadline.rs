@@ -21,12 +21,20 @@ tokio::task_local! {
 /// The time that the request at hand has left, for those deep below it; `None` where there is no request or no limit.
 #[must_use]
 pub fn left() -> Option<Duration> {
-    CURRENT.try_with(|deadline| deadline.saturating_duration_since(Instant::now())).ok()
+    CURRENT.try_with(|deadline| Deadline(*deadline).left()).ok()
 }
 
 /// When a request must be answered, found among its extensions.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(pub Instant);
+
+impl Deadline {
+    /// The time until then.
+    #[must_use]
+    pub fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+}
 
 /// Bounds how long a call may take.
 #[derive(Debug, Clone, Copy)]

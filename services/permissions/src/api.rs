@@ -211,9 +211,7 @@ fn person<T>(request: &Request<T>) -> Result<Person, Status> {
 
 /// Time until the request's deadline.
 fn left<T>(request: &Request<T>) -> Duration {
-    let deadline = request.extensions().get::<Deadline>();
-    deadline
-        .map_or(Duration::MAX, |deadline| deadline.0.saturating_duration_since(tokio::time::Instant::now()))
+    request.extensions().get::<Deadline>().copied().map_or(Duration::MAX, Deadline::left)
 }
 
 /// How new an answer must be.

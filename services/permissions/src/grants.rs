@@ -83,9 +83,7 @@ pub(crate) async fn create(write: &mut Write, new: NewGrant) -> Result<Grant, Er
         Grantee::Everyone => {}
     }
     let grant = new.made(&write.origin);
-    store::grants::insert(&mut write.tx, &grant).await.map_err(taken)?;
-    write.record(grant.created());
-    Ok(grant)
+    insert(write, grant).await
 }
 
 /// Makes a grant that was decided elsewhere. One of the same kind stays when it lasts as long, else it makes room.
@@ -101,9 +99,7 @@ pub(crate) async fn give(
         }
         take(write, same.fact.id).await?;
     }
-    store::grants::insert(&mut write.tx, &grant).await?;
-    write.record(grant.created());
-    Ok(grant)
+    insert(write, grant).await
 }
 
 /// Takes back a grant that was decided elsewhere, if it is still there.
@@ -153,9 +149,10 @@ impl NewGrant {
     }
 }
 
-fn taken(error: store::StoreError) -> Error {
-    if error.is_duplicate() {
-        return Error::grant_exists();
+async fn insert(write: &mut Write, grant: Grant) -> Result<Grant, Error> {
+    if !store::grants::insert(&mut write.tx, &grant).await? {
+        return Err(Error::grant_exists());
     }
-    error.into()
+    write.record(grant.created());
+    Ok(grant)
 }

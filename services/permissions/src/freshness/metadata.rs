@@ -70,9 +70,7 @@ where
 
 async fn wait(tail: &Tail, named: &HeaderValue, deadline: Option<Deadline>) -> Result<(), Error> {
     let token = tail.tokens().decode(MIN_REVISION, named.to_str().unwrap_or_default())?;
-    let left = deadline
-        .map_or(Duration::MAX, |deadline| deadline.0.saturating_duration_since(tokio::time::Instant::now()));
-    reach(tail, MIN_REVISION, token, left).await
+    reach(tail, MIN_REVISION, token, deadline.map_or(Duration::MAX, Deadline::left)).await
 }
 
 /// Says in an answer's metadata what it was made from.

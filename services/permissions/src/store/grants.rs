@@ -2,7 +2,7 @@
 
 mod insert;
 
-pub(crate) use insert::insert_all;
+pub(crate) use insert::{insert, insert_all};
 
 use super::{LIST, StoreError, columns, member};
 use crate::grants::{Filter, Grant};
@@ -83,8 +83,6 @@ fn grantee_columns(grantee: Grantee) -> (&'static str, Option<Uuid>) {
 
 const COLUMNS: &str = "SELECT id, model_id, model_set_id, grantee_kind, grantee_id, action, effect, starts_at, \
     expires_at, granted_by, created_at FROM grants WHERE dead_ends = 0 AND id ";
-const INSERT: &str = "INSERT INTO grants (id, model_id, grantee_kind, grantee_id, action, effect, starts_at, \
-    expires_at, granted_by, created_at, model_set_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 const DELETE: &str = "DELETE FROM grants WHERE id = $1";
 
 /// The grant of the same grantee, target, action and effect.
@@ -167,27 +165,6 @@ where
         query.push(" AND grantee_kind = ").push_bind(kind).push(" AND grantee_id = ").push_bind(id);
     }
     query.push(" ORDER BY id LIMIT ").push_bind(limit);
-}
-
-pub(crate) async fn insert(tx: &mut Tx, grant: &Grant) -> Result<(), StoreError> {
-    let (kind, id) = grantee_columns(grant.fact.grantee);
-    let (model, set) = target_columns(grant.fact.target);
-    on_tx!(tx, |on| sqlx::query(INSERT)
-        .bind(grant.fact.id.uuid())
-        .bind(model)
-        .bind(kind)
-        .bind(id)
-        .bind(grant.fact.action.as_str())
-        .bind(grant.fact.effect.as_str())
-        .bind(grant.fact.starts_at.map(Time))
-        .bind(grant.fact.expires_at.map(Time))
-        .bind(grant.granted_by.map(UserId::uuid))
-        .bind(Time(grant.created_at))
-        .bind(set)
-        .execute(on)
-        .await
-        .map(drop))?;
-    Ok(())
 }
 
 /// The grants of these ids that are there.

@@ -1,4 +1,4 @@
-//! Many grants by one statement, which each engine takes best in a shape of its own.
+//! Grants on their way into the table, however many by one statement, which each engine takes best in a shape of its own.
 
 use super::{Grant, StoreError, grantee_columns, target_columns};
 use policy::{GrantId, UserId};
@@ -15,6 +15,11 @@ const POSTGRES: &str = "INSERT INTO grants (id, model_id, model_set_id, grantee_
     ON CONFLICT DO NOTHING RETURNING id";
 const SQLITE: &str = "INSERT INTO grants (id, model_id, model_set_id, grantee_kind, grantee_id, action, effect, \
     starts_at, expires_at, granted_by, created_at) ";
+
+/// Inserts a grant. Returns whether none like it was there.
+pub(crate) async fn insert(tx: &mut Tx, grant: &Grant) -> Result<bool, StoreError> {
+    Ok(!insert_all(tx, &[grant]).await?.is_empty())
+}
 
 /// Inserts those grants that are not there already. Returns their ids.
 pub(crate) async fn insert_all(tx: &mut Tx, grants: &[&Grant]) -> Result<HashSet<GrantId>, StoreError> {
