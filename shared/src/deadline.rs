@@ -4,12 +4,18 @@
 //! process too. It bounds the time to the answer's head; a stream's own length is its service's business.
 
 use crate::status::{self, Fault};
+use futures_util::future::Either;
 use http::{HeaderMap, Request, Response};
+use pin_project_lite::pin_project;
 use std::{
-    task::{Context, Poll},
+    pin::Pin,
+    task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{
+    task::futures::TaskLocalFuture,
+    time::{Instant, Timeout, timeout_at},
+};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
@@ -17,6 +23,9 @@ tokio::task_local! {
     /// When the request that this task works on must be answered.
     static CURRENT: Instant;
 }
+
+/// What timers can tell apart, see [`tokio::time::Sleep`].
+const RESOLUTION: Duration = Duration::from_millis(1);
 
 /// The time that the request at hand has left, for those deep below it; `None` where there is no request or no limit.
 #[must_use]
@@ -63,13 +72,11 @@ pub struct WithDeadline<S, F> {
 impl<S, F, B, R> Service<Request<B>> for WithDeadline<S, F>
 where
     S: Service<Request<B>, Response = Response<R>>,
-    S::Future: Send + 'static,
-    S::Error: 'static,
-    F: Fn(Status) -> Response<R> + Clone + Send + 'static,
+    F: Fn(Status) -> Response<R> + Clone,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = futures_util::future::BoxFuture<'static, Result<S::Response, S::Error>>;
+    type Future = Either<InTime<S::Future, F>, S::Future>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(context)
@@ -77,18 +84,48 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let Some(timeout) = grpc_timeout(request.headers()).or(self.layer.default) else {
-            return Box::pin(self.inner.call(request));
+            return Either::Right(self.inner.call(request));
         };
-        let deadline = Instant::now() + timeout;
-        request.extensions_mut().insert(Deadline(deadline));
-        let answer = CURRENT.sync_scope(deadline, || self.inner.call(request));
-        let (answer, refuse) = (CURRENT.scope(deadline, answer), self.layer.refuse.clone());
-        Box::pin(async move {
-            tokio::time::timeout_at(deadline, answer).await.unwrap_or_else(|_| {
-                let fault = Fault::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
-                Ok(refuse(status::status(fault, "the deadline passed before the answer was ready")))
-            })
-        })
+        let deadline = Deadline(Instant::now() + timeout);
+        let refuse = self.layer.refuse.clone();
+        // What is too late already is not begun: a timer would not tell for up to a millisecond.
+        if timeout < RESOLUTION && deadline.left().is_zero() {
+            return Either::Left(InTime { answer: None, refuse });
+        }
+        request.extensions_mut().insert(deadline);
+        let answer = CURRENT.sync_scope(deadline.0, || self.inner.call(request));
+        let answer = Some(timeout_at(deadline.0, CURRENT.scope(deadline.0, answer)));
+        Either::Left(InTime { answer, refuse })
+    }
+}
+
+pin_project! {
+    /// An answer, or a refusal when its time is over.
+    #[derive(Debug)]
+    pub struct InTime<A, F> {
+        #[pin]
+        answer: Option<Timeout<TaskLocalFuture<Instant, A>>>,
+        refuse: F,
+    }
+}
+
+impl<A, F, R, E> Future for InTime<A, F>
+where
+    A: Future<Output = Result<Response<R>, E>>,
+    F: Fn(Status) -> Response<R>,
+{
+    type Output = A::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<A::Output> {
+        let this = self.project();
+        if let Some(answer) = this.answer.as_pin_mut()
+            && let Ok(answer) = ready!(answer.poll(context))
+        {
+            return Poll::Ready(answer);
+        }
+        let fault = Fault::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
+        let refused = status::status(fault, "the deadline passed before the answer was ready");
+        Poll::Ready(Ok((this.refuse)(refused)))
     }
 }
 
@@ -115,6 +152,25 @@ pub fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::convert::Infallible;
+    use tower::ServiceExt;
+
+    /// The status of a call with this `grpc-timeout` to a service that answers at once.
+    async fn call(timeout: &'static str) -> http::StatusCode {
+        let refuse = |_| Response::builder().status(504).body(()).unwrap();
+        let service = tower::service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(())) });
+        let service = DeadlineLayer { default: None, refuse }.layer(service);
+        let request = Request::builder().header("grpc-timeout", timeout).body(()).unwrap();
+        service.oneshot(request).await.unwrap().status()
+    }
+
+    #[tokio::test]
+    async fn what_is_too_late_already_is_not_begun_however_quick_the_answer_would_be() {
+        for timeout in ["0S", "0u", "1n"] {
+            assert_eq!(call(timeout).await, 504, "{timeout}");
+        }
+        assert_eq!(call("1M").await, 200);
+    }
 
     #[test]
     fn a_timeout_is_read_in_every_unit_and_nonsense_is_ignored() {

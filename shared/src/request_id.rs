@@ -1,7 +1,11 @@
 //! Outermost layer: every request has an id, the caller's own or a new one, and every answer says it.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use std::task::{Context, Poll};
+use pin_project_lite::pin_project;
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 use tower::{Layer, Service};
 use uuid::Uuid;
 
@@ -68,12 +72,10 @@ pub struct WithRequestId<S> {
 impl<S, B, R> Service<Request<B>> for WithRequestId<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
-    S::Future: Send + 'static,
-    S::Error: 'static,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = futures_util::future::BoxFuture<'static, Result<S::Response, S::Error>>;
+    type Future = Identified<S::Future>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(context)
@@ -81,13 +83,33 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let id = RequestId::of(request.headers());
-        let header = id.header();
+        let header = Some(id.header());
         request.extensions_mut().insert(id);
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let mut answer = answer.await?;
+        Identified { answer: self.inner.call(request), header }
+    }
+}
+
+pin_project! {
+    /// An answer that will say its request's id.
+    #[derive(Debug)]
+    pub struct Identified<F> {
+        #[pin]
+        answer: F,
+        header: Option<HeaderValue>,
+    }
+}
+
+impl<F: Future<Output = Result<Response<R>, E>>, R, E> Future for Identified<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let mut answer = ready!(this.answer.poll(context));
+        if let (Ok(answer), Some(mut header)) = (&mut answer, this.header.take()) {
+            // No two are equal: kept in the connection's table, each would push out what repeats.
+            header.set_sensitive(true);
             answer.headers_mut().insert(HEADER, header);
-            Ok(answer)
-        })
+        }
+        Poll::Ready(answer)
     }
 }

@@ -17,9 +17,16 @@ use crate::{
     telemetry::{self, ObserveLayer},
 };
 use axum::{Json, Router, response::IntoResponse, routing::get};
+use futures_util::future::{Either, Ready, ready};
 use http::{Request, Response, StatusCode};
-use std::{sync::Arc, time::Duration};
-use tokio::sync::Semaphore;
+use pin_project_lite::pin_project;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service, ServiceBuilder};
@@ -131,19 +138,13 @@ struct Shed<S, F> {
 impl<S, F, B, R> Service<Request<B>> for Shed<S, F>
 where
     S: Service<Request<B>, Response = Response<R>>,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
     F: Fn(Status) -> Response<R>,
-    R: Send + 'static,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = futures_util::future::BoxFuture<'static, Result<S::Response, S::Error>>;
+    type Future = Either<Placed<S::Future>, Ready<Result<S::Response, S::Error>>>;
 
-    fn poll_ready(
-        &mut self,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<(), Self::Error>> {
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(context)
     }
 
@@ -152,14 +153,26 @@ where
             let fault =
                 Fault::retry(Code::ResourceExhausted, "TOO_MANY_REQUESTS_IN_FLIGHT", Duration::from_secs(1));
             let status = status::status(fault, "too many requests are in progress; try again in a moment");
-            return Box::pin(std::future::ready(Ok((self.layer.refuse)(status))));
+            return Either::Right(ready(Ok((self.layer.refuse)(status))));
         };
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let answer = answer.await;
-            drop(place);
-            answer
-        })
+        Either::Left(Placed { answer: self.inner.call(request), _place: place })
+    }
+}
+
+pin_project! {
+    /// An answer that is being made in one of the places.
+    struct Placed<A> {
+        #[pin]
+        answer: A,
+        _place: OwnedSemaphorePermit,
+    }
+}
+
+impl<A: Future> Future for Placed<A> {
+    type Output = A::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<A::Output> {
+        self.project().answer.poll(context)
     }
 }
 

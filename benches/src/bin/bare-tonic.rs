@@ -13,6 +13,10 @@ use tonic::{Request, Response, Status, body::Body, server::UnaryService, service
 use tonic_prost::ProstCodec;
 use tower::Service;
 
+/// As in Tollgate: allocators are not what is compared.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A bare tonic server.
 #[derive(Debug, Parser)]
 struct Args {

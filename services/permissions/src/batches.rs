@@ -71,11 +71,15 @@ pub(crate) async fn each(
     }
     store::grants::delete_all(&mut write.tx, &revoked).await?;
     let grants: Vec<&Grant> = made.iter().map(|(_, grant)| grant).collect();
-    let inserted = store::grants::insert_all(&mut write.tx, &grants).await?;
-    for (place, grant) in made {
+    // While the database stores them, it is written down that they were made.
+    let (inserted, records) = futures_util::join!(store::grants::insert_all(&mut write.tx, &grants), async {
+        made.iter().map(|(_, grant)| grant.created()).collect::<Vec<_>>()
+    });
+    let inserted = inserted?;
+    for ((place, grant), record) in made.into_iter().zip(records) {
         let new = inserted.contains(&grant.fact.id);
         if new {
-            write.record(grant.created());
+            write.record(record);
         }
         results[place] = Some(if new { Ok(Done::Created(grant)) } else { Err(Error::grant_exists()) });
     }

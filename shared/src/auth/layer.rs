@@ -94,12 +94,13 @@ where
         Box::pin(async move {
             // Who calls is what is found out here, whatever a caller in this process may have left behind.
             request.extensions_mut().remove::<Caller>();
+            let path = request.uri().path();
             let asked = Asked {
                 secret: credential(request.headers()),
                 peer: request.extensions().get().map(|Peer(peer)| *peer),
-                path: request.uri().path(),
+                row: if layer.access == Access::Methods { proto::access(path) } else { None },
             };
-            let mut scene = layer.watch.clone().map(|watch| Scene::of(watch, asked.peer, asked.path));
+            let mut scene = layer.watch.clone().map(|watch| Scene::of(watch, asked.peer, path, asked.row));
             let decided = layer.decide(asked, scene.as_mut()).await;
             match decided {
                 Ok(Some(caller)) => drop(request.extensions_mut().insert(caller)),
@@ -121,13 +122,13 @@ where
 struct Asked<'a> {
     secret: Option<&'a str>,
     peer: Option<IpAddr>,
-    path: &'a str,
+    row: Option<&'static proto::Row>,
 }
 
 impl<V: Verify, F> AuthLayer<V, F> {
     /// Who calls, nobody when anybody may; or why they may not. Every refusal of this layer comes from here.
     async fn decide(&self, asked: Asked<'_>, scene: Option<&mut Scene>) -> Result<Option<Caller>, Denied> {
-        let row = if self.access == Access::Methods { proto::access(asked.path) } else { None };
+        let row = asked.row;
         let caller = self.identify(&asked).await;
         if let (Ok(caller), Some(scene)) = (&caller, scene) {
             scene.enter(caller.clone());

@@ -31,8 +31,8 @@ enum Path {
 }
 
 impl Path {
-    fn of(path: &str) -> Self {
-        proto::access(path).map_or_else(
+    fn of(path: &str, row: Option<&'static proto::Row>) -> Self {
+        row.map_or_else(
             || Self::Other(path[..path.floor_char_boundary(PATH)].into()),
             |row| Self::Method(row.path),
         )
@@ -47,10 +47,10 @@ impl Path {
 }
 
 impl Scene {
-    /// A request for `path` from this address, by nobody knows whom yet.
+    /// A request for `path`, which is this method where it is one, from this address, by nobody knows whom yet.
     #[must_use]
-    pub fn of(watch: Watch, address: Option<IpAddr>, path: &str) -> Self {
-        Self { watch, caller: None, address, path: Path::of(path) }
+    pub fn of(watch: Watch, address: Option<IpAddr>, path: &str, row: Option<&'static proto::Row>) -> Self {
+        Self { watch, caller: None, address, path: Path::of(path, row) }
     }
 
     /// It is known who calls.

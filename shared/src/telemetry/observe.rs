@@ -10,14 +10,15 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
 use opentelemetry::{KeyValue, metrics::Histogram};
+use pin_project_lite::pin_project;
 use std::{
     pin::Pin,
     sync::LazyLock,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Instant,
 };
 use tower::{Layer, Service};
-use tracing::{Instrument, Span, field::Empty, info_span};
+use tracing::{Instrument, Span, field::Empty, info_span, instrument::Instrumented};
 
 const BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
@@ -68,12 +69,10 @@ pub struct Observed<S> {
 impl<S, B> Service<Request<B>> for Observed<S>
 where
     S: Service<Request<B>, Response = Response<Body>>,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = futures_util::future::BoxFuture<'static, Result<Response<Body>, S::Error>>;
+    type Future = Instrumented<Answer<S::Future>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(context)
@@ -83,13 +82,30 @@ where
         let call = Call::begin(self.service, &request);
         let span = call.span.clone();
         let answer = span.in_scope(|| self.inner.call(request));
-        Box::pin(
-            async move {
-                let answer = answer.await?;
-                Ok(call.answered(answer))
-            }
-            .instrument(span),
-        )
+        Answer { answer, call: Some(call) }.instrument(span)
+    }
+}
+
+pin_project! {
+    /// An answer that will be observed to its end.
+    #[derive(Debug)]
+    pub struct Answer<F> {
+        #[pin]
+        answer: F,
+        call: Option<Call>,
+    }
+}
+
+impl<F: Future<Output = Result<Response<Body>, E>>, E> Future for Answer<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let answer = ready!(this.answer.poll(context));
+        Poll::Ready(match this.call.take() {
+            Some(call) => answer.map(|answer| call.answered(answer)),
+            None => answer,
+        })
     }
 }
 
@@ -226,7 +242,7 @@ impl http_body::Body for ObservedBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = self.get_mut();
-        let frame = std::task::ready!(Pin::new(&mut this.body).poll_frame(context));
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
         match &frame {
             Some(Ok(frame)) => {
                 if let (Code::Rpc(_), Some(trailers)) = (this.observation.code, frame.trailers_ref()) {

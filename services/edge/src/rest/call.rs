@@ -51,7 +51,7 @@ impl<'a> Call<'a> {
         let timeout =
             deadline::grpc_timeout(headers).or_else(|| is_management(route).then_some(default_timeout));
         if let Some(timeout) = timeout
-            && let Ok(value) = HeaderValue::from_str(&in_milliseconds(timeout))
+            && let Ok(value) = HeaderValue::from_str(&on_the_wire(timeout))
         {
             metadata.insert("grpc-timeout", value);
         }
@@ -102,9 +102,12 @@ fn is_management(route: &Route) -> bool {
     !route.method.is_server_streaming() && service.full_name() != "tollgate.inference.v1.InferenceService"
 }
 
-/// The protocol allows eight digits.
-fn in_milliseconds(timeout: Duration) -> String {
-    format!("{}m", timeout.as_millis().min(99_999_999))
+/// As `grpc-timeout` has it: a number of at most eight digits, of microseconds where it fits.
+fn on_the_wire(timeout: Duration) -> String {
+    match timeout.as_micros() {
+        micros @ ..=99_999_999 => format!("{micros}u"),
+        micros => format!("{}m", (micros / 1_000).min(99_999_999)),
+    }
 }
 
 fn too_late() -> Status {

@@ -147,12 +147,12 @@ async fn what_services_need_of_the_headers_becomes_metadata() {
     assert_eq!(seen("x-request-id"), "mine");
     assert_eq!(seen("traceparent"), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     assert_eq!(seen("idempotency-key"), "once");
-    assert_eq!(seen("grpc-timeout"), "3000m");
+    assert_eq!(seen("grpc-timeout"), "3000000u");
     assert_eq!(seen("cookie"), "");
 
     door.post("/api/v1/users", r#"{"email":"a@b"}"#).await.data();
     let timeout = door.people.metadata.lock().unwrap().get("grpc-timeout").cloned();
-    assert_eq!(timeout.unwrap(), "10000m");
+    assert_eq!(timeout.unwrap(), "10000000u");
 }
 
 #[tokio::test]

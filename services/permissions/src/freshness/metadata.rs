@@ -79,5 +79,8 @@ pub(crate) fn seal(view: &View<'_>, metadata: &mut MetadataMap) {
         metadata.insert(REVISION, token);
     }
     let staleness = u64::try_from(view.staleness.as_millis()).unwrap_or(u64::MAX);
-    metadata.insert(STALENESS, AsciiMetadataValue::from(staleness));
+    let mut staleness = AsciiMetadataValue::from(staleness);
+    // Seldom the same twice: not worth a place in the connection's table of headers.
+    staleness.set_sensitive(true);
+    metadata.insert(STALENESS, staleness);
 }

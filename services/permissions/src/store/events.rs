@@ -55,6 +55,9 @@ struct ChangeRow {
     occurred_at: Time,
 }
 
+/// Events inserted by one statement.
+const PART: usize = 250;
+
 const HEAD: &str = "SELECT epoch, revision, link FROM head WHERE id = 1";
 const LOCK: &str = "SELECT epoch, revision, link FROM head WHERE id = 1 FOR UPDATE";
 const RAISE: &str = "UPDATE head SET revision = $1, link = $2 WHERE id = 1";
@@ -91,13 +94,20 @@ pub(crate) async fn append(
     records: Vec<Record>,
     origin: &Origin,
 ) -> Result<(), StoreError> {
-    let mut rows = Vec::with_capacity(records.len());
-    for (ordinal, record) in (0_u32..).zip(records) {
+    let mut events = (0_u32..).zip(records).map(|(ordinal, record)| {
         let event = event(revision, ordinal, record, origin)?;
         link = link.then(&event);
-        rows.push((event, link));
+        Ok((event, link))
+    });
+    let mut part = || events.by_ref().take(PART).collect::<Result<Vec<_>, StoreError>>();
+    let mut rows = part()?;
+    while !rows.is_empty() {
+        // While the database stores some, the next are made.
+        let (inserted, next) =
+            futures_util::join!(insert::insert(tx, revision, origin, &rows), async { part() });
+        inserted?;
+        rows = next?;
     }
-    insert::insert(tx, revision, origin, &rows).await?;
     on_tx!(tx, |on| sqlx::query(RAISE).bind(number(revision)).bind(&link.0[..]).execute(on).await.map(drop))?;
     Ok(())
 }

@@ -11,19 +11,16 @@ use shared::{
 use sqlx::{PgConnection, QueryBuilder, SqliteConnection, types::Json};
 use uuid::Uuid;
 
-/// Events inserted by one statement; SQLite takes 32,766 parameters.
-const ROWS: usize = 2_000;
-
 /// A parameter for each column, not for each value: PostgreSQL would take as long to read those as to store the rows.
 const POSTGRES: &str = "INSERT INTO events (revision, ordinal, kind, id, action, before, after, change, actor, key_id, \
     request_id, reason, occurred_at, link) \
-    SELECT $1, ordinal, kind, id, action, before, after, change, $2, $3, $4, $5, $6, link \
-    FROM unnest($7::bigint[], $8::text[], $9::text[], $10::text[], $11::jsonb[], $12::jsonb[], $13::jsonb[], \
+    SELECT $1, ordinal, kind, id, action, before::json, after::json, change::json, $2, $3, $4, $5, $6, link \
+    FROM unnest($7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], \
         $14::bytea[]) AS event (ordinal, kind, id, action, before, after, change, link)";
 const SQLITE: &str = "INSERT INTO events (revision, ordinal, kind, id, action, before, after, change, actor, key_id, \
     request_id, reason, occurred_at, link) ";
 
-/// Inserts the events of one transaction, each with its link.
+/// Inserts events of one transaction, each with its link.
 pub(super) async fn insert(
     tx: &mut Tx,
     revision: Revision,
@@ -31,11 +28,9 @@ pub(super) async fn insert(
     rows: &[(Event, Link)],
 ) -> Result<(), StoreError> {
     let common = Common { revision, origin };
-    for rows in rows.chunks(ROWS) {
-        match tx {
-            Tx::Postgres(on) => common.postgres(on, rows).await?,
-            Tx::Sqlite(on) => common.sqlite(on, rows).await?,
-        }
+    match tx {
+        Tx::Postgres(on) => common.postgres(on, rows).await?,
+        Tx::Sqlite(on) => common.sqlite(on, rows).await?,
     }
     Ok(())
 }
@@ -56,8 +51,8 @@ impl Common<'_> {
         fn all<'a, T>(rows: &'a [(Event, Link)], part: impl Fn(&'a (Event, Link)) -> T) -> Vec<T> {
             rows.iter().map(part).collect()
         }
-        fn json(value: Option<&Value>) -> Option<Json<&Value>> {
-            value.map(Json)
+        fn json(value: Option<&Value>) -> Option<String> {
+            value.map(Value::to_string)
         }
         sqlx::query(POSTGRES)
             .bind(number(self.revision))

@@ -1,0 +1,2 @@
+-- As on PostgreSQL: here the values of events are text already.
+SELECT 1;
