@@ -1,0 +1,232 @@
+//! Fair shares: who is next among all that wait for one model.
+//!
+//! A tree of shares, such as group, user, key, with the waiting requests at its leaves. Each node counts the tokens
+//! that were spent below it, divided by its weight. Among the children of a node whoever had the least is the measure:
+//! those within a band of it may be next, ordered by the most urgent request below them, the others wait until the
+//! measure has come up. Whoever was away comes back at the measure: absence is not saved up.
+//!
+//! (The counters are those of "Fairness in Serving Large Language Models", Sheng et al., OSDI 2024.)
+
+mod node;
+
+use crate::{class::Class, request::Ticket};
+pub(crate) use node::Rank;
+use node::{Next, Node};
+
+/// One step of a request's path: who, and how much of the whole is theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Who; equal numbers below the same parent are the same one.
+    pub id: u128,
+    /// How much of what their parent has is theirs, against their siblings. At least 1.
+    pub weight: u32,
+}
+
+/// A leaf of the tree, for as long as somebody holds on to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Leaf(usize);
+
+const ROOT: usize = 0;
+/// Counters are in parts of a token, so that weights divide them.
+const PARTS: u64 = 1_024;
+
+/// The waiting requests of one model.
+#[derive(Debug)]
+pub(crate) struct Shares {
+    nodes: Vec<Node>,
+    free: Vec<usize>,
+    band: u64,
+    waiting: usize,
+}
+
+impl Shares {
+    /// `band` in weighted tokens.
+    pub(crate) fn new(band: u64) -> Self {
+        Self { nodes: vec![Node::default()], free: Vec::new(), band: band.saturating_mul(PARTS), waiting: 0 }
+    }
+
+    /// Requests that wait.
+    pub(crate) const fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Finds the leaf of a path and holds on to it until it is [let go](Self::release).
+    pub(crate) fn hold(&mut self, path: &[Share]) -> Leaf {
+        let mut at = ROOT;
+        for &share in path {
+            at = match self.nodes[at].children.get(&share.id) {
+                Some(&child) => child,
+                None => self.grow(at, share),
+            };
+            self.nodes[at].weight = u64::from(share.weight.max(1));
+        }
+        let node = &mut self.nodes[at];
+        node.holds += 1;
+        if let Some(parent) = node.parent {
+            let entry = (node.counter, at);
+            self.nodes[parent].idle.remove(&entry);
+        }
+        Leaf(at)
+    }
+
+    /// Lets go of a leaf; nodes that nobody holds and whose spending is made up for are forgotten.
+    pub(crate) fn release(&mut self, leaf: Leaf) {
+        let node = &mut self.nodes[leaf.0];
+        node.holds = node.holds.saturating_sub(1);
+        self.settle(leaf.0);
+    }
+
+    /// A request waits at its leaf. `rank` orders within the class; less is sooner.
+    pub(crate) fn insert(&mut self, leaf: Leaf, class: Class, rank: Rank, ticket: Ticket) {
+        self.waiting +=
+            usize::from(self.nodes[leaf.0].ready[class.index()].insert((rank, Next::Request(ticket))));
+        self.settle(leaf.0);
+    }
+
+    /// A request no longer waits.
+    pub(crate) fn remove(&mut self, leaf: Leaf, class: Class, rank: Rank, ticket: Ticket) {
+        self.waiting -=
+            usize::from(self.nodes[leaf.0].ready[class.index()].remove(&(rank, Next::Request(ticket))));
+        self.settle(leaf.0);
+    }
+
+    /// Who is next, the first class of the order that has somebody.
+    pub(crate) fn first(&self, order: &[Class]) -> Option<(Class, Ticket)> {
+        order.iter().find_map(|&class| {
+            let mut at = ROOT;
+            loop {
+                match self.nodes[at].ready[class.index()].first()?.1 {
+                    Next::Request(ticket) => return Some((class, ticket)),
+                    Next::Child(child) => at = child,
+                }
+            }
+        })
+    }
+
+    /// Tokens were spent for a request of this leaf; all above it spent them too.
+    pub(crate) fn charge(&mut self, leaf: Leaf, tokens: u64) {
+        self.count(leaf, |node| node.counter = node.counter.saturating_add(tokens * PARTS / node.weight));
+    }
+
+    /// Tokens that were charged were not spent after all.
+    pub(crate) fn refund(&mut self, leaf: Leaf, tokens: u64) {
+        self.count(leaf, |node| node.counter = node.counter.saturating_sub(tokens * PARTS / node.weight));
+    }
+
+    fn count(&mut self, leaf: Leaf, change: impl Fn(&mut Node)) {
+        self.climb(leaf.0, change);
+    }
+
+    /// Nodes in use, the root among them.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len() - self.free.len()
+    }
+
+    fn grow(&mut self, parent: usize, share: Share) -> usize {
+        let node = Node::of(parent, share, self.nodes[parent].measure);
+        let at = self.free.pop().unwrap_or(self.nodes.len());
+        if at == self.nodes.len() {
+            self.nodes.push(node)
+        } else {
+            self.nodes[at] = node
+        }
+        self.nodes[parent].children.insert(share.id, at);
+        at
+    }
+
+    /// Tells the parents of a node what may be next below it.
+    fn settle(&mut self, from: usize) {
+        self.climb(from, |_| ());
+    }
+
+    /// Changes a node and all above it, and the order of each among its siblings.
+    fn climb(&mut self, from: usize, change: impl Fn(&mut Node)) {
+        let mut at = from;
+        while let Some(parent) = self.nodes[at].parent {
+            self.withdraw(parent, at);
+            change(&mut self.nodes[at]);
+            self.offer(parent, at);
+            self.prune(parent);
+            at = parent;
+        }
+    }
+
+    /// Takes a child out of its parent's order, as if nobody waited below it.
+    fn withdraw(&mut self, parent: usize, child: usize) {
+        let entry = (self.nodes[child].counter, child);
+        let heads = std::mem::take(&mut self.nodes[child].shown);
+        let parent = &mut self.nodes[parent];
+        parent.near.remove(&entry);
+        parent.beyond.remove(&entry);
+        parent.idle.remove(&entry);
+        for (ready, head) in parent.ready.iter_mut().zip(heads) {
+            if let Some(rank) = head {
+                ready.remove(&(rank, Next::Child(child)));
+            }
+        }
+    }
+
+    /// Puts a child where its counter and the requests below it belong.
+    fn offer(&mut self, parent: usize, child: usize) {
+        let node = &mut self.nodes[child];
+        if node.heads().iter().all(Option::is_none) {
+            node.active = false;
+            let entry = (node.counter, child);
+            if node.is_forgettable() {
+                self.nodes[parent].idle.insert(entry);
+            }
+        } else {
+            let came_back = !std::mem::replace(&mut node.active, true);
+            let measure = self.nodes[parent].measure;
+            let node = &mut self.nodes[child];
+            if came_back {
+                node.counter = node.counter.max(measure);
+            }
+            let entry = (node.counter, child);
+            self.nodes[parent].beyond.insert(entry);
+        }
+        self.measure(parent);
+    }
+
+    /// Finds anew who among the children had the least, and who is within the band of it.
+    fn measure(&mut self, at: usize) {
+        let node = &self.nodes[at];
+        let least = [node.near.first(), node.beyond.first()].into_iter().flatten().min();
+        let Some(&(least, _)) = least else { return };
+        self.nodes[at].measure = least;
+        let most = least.saturating_add(self.band);
+        while let Some(&(counter, child)) = self.nodes[at].near.last().filter(|last| last.0 > most) {
+            self.withdraw(at, child);
+            self.nodes[at].beyond.insert((counter, child));
+        }
+        while let Some(&(counter, child)) = self.nodes[at].beyond.first().filter(|first| first.0 <= most) {
+            let heads = self.nodes[child].heads();
+            self.nodes[child].shown = heads;
+            let node = &mut self.nodes[at];
+            node.beyond.remove(&(counter, child));
+            node.near.insert((counter, child));
+            for (ready, head) in node.ready.iter_mut().zip(heads) {
+                if let Some(rank) = head {
+                    ready.insert((rank, Next::Child(child)));
+                }
+            }
+        }
+    }
+
+    /// Forgets children that nobody holds and who would come back at the measure anyway.
+    fn prune(&mut self, at: usize) {
+        while let Some(&(counter, child)) = self.nodes[at].idle.first() {
+            if counter > self.nodes[at].measure {
+                return;
+            }
+            let gone = std::mem::take(&mut self.nodes[child]);
+            self.nodes[at].idle.remove(&(counter, child));
+            self.nodes[at].children.remove(&gone.id);
+            self.free.push(child);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

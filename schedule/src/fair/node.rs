@@ -1,0 +1,56 @@
+//! One node of the tree of shares.
+
+use super::Share;
+use crate::request::Ticket;
+use std::collections::{BTreeSet, HashMap};
+
+/// An order within a class; less is sooner.
+pub(crate) type Rank = i64;
+
+/// What is next below a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Next {
+    Request(Ticket),
+    Child(usize),
+}
+
+/// The most urgent request of each class, where there is one.
+pub(super) type Heads = [Option<Rank>; 4];
+
+#[derive(Debug, Default)]
+pub(super) struct Node {
+    pub(super) parent: Option<usize>,
+    pub(super) id: u128,
+    pub(super) weight: u64,
+    /// What was spent below, divided by the weight.
+    pub(super) counter: u64,
+    /// The counter of the child that had the least, among those with requests waiting.
+    pub(super) measure: u64,
+    pub(super) children: HashMap<u128, usize>,
+    /// Requests of its own, and children that may be next, by class.
+    pub(super) ready: [BTreeSet<(Rank, Next)>; 4],
+    /// Children with requests waiting, by counter: within the band of the measure, and beyond it.
+    pub(super) near: BTreeSet<(u64, usize)>,
+    pub(super) beyond: BTreeSet<(u64, usize)>,
+    /// Children with none that nobody holds on to.
+    pub(super) idle: BTreeSet<(u64, usize)>,
+    /// What its parent has been told.
+    pub(super) shown: Heads,
+    pub(super) active: bool,
+    pub(super) holds: usize,
+}
+
+impl Node {
+    pub(super) fn of(parent: usize, share: Share, counter: u64) -> Self {
+        let weight = u64::from(share.weight.max(1));
+        Self { parent: Some(parent), id: share.id, weight, counter, ..Self::default() }
+    }
+
+    pub(super) fn heads(&self) -> Heads {
+        self.ready.each_ref().map(|ready| ready.first().map(|first| first.0))
+    }
+
+    pub(super) fn is_forgettable(&self) -> bool {
+        self.holds == 0 && self.children.is_empty()
+    }
+}

@@ -1,0 +1,144 @@
+//! The requests that wait for one model, and how fast they are served.
+
+use crate::{
+    class::Class,
+    engine::{Due, EngineId},
+    fair::{Leaf, Rank, Shares},
+    made::Made,
+    rate::Rate,
+    settings::Settings,
+};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+/// Tokens of an answer before any was seen.
+const FIRST_OUTPUT: f64 = 200.0;
+/// Weight of the newest answer in the mean.
+const NEWEST: f64 = 0.002;
+/// The same for the first answers.
+const NEWEST_AT_FIRST: f64 = 0.1;
+/// Part of an engine's time that goes into prompts, before anything was seen.
+const FIRST_RATE: f64 = 0.5;
+
+/// One model's queue.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) name: String,
+    pub(crate) shares: Shares,
+    /// Engines that serve the model.
+    pub(crate) engines: Vec<EngineId>,
+    /// Seconds of engine time that wait, by class.
+    work: [f64; 4],
+    /// The same of each leaf that has any.
+    by_leaf: HashMap<Leaf, [f64; 4]>,
+    output: f64,
+    answers: u32,
+    /// Seconds of engine time that are started.
+    started: Rate,
+    /// The same by class.
+    by_class: [Rate; 4],
+}
+
+/// A request that waits.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) queue: usize,
+    pub(crate) leaf: Leaf,
+    pub(crate) class: Class,
+    /// Where it stands now, which is higher once it has waited for long.
+    pub(crate) level: Class,
+    pub(crate) rank: Rank,
+    pub(crate) prompt: u32,
+    pub(crate) most: Option<u32>,
+    pub(crate) prefix: Arc<[u64]>,
+    pub(crate) arrived: Duration,
+    /// When its first token is due, or all of it, in seconds.
+    pub(crate) due: f64,
+    /// What is promised of its tokens.
+    pub(crate) tokens_due: Option<Due>,
+    /// When waiting longer is of no use.
+    pub(crate) expires: Duration,
+    /// When it moves up.
+    pub(crate) ages: Option<Duration>,
+    /// Seconds of an engine that it is believed to take.
+    pub(crate) cost: f64,
+    pub(crate) avoid: Option<EngineId>,
+    pub(crate) streams: bool,
+    pub(crate) preempted: u8,
+    pub(crate) made: Made,
+}
+
+impl Queue {
+    pub(crate) fn new(name: &str, settings: &Settings) -> Self {
+        Self {
+            name: name.to_owned(),
+            shares: Shares::new(settings.band),
+            engines: Vec::new(),
+            work: [0.0; 4],
+            by_leaf: HashMap::new(),
+            output: FIRST_OUTPUT,
+            answers: 0,
+            started: Rate::default(),
+            by_class: [Rate::default(); 4],
+        }
+    }
+
+    /// Tokens that an answer is expected to have.
+    pub(crate) fn expected(&self, most: Option<u32>) -> f64 {
+        most.map_or(self.output, |most| self.output.min(f64::from(most)))
+    }
+
+    /// An answer had so many tokens.
+    pub(crate) fn answered(&mut self, tokens: u32) {
+        self.answers = self.answers.saturating_add(1);
+        let newest = NEWEST.max(NEWEST_AT_FIRST / f64::from(self.answers).sqrt());
+        self.output += newest * (f64::from(tokens) - self.output);
+    }
+
+    /// Work of a class was started.
+    pub(crate) fn started(&mut self, class: Class, seconds: f64, now: f64) {
+        self.started.add(seconds, now);
+        self.by_class[class.index()].add(seconds, now);
+    }
+
+    /// Work waits, or, below zero, no longer does.
+    pub(crate) fn backlog(&mut self, leaf: Leaf, level: Class, work: f64) {
+        self.work[level.index()] += work;
+        let of_leaf = self.by_leaf.entry(leaf).or_default();
+        of_leaf[level.index()] += work;
+        if of_leaf.iter().sum::<f64>() < 1e-9 {
+            self.by_leaf.remove(&leaf);
+        }
+        if self.by_leaf.is_empty() {
+            self.work = [0.0; 4];
+        }
+    }
+
+    /// Seconds of work that are served before one more request of a leaf, as far as can be said without serving them:
+    /// what waits in classes no less urgent, but no more than what there is for everyone who has as much as this leaf.
+    pub(crate) fn before(&self, leaf: Leaf, level: Class) -> f64 {
+        let until = |work: &[f64; 4]| work[..=level.index()].iter().sum::<f64>();
+        let (mine, all) = (self.by_leaf.get(&leaf).map_or(0.0, until), until(&self.work));
+        let others = self.by_leaf.len().max(1) as f64;
+        all.min(mine.mul_add(others, all / others))
+    }
+
+    /// Seconds until so much work is done at the pace of late.
+    pub(crate) fn drain(&self, work: f64, engines: usize, now: f64) -> f64 {
+        work / self.started.per_second(now).max(FIRST_RATE * engines as f64).max(1e-3)
+    }
+
+    /// The classes in the order in which they are asked: first those that have less than what is kept for them.
+    pub(crate) fn order(&self, shares: &[f64; 4], now: f64) -> [Class; 4] {
+        let mut order = Class::ALL;
+        if shares.iter().all(|share| *share <= 0.0) {
+            return order;
+        }
+        let all: f64 = self.by_class.iter().map(|rate| rate.per_second(now)).sum();
+        let lacks = |class: &Class| {
+            let share = shares[class.index()];
+            share > 0.0 && self.by_class[class.index()].per_second(now) < share * all
+        };
+        order.sort_by_key(|class| !lacks(class));
+        order
+    }
+}

@@ -1,0 +1,72 @@
+//! A request as the scheduler sees it.
+
+use crate::{class::Class, engine::EngineId, fair::Share, made::Made};
+use std::{sync::Arc, time::Duration};
+
+/// A request that waits or runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub(crate) u64);
+
+/// What is known of a request when it arrives.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// Name of the model as engines serve it.
+    pub model: &'a str,
+    /// Whose share it takes from: from the outermost, such as a group, to the innermost, such as a key.
+    pub path: &'a [Share],
+    /// How urgent it is.
+    pub class: Class,
+    /// Tokens of its prompt.
+    pub prompt: u32,
+    /// Most tokens it may be answered with, when that is bounded. 0 for what makes none, such as an embedding.
+    pub most: Option<u32>,
+    /// Hashes of its prompt from the beginning to the end of each block, so that equal ones mean an equal beginning.
+    pub prefix: Arc<[u64]>,
+    /// When it came to the gateway, which is before now when it is tried again.
+    pub arrived: Duration,
+    /// When the whole answer becomes pointless to the caller, where that was said.
+    pub deadline: Option<Duration>,
+    /// Longest time that it may wait, whatever its class is promised.
+    pub patience: Duration,
+    /// An engine that failed it just now.
+    pub avoid: Option<EngineId>,
+    /// Whether its tokens are seen as they are made; else only its end is.
+    pub streams: bool,
+    /// How often it was stopped to make room.
+    pub preempted: u8,
+    /// Where its tokens are counted.
+    pub made: Made,
+}
+
+/// How a request left its engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// With an answer, or a refusal that would be the same anywhere, or because the caller went away.
+    Done,
+    /// Without one; what it was charged is given back, and it may come again.
+    Lost,
+    /// The engine was full and did nothing for it.
+    Busy,
+}
+
+/// Why a request is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// No engine that is well serves the model.
+    NoEngine,
+    /// As many as may wait do.
+    Full {
+        /// When asking again is worth it.
+        retry_after: Duration,
+    },
+    /// It could not be answered in time by now.
+    Late {
+        /// When asking again is worth it.
+        retry_after: Duration,
+    },
+    /// The caller's own deadline is shorter than the answer takes on an idle engine.
+    Infeasible {
+        /// What it takes there.
+        needed: Duration,
+    },
+}

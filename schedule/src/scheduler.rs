@@ -1,0 +1,355 @@
+//! All queues and all engines: what arrives, what starts, what is refused, and what comes of it.
+
+mod plan;
+mod start;
+
+use crate::{
+    class::Class,
+    cost::{Cost, Speed},
+    engine::{Capacity, Engine, EngineId, Load, Spent},
+    queue::{Queue, Waiting},
+    request::{Outcome, Refusal, Request, Ticket},
+    settings::Settings,
+};
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    time::Duration,
+};
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// A request may go to an engine now.
+    Start {
+        /// Which.
+        ticket: Ticket,
+        /// Where.
+        engine: EngineId,
+    },
+    /// A request that waited is not served.
+    Refuse {
+        /// Which.
+        ticket: Ticket,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A request is to be stopped, if it has no token yet, and may come again.
+    Stop {
+        /// Which.
+        ticket: Ticket,
+    },
+}
+
+/// The answer to an arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It waits; its start comes as an [`Action`], maybe at once.
+    Queued(Ticket),
+    /// It is not served.
+    Refused(Refusal),
+}
+
+/// A request that waits, for people to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wait {
+    /// Which.
+    pub ticket: Ticket,
+    /// How urgent.
+    pub class: Class,
+    /// Tokens of its prompt.
+    pub prompt: u32,
+    /// Since when.
+    pub arrived: Duration,
+    /// When it is believed to start.
+    pub starts: Duration,
+    /// When it is refused if it has not started.
+    pub expires: Duration,
+}
+
+/// Decides whose request runs next, where, and which one is refused.
+#[derive(Debug)]
+pub struct Scheduler {
+    settings: Settings,
+    queues: Vec<Queue>,
+    names: HashMap<String, usize>,
+    engines: Vec<Engine>,
+    waiting: HashMap<Ticket, Waiting>,
+    running: HashMap<Ticket, EngineId>,
+    expiries: BTreeSet<(Duration, Ticket)>,
+    agings: BTreeSet<(Duration, Ticket)>,
+    /// Queues in which something may have become possible.
+    changed: BTreeSet<usize>,
+    /// Queues whose first request waits for answers under way to gain time.
+    held_up: BTreeSet<usize>,
+    /// Requests taken out of their order for the moment, so that others can pass.
+    aside: Vec<Ticket>,
+    looked: f64,
+    actions: VecDeque<Action>,
+    spent: Vec<Spent>,
+    next: u64,
+}
+
+/// Seconds between two looks at what the engines made, at least.
+const GLANCE: f64 = 0.001;
+/// The same at most, while somebody waits until answers under way have gained time.
+const LOOK: Duration = Duration::from_millis(5);
+
+impl Scheduler {
+    /// A scheduler with no engines.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            queues: Vec::new(),
+            names: HashMap::new(),
+            engines: Vec::new(),
+            waiting: HashMap::new(),
+            running: HashMap::new(),
+            expiries: BTreeSet::new(),
+            agings: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            held_up: BTreeSet::new(),
+            aside: Vec::new(),
+            looked: 0.0,
+            actions: VecDeque::new(),
+            spent: Vec::new(),
+            next: 0,
+        }
+    }
+
+    /// Says what an engine serves, whether anything new may go there, and how much it takes. `believed` is its speed
+    /// until something is learned of it; it counts when the engine is named for the first time.
+    pub fn engine(
+        &mut self,
+        engine: EngineId,
+        models: &[String],
+        open: bool,
+        capacity: Capacity,
+        believed: Speed,
+    ) {
+        while self.engines.len() <= engine {
+            self.engines.push(Engine::new(capacity, Cost::new(believed)));
+        }
+        let serves: Vec<usize> = models.iter().map(|model| self.queue(model)).collect();
+        for (at, queue) in self.queues.iter_mut().enumerate() {
+            queue.engines.retain(|id| *id != engine);
+            if serves.contains(&at) {
+                queue.engines.push(engine);
+            }
+        }
+        let state = &mut self.engines[engine];
+        if !open {
+            // It may be another process when it comes back.
+            state.seen.clear();
+        }
+        (state.serves, state.open) = (serves, open);
+        state.set_capacity(capacity);
+        self.changed.extend(self.engines[engine].serves.iter().copied());
+    }
+
+    /// Takes over other settings; what waits keeps the deadlines it came with.
+    pub fn set(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
+    /// A request arrives.
+    pub fn arrive(&mut self, request: &Request<'_>, now: Duration) -> Verdict {
+        let queue = self.queue(request.model);
+        let path = if self.settings.fair { request.path } else { &[] };
+        let leaf = self.queues[queue].shares.hold(path);
+        let waiting = match self.plan(queue, leaf, request, now) {
+            Ok(waiting) => waiting,
+            Err(refusal) => {
+                self.queues[queue].shares.release(leaf);
+                return Verdict::Refused(refusal);
+            }
+        };
+        let ticket = Ticket(self.next);
+        self.next += 1;
+        let state = &mut self.queues[queue];
+        state.shares.insert(leaf, waiting.level, waiting.rank, ticket);
+        state.backlog(leaf, waiting.level, waiting.cost);
+        self.expiries.insert((waiting.expires, ticket));
+        self.agings.extend(waiting.ages.map(|ages| (ages, ticket)));
+        self.waiting.insert(ticket, waiting);
+        self.changed.insert(queue);
+        Verdict::Queued(ticket)
+    }
+
+    /// What is to be done next, or `None`. Ask until it says so after everything that happened, and at [`Self::wake`].
+    pub fn next(&mut self, now: Duration) -> Option<Action> {
+        if let Some(action) = self.actions.pop_front() {
+            return Some(action);
+        }
+        self.sweep(now);
+        self.look(now);
+        while self.actions.is_empty() && self.start(now) {}
+        self.actions.pop_front()
+    }
+
+    /// When [`Self::next`] has to be asked again though nothing happened.
+    #[must_use]
+    pub fn wake(&self) -> Option<Duration> {
+        let look = (!self.held_up.is_empty()).then(|| Duration::from_secs_f64(self.looked) + LOOK);
+        let expiry = self.expiries.first().map(|first| first.0);
+        let aging = self.agings.first().map(|first| first.0);
+        [look, expiry, aging].into_iter().flatten().min()
+    }
+
+    /// The first token of a running request has come.
+    pub fn first_token(&mut self, ticket: Ticket, now: Duration) {
+        if let Some(&engine) = self.running.get(&ticket) {
+            self.engines[engine].first_token(ticket, now.as_secs_f64());
+            self.changed.extend(self.engines[engine].serves.iter().copied());
+        }
+    }
+
+    /// A running request is no longer at its engine.
+    pub fn finished(&mut self, ticket: Ticket, outcome: Outcome, now: Duration) {
+        let Some(engine) = self.running.remove(&ticket) else { return };
+        let state = &mut self.engines[engine];
+        let Some(held) = state.drop(ticket, outcome, now.as_secs_f64(), &mut self.spent) else { return };
+        match outcome {
+            Outcome::Done => state.limit.answered(),
+            Outcome::Busy => state.limit.turned_away(usize::try_from(state.load().requests).unwrap_or(0)),
+            Outcome::Lost => {}
+        }
+        self.changed.extend(state.serves.iter().copied());
+        self.charge_spent();
+        let shares = &mut self.queues[held.queue].shares;
+        if outcome != Outcome::Done && held.made.tokens() == 0 {
+            shares.refund(held.leaf, u64::from(held.prompt));
+        }
+        shares.release(held.leaf);
+        if outcome == Outcome::Done {
+            self.queues[held.queue].answered(held.made.tokens());
+        }
+    }
+
+    /// A request that waits is no longer wanted.
+    pub fn cancel(&mut self, ticket: Ticket) {
+        if let Some(waiting) = self.take_out(ticket) {
+            self.queues[waiting.queue].shares.release(waiting.leaf);
+        }
+    }
+
+    /// Requests that wait for a model.
+    #[must_use]
+    pub fn waiting(&self, model: &str) -> usize {
+        self.names.get(model).map_or(0, |&queue| self.queues[queue].shares.waiting())
+    }
+
+    /// What an engine holds.
+    #[must_use]
+    pub fn load(&self, engine: EngineId) -> Load {
+        self.engines.get(engine).map(Engine::load).unwrap_or_default()
+    }
+
+    /// Everyone who waits for a model, the first to come first.
+    #[must_use]
+    pub fn waits(&self, model: &str, now: Duration) -> Vec<Wait> {
+        let Some(&queue) = self.names.get(model) else { return Vec::new() };
+        let mut waits: Vec<Wait> = self
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| waiting.queue == queue)
+            .map(|(&ticket, waiting)| Wait {
+                ticket,
+                class: waiting.class,
+                prompt: waiting.prompt,
+                arrived: waiting.arrived,
+                starts: Duration::ZERO,
+                expires: waiting.expires,
+            })
+            .collect();
+        // In the order in which they would be asked if all were equally far.
+        waits.sort_by_key(|wait| self.waiting.get(&wait.ticket).map(|waiting| (waiting.level, waiting.rank)));
+        let (state, mut work) = (&self.queues[queue], 0.0);
+        for wait in &mut waits {
+            let starts = state.drain(work, self.well(queue).count(), now.as_secs_f64());
+            wait.starts = now + Duration::from_secs_f64(starts.min(1e6));
+            work += self.waiting.get(&wait.ticket).map_or(0.0, |waiting| waiting.cost);
+        }
+        waits.sort_by_key(|wait| wait.ticket);
+        waits
+    }
+
+    /// Names of the models that were ever asked for or served.
+    pub fn models(&self) -> impl Iterator<Item = &str> {
+        self.queues.iter().map(|queue| queue.name.as_str())
+    }
+
+    fn queue(&mut self, model: &str) -> usize {
+        if let Some(&queue) = self.names.get(model) {
+            return queue;
+        }
+        let queue = self.queues.len();
+        self.queues.push(Queue::new(model, &self.settings));
+        self.names.insert(model.to_owned(), queue);
+        queue
+    }
+
+    /// Engines that are well and serve the model of a queue.
+    fn well(&self, queue: usize) -> impl Iterator<Item = EngineId> {
+        self.queues[queue].engines.iter().copied().filter(|&engine| self.engines[engine].open)
+    }
+
+    /// Takes a request out of its queue and leaves its leaf held.
+    fn take_out(&mut self, ticket: Ticket) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&ticket)?;
+        let queue = &mut self.queues[waiting.queue];
+        queue.shares.remove(waiting.leaf, waiting.level, waiting.rank, ticket);
+        queue.backlog(waiting.leaf, waiting.level, -waiting.cost);
+        self.expiries.remove(&(waiting.expires, ticket));
+        if let Some(ages) = waiting.ages {
+            self.agings.remove(&(ages, ticket));
+        }
+        Some(waiting)
+    }
+
+    /// Refuses what waited too long, and moves up what waited long.
+    fn sweep(&mut self, now: Duration) {
+        while let Some(&(_, ticket)) = self.expiries.first().filter(|first| first.0 <= now) {
+            let Some(waiting) = self.take_out(ticket) else { return };
+            self.queues[waiting.queue].shares.release(waiting.leaf);
+            let retry_after = self.retry_after(waiting.queue, waiting.leaf, waiting.level, now);
+            let refusal = Refusal::Late { retry_after };
+            self.actions.push_back(Action::Refuse { ticket, refusal });
+        }
+        while let Some((_, ticket)) = self.agings.first().copied().filter(|first| first.0 <= now) {
+            self.agings.pop_first();
+            let Some(waiting) = self.waiting.get_mut(&ticket) else { continue };
+            let queue = &mut self.queues[waiting.queue];
+            queue.shares.remove(waiting.leaf, waiting.level, waiting.rank, ticket);
+            queue.backlog(waiting.leaf, waiting.level, -waiting.cost);
+            (waiting.level, waiting.ages) = (Class::Interactive, None);
+            queue.backlog(waiting.leaf, waiting.level, waiting.cost);
+            queue.shares.insert(waiting.leaf, waiting.level, waiting.rank, ticket);
+            self.changed.insert(waiting.queue);
+        }
+    }
+
+    /// Notes what the engines made since the last look.
+    fn look(&mut self, now: Duration) {
+        let at = now.as_secs_f64();
+        if self.waiting.is_empty() || at < self.looked + GLANCE {
+            return;
+        }
+        self.looked = at;
+        for engine in &mut self.engines {
+            engine.look(at, &mut self.spent);
+        }
+        self.charge_spent();
+        self.changed.append(&mut self.held_up);
+    }
+
+    fn charge_spent(&mut self) {
+        for (queue, leaf, tokens) in self.spent.drain(..) {
+            let tokens = u64::from(tokens) * u64::from(self.settings.output_weight);
+            self.queues[queue].shares.charge(leaf, tokens);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

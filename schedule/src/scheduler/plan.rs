@@ -1,0 +1,121 @@
+//! What an arriving request is promised, where it stands in its queue, and whether it can be served at all.
+
+use super::Scheduler;
+use crate::{
+    class::{Class, Objective},
+    cost::Prefill,
+    engine::Due,
+    fair::Leaf,
+    queue::Waiting,
+    request::{Refusal, Request},
+};
+use std::time::Duration;
+
+/// Part of its time after which a request that is only due as a whole moves up, and by which it is ordered before.
+const AGED: f64 = 0.8;
+/// A wait that is predicted to be this many times too long is not begun. It is only a prediction, and what turns out
+/// too late is still refused later.
+const HOPELESS: f64 = 2.0;
+/// Bounds of what is told as the time after which asking again is worth it.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+impl Scheduler {
+    pub(super) fn plan(
+        &self,
+        queue: usize,
+        leaf: Leaf,
+        request: &Request<'_>,
+        now: Duration,
+    ) -> Result<Waiting, Refusal> {
+        let state = &self.queues[queue];
+        let prefill = Prefill::of(request.prompt, 0);
+        let prompt = f64::from(request.prompt);
+        let alone = self.well(queue).map(|engine| {
+            let cost = &self.engines[engine].cost;
+            (cost.prefill(prefill) + cost.step(1.0, 0.0), cost.step(1.0, prompt) - cost.step(0.0, 0.0))
+        });
+        let fastest = alone.min_by(|left, right| left.0.total_cmp(&right.0));
+        let (alone, per_token) = fastest.ok_or(Refusal::NoEngine)?;
+        if state.shares.waiting() >= self.settings.length {
+            let retry_after = self.retry_after(queue, leaf, request.class, now);
+            return Err(Refusal::Full { retry_after });
+        }
+        let cost = alone + state.expected(request.most) * per_token;
+        let promise =
+            Promise::of(self.settings.objective(request.class), request.arrived.as_secs_f64(), alone);
+        let latest = request.deadline.map_or(f64::INFINITY, |deadline| deadline.as_secs_f64() - alone);
+        if latest < now.as_secs_f64() {
+            return Err(Refusal::Infeasible { needed: Duration::from_secs_f64(alone) });
+        }
+        let latest = if self.settings.refusing { latest.min(promise.due - alone) } else { latest };
+        let expires = seconds(latest).min(request.arrived + request.patience);
+        let level = if self.settings.fair { request.class } else { Class::Default };
+        let wait = state.drain(state.before(leaf, level), self.well(queue).count(), now.as_secs_f64());
+        if expires <= now
+            || (self.settings.refusing && seconds(wait / HOPELESS) > expires.saturating_sub(now))
+        {
+            return Err(Refusal::Late { retry_after: self.retry_after(queue, leaf, request.class, now) });
+        }
+        let rank = promise.order + self.settings.cost_weight * cost;
+        Ok(Waiting {
+            queue,
+            leaf,
+            class: request.class,
+            level,
+            rank: (rank * 1e6) as i64,
+            prompt: request.prompt,
+            most: request.most,
+            prefix: request.prefix.clone(),
+            arrived: request.arrived,
+            due: promise.due,
+            tokens_due: promise.tokens,
+            expires,
+            ages: promise.ages.map(seconds).filter(|_| self.settings.fair),
+            cost,
+            avoid: request.avoid,
+            streams: request.streams,
+            preempted: request.preempted,
+            made: request.made.clone(),
+        })
+    }
+
+    /// When one more request of a leaf would be served soon.
+    pub(super) fn retry_after(&self, queue: usize, leaf: Leaf, class: Class, now: Duration) -> Duration {
+        let state = &self.queues[queue];
+        let level = if self.settings.fair { class } else { Class::Default };
+        let wait = state.drain(state.before(leaf, level), self.well(queue).count(), now.as_secs_f64());
+        let patience = self.settings.objective(class).patience();
+        seconds(wait).saturating_sub(patience / 2).clamp(RETRY.0, RETRY.1)
+    }
+}
+
+/// What a request is promised, in seconds.
+struct Promise {
+    due: f64,
+    tokens: Option<Due>,
+    /// What it is ordered by.
+    order: f64,
+    ages: Option<f64>,
+}
+
+impl Promise {
+    fn of(objective: Objective, arrived: f64, alone: f64) -> Self {
+        match objective {
+            Objective::Stream { first_token, per_token } => {
+                // Nobody is promised a prompt in less than three times what an idle engine takes for it.
+                let due = arrived + first_token.as_secs_f64().max(3.0 * alone);
+                let tokens = Some(Due { first: due, per_token: per_token.as_secs_f64() });
+                Self { due, tokens, order: due, ages: None }
+            }
+            Objective::Whole(whole) => {
+                let aged = AGED.mul_add(whole.as_secs_f64(), arrived);
+                Self { due: arrived + whole.as_secs_f64(), tokens: None, order: aged, ages: Some(aged) }
+            }
+        }
+    }
+}
+
+/// A time that may be endless.
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
+}

@@ -1,0 +1,214 @@
+//! The next start: who is first, and the engine where the first token comes soonest.
+
+use super::{Action, Scheduler};
+use crate::{
+    class::Class,
+    cost::Prefill,
+    engine::{EngineId, Held},
+    fair::Rank,
+    queue::Waiting,
+    request::{Refusal, Ticket},
+};
+use std::time::Duration;
+
+/// Why the first in line does not start.
+enum Blocked {
+    /// Until an engine gives something back.
+    Full,
+    /// Until answers under way have gained time.
+    Spare,
+    /// Only for this one: it is not to go where there is room.
+    Elsewhere,
+}
+
+/// Where a request may go, and what that takes, in seconds.
+struct Place {
+    engine: EngineId,
+    cached: u32,
+    prefill: Prefill,
+    own: f64,
+    first_token: f64,
+}
+
+impl Scheduler {
+    /// Starts or refuses one request, or finds out that nothing can start in one queue. Returns whether there is more
+    /// to try.
+    pub(super) fn start(&mut self, now: Duration) -> bool {
+        let Some((queue, ticket)) = self.first(now) else {
+            self.bring_back();
+            return false;
+        };
+        let Some(waiting) = self.waiting.get(&ticket) else { return false };
+        let (due, streaming) = (waiting.due, waiting.tokens_due.is_some());
+        match self.place(ticket, now) {
+            Ok(place) => {
+                let margin = 1.0 + self.engines[place.engine].cost.margin();
+                let late = now.as_secs_f64() + place.first_token * margin > due;
+                if late && streaming && self.settings.refusing {
+                    self.refuse(ticket, now);
+                } else {
+                    self.send(ticket, place, now);
+                }
+            }
+            Err(Blocked::Elsewhere) => self.set_aside(ticket),
+            Err(Blocked::Spare) => {
+                self.held_up.insert(queue);
+                self.block(queue, ticket, now);
+            }
+            Err(Blocked::Full) => self.block(queue, ticket, now),
+        }
+        true
+    }
+
+    /// The first in line of all queues in which something may have become possible.
+    fn first(&mut self, now: Duration) -> Option<(usize, Ticket)> {
+        let mut first: Option<((usize, Rank), usize, Ticket)> = None;
+        let mut empty = Vec::new();
+        for &at in &self.changed {
+            let queue = &self.queues[at];
+            let order = queue.order(&self.settings.shares, now.as_secs_f64());
+            let Some((class, ticket)) = queue.shares.first(&order) else {
+                empty.push(at);
+                continue;
+            };
+            let place = order.iter().position(|other| *other == class).unwrap_or(0);
+            let rank = self.waiting.get(&ticket).map_or(0, |waiting| waiting.rank);
+            if first.is_none_or(|(best, ..)| (place, rank) < best) {
+                first = Some(((place, rank), at, ticket));
+            }
+        }
+        for queue in empty {
+            self.changed.remove(&queue);
+        }
+        first.map(|(_, queue, ticket)| (queue, ticket))
+    }
+
+    /// Where the first token of a request would come soonest, among the engines that may take it now.
+    fn place(&mut self, ticket: Ticket, now: Duration) -> Result<Place, Blocked> {
+        let Some(waiting) = self.waiting.get(&ticket) else { return Err(Blocked::Full) };
+        let queue = &self.queues[waiting.queue];
+        let reserve = reserve(waiting, queue.expected(waiting.most));
+        let others = queue.engines.iter().any(|&id| Some(id) != waiting.avoid && self.engines[id].open);
+        let (mut best, mut blocked): (Option<Place>, Blocked) = (None, Blocked::Full);
+        for &id in &queue.engines {
+            let engine = &mut self.engines[id];
+            if !engine.has_room(reserve) {
+                continue;
+            }
+            if others && waiting.avoid == Some(id) {
+                blocked = if matches!(blocked, Blocked::Full) { Blocked::Elsewhere } else { blocked };
+                continue;
+            }
+            let cached = cached(waiting, engine.seen.matched(&waiting.prefix));
+            let prefill = Prefill::of(waiting.prompt, cached);
+            let correction = engine.cost.correction(prefill.tokens, now.as_secs_f64());
+            let own = engine.cost.prefill(prefill) * correction;
+            if !engine.gate_is_open(own) {
+                continue;
+            }
+            if self.settings.pacing && !engine.can_spare(own, now.as_secs_f64()) {
+                blocked = Blocked::Spare;
+                continue;
+            }
+            let first_token = engine.first_token_in(own, prefill.tokens);
+            if best.as_ref().is_none_or(|best| first_token < best.first_token) {
+                best = Some(Place { engine: id, cached, prefill, own, first_token });
+            }
+        }
+        best.ok_or(blocked)
+    }
+
+    fn send(&mut self, ticket: Ticket, place: Place, now: Duration) {
+        let Some(waiting) = self.take_out(ticket) else { return };
+        let at = now.as_secs_f64();
+        let queue = &mut self.queues[waiting.queue];
+        queue.shares.charge(waiting.leaf, u64::from(waiting.prompt));
+        queue.started(waiting.class, waiting.cost, at);
+        let reserve = reserve(&waiting, queue.expected(waiting.most));
+        let engine = &mut self.engines[place.engine];
+        engine.seen.insert(&waiting.prefix);
+        let held = Held {
+            ticket,
+            queue: waiting.queue,
+            leaf: waiting.leaf,
+            class: waiting.class,
+            prompt: waiting.prompt.max(place.cached),
+            prefill: place.prefill,
+            seconds: place.own,
+            due: waiting.tokens_due,
+            streams: waiting.streams,
+            made: waiting.made,
+            seen: 0,
+            reserve,
+            started: at,
+            predicted: at + place.first_token,
+            first: None,
+            preempted: waiting.preempted,
+            stopping: false,
+            before: Prefill::default(),
+            mark: None,
+        };
+        engine.take(held, at);
+        self.running.insert(ticket, place.engine);
+        self.actions.push_back(Action::Start { ticket, engine: place.engine });
+    }
+
+    fn refuse(&mut self, ticket: Ticket, now: Duration) {
+        let Some(waiting) = self.take_out(ticket) else { return };
+        let retry_after = self.retry_after(waiting.queue, waiting.leaf, waiting.class, now);
+        self.queues[waiting.queue].shares.release(waiting.leaf);
+        self.actions.push_back(Action::Refuse { ticket, refusal: Refusal::Late { retry_after } });
+    }
+
+    /// Nothing of this queue can start now. Somebody's batch work may have to make room for its first.
+    fn block(&mut self, queue: usize, ticket: Ticket, now: Duration) {
+        self.changed.remove(&queue);
+        let Some(waiting) = self.waiting.get(&ticket) else { return };
+        if !self.settings.preempting || waiting.class == Class::Batch || waiting.tokens_due.is_none() {
+            return;
+        }
+        let (due, prefill) = (waiting.due, Prefill::of(waiting.prompt, 0));
+        let victim = self.queues[queue].engines.iter().find_map(|&id| {
+            let engine = &self.engines[id];
+            let own = engine.cost.prefill(prefill);
+            let late = now.as_secs_f64() + engine.first_token_in(own, prefill.tokens) > due;
+            engine.stoppable().filter(|_| late && engine.open).map(|victim| (id, victim))
+        });
+        if let Some((engine, ticket)) = victim {
+            self.engines[engine].stopping(ticket);
+            self.actions.push_back(Action::Stop { ticket });
+        }
+    }
+
+    /// Lets those behind a request pass which only may not go where there is room.
+    fn set_aside(&mut self, ticket: Ticket) {
+        if let Some(waiting) = self.waiting.get(&ticket) {
+            let shares = &mut self.queues[waiting.queue].shares;
+            shares.remove(waiting.leaf, waiting.level, waiting.rank, ticket);
+            self.aside.push(ticket);
+        }
+    }
+
+    fn bring_back(&mut self) {
+        for ticket in self.aside.drain(..) {
+            if let Some(waiting) = self.waiting.get(&ticket) {
+                let shares = &mut self.queues[waiting.queue].shares;
+                shares.insert(waiting.leaf, waiting.level, waiting.rank, ticket);
+            }
+        }
+    }
+}
+
+/// Tokens that a request may come to hold.
+fn reserve(waiting: &Waiting, expected: f64) -> u64 {
+    u64::from(waiting.prompt) + expected.ceil() as u64
+}
+
+/// Tokens of a prompt that an engine has cached when it knows so many of its blocks. The last token is always computed.
+fn cached(waiting: &Waiting, blocks: usize) -> u32 {
+    if waiting.prefix.is_empty() {
+        return 0;
+    }
+    let part = blocks as f64 / waiting.prefix.len() as f64;
+    ((f64::from(waiting.prompt) * part) as u32).min(waiting.prompt.saturating_sub(1))
+}
