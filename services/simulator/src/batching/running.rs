@@ -78,6 +78,7 @@ impl Running {
     }
 
     /// Tokens to be computed before the next one is made.
+    #[inline]
     pub(super) fn wanted(&self) -> u32 {
         self.known - self.computed
     }
@@ -114,11 +115,13 @@ impl Running {
     }
 
     /// Whether the tokens of the step end inside the last block, so that nothing is to be done about blocks.
+    #[inline]
     pub(super) fn stays_within(&self, tokens: u32) -> bool {
         self.computed + tokens < self.room
     }
 
     /// Takes its share of the step.
+    #[inline]
     pub(super) fn plan(&mut self, tokens: u32) -> Work {
         self.planned = tokens;
         self.work()
@@ -139,6 +142,7 @@ impl Running {
     }
 
     /// What its share of the current step is.
+    #[inline]
     pub(super) fn work(&self) -> Work {
         match self.planned {
             0 => Work::default(),
@@ -148,6 +152,7 @@ impl Running {
     }
 
     /// Ends its share of the step.
+    #[inline]
     pub(super) fn advance(&mut self, now: Duration) -> Option<Progress> {
         self.computed += std::mem::take(&mut self.planned);
         if self.computed < self.known {
@@ -166,7 +171,8 @@ impl Running {
         };
         self.last_token = now;
         self.known += u32::from(self.output > 0);
-        let finished = (self.known >= self.prompt.saturating_add(self.output)).then(|| self.timeline());
+        let finished =
+            (self.known >= self.prompt.saturating_add(self.output)).then(|| Box::new(self.timeline()));
         Some(Progress { id: self.id, moment, finished })
     }
 

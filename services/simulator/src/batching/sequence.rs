@@ -21,14 +21,14 @@ pub struct Sequence {
 }
 
 /// What a step made for one sequence: its prompt was completed, or it got a further token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
     /// Which sequence.
     pub id: u64,
     /// What it got.
     pub moment: Moment,
-    /// Set with the last one: the sequence has left the batch.
-    pub finished: Option<Timeline>,
+    /// Set with the last one: the sequence has left the batch. Boxed, since hundreds of others are written in a step.
+    pub finished: Option<Box<Timeline>>,
 }
 
 /// Which token it was, and how long it took.

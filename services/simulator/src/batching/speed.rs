@@ -40,6 +40,7 @@ pub struct Work {
 impl Work {
     /// A piece of a prompt behind so many tokens that are computed already.
     #[must_use]
+    #[inline]
     pub fn prefill(tokens: u32, behind: u32) -> Self {
         let (tokens, behind) = (u64::from(tokens), u64::from(behind));
         let attended = tokens * behind + tokens * (tokens + 1) / 2;
@@ -48,10 +49,12 @@ impl Work {
 
     /// One more token behind so many.
     #[must_use]
+    #[inline]
     pub fn decode(behind: u32) -> Self {
         Self { sequences: 1, context_tokens: u64::from(behind) + 1, ..Self::default() }
     }
 
+    #[inline]
     pub(super) fn add(&mut self, other: Self) {
         self.prefill_tokens += other.prefill_tokens;
         self.attended += other.attended;

@@ -42,7 +42,7 @@ fn drain(batch: &mut Batch, mut now: Duration) -> Vec<(u64, Timeline)> {
     while let Some(length) = batch.begin(now) {
         now += length;
         let made = end(batch, now);
-        finished.extend(made.iter().filter_map(|progress| Some((progress.id, progress.finished?))));
+        finished.extend(made.into_iter().filter_map(|progress| Some((progress.id, *progress.finished?))));
     }
     finished
 }
@@ -59,7 +59,7 @@ fn the_first_token_comes_with_the_end_of_the_prompt() {
 
     let second = batch.begin(length).unwrap();
     assert_eq!(second, STEP + SEQUENCE);
-    let progress = end(&mut batch, length + second)[0];
+    let progress = end(&mut batch, length + second).remove(0);
     assert_eq!(progress.moment, Moment::Decoded { since_last: second });
     let timeline = progress.finished.unwrap();
     assert_eq!((timeline.output_tokens, timeline.last_token), (2, length + second));

@@ -182,8 +182,8 @@ impl Driver {
             }
             // A request that is gone has its abort on the way.
             let _ = seat.made.send(Made { part: seat.part, cached_tokens: cached });
-            if let Some(timeline) = progress.finished {
-                metrics.finished(&timeline, seat.group, now);
+            if let Some(timeline) = &progress.finished {
+                metrics.finished(timeline, seat.group, now);
                 self.seats.remove(&progress.id);
                 self.engine.admission().leave();
             }
