@@ -5,13 +5,18 @@
 //! answers made in advance. Generator and engine block on plain sockets, one thread each, and share the little HTTP/1.1
 //! of [`wire`]: they live on one core together, and what they spend there limits what can be shown of the gateway.
 //!
+//! [`probe`] asks an engine for completions of exact lengths, and [`fit`] makes a profile for a simulated one of what it
+//! heard.
+//!
 //! [`world`] is for another question: facts by the million for the policy to decide by.
 
 pub mod compare;
 pub mod connection;
 pub mod cpu;
 pub mod engine;
+pub mod fit;
 pub mod pace;
+pub mod probe;
 pub mod run;
 pub mod tally;
 pub mod target;

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::batching::{Limits, Speed};
+use crate::profile::{self, Profile};
 
 /// How a simulated engine is named, how much it takes and how fast it is.
 #[derive(Debug, Clone, Deserialize, clap::Args)]
@@ -19,15 +20,31 @@ pub struct Config {
     /// What the engine can do: routes of the other task are not registered.
     #[arg(long, value_enum, default_value_t = Task::Generate)]
     pub task: Task,
-    /// Tokens of prompt and answer together that one sequence may have.
-    #[arg(long, default_value_t = 4096)]
+    /// How it performs: quick, reference, tiny, or a TOML file with one profile. What follows changes parts of it.
+    #[arg(long, value_name = "NAME|FILE", value_parser = Profile::named, default_value = "quick")]
+    #[serde(deserialize_with = "profile::by_name")]
+    pub profile: Profile,
+    /// Tokens of prompt and answer together that one sequence may have; 0 for the profile's.
+    #[arg(long, default_value_t = 0)]
     pub max_model_len: u32,
     /// Sequences that run at the same time; the rest waits.
-    #[arg(long, default_value_t = 256)]
-    pub max_num_seqs: usize,
+    #[arg(long)]
+    pub max_num_seqs: Option<usize>,
     /// Prompt and answer tokens computed in one step; longer prompts are computed in chunks.
-    #[arg(long, default_value_t = 8192)]
-    pub max_num_batched_tokens: u32,
+    #[arg(long)]
+    pub max_num_batched_tokens: Option<u32>,
+    /// Tokens a block of the cache holds.
+    #[arg(long)]
+    pub block_size: Option<u32>,
+    /// Blocks of the cache; at least as many as the longest sequence needs.
+    #[arg(long)]
+    pub num_gpu_blocks_override: Option<u32>,
+    /// Computes every prompt as if none had come before.
+    #[arg(long)]
+    pub no_enable_prefix_caching: bool,
+    /// Says in the usage of an answer how many tokens of its prompt were in the cache.
+    #[arg(long)]
+    pub enable_prompt_tokens_details: bool,
     /// Requests, waiting and running, beyond which new ones get a 503; unlimited when absent.
     #[arg(long)]
     pub max_num_queued_reqs: Option<usize>,
@@ -37,15 +54,18 @@ pub struct Config {
     /// Which waiting request is next.
     #[arg(long, value_enum, default_value_t = Policy::Fcfs)]
     pub scheduling_policy: Policy,
-    /// Prompt tokens computed per second.
-    #[arg(long, default_value_t = 10_000.0)]
-    pub prefill_tokens_per_second: f64,
+    /// Prompt tokens computed per second, attention aside.
+    #[arg(long)]
+    pub prefill_tokens_per_second: Option<f64>,
     /// Milliseconds one step takes, whatever runs in it.
-    #[arg(long, default_value_t = 15.0)]
-    pub decode_step_ms: f64,
+    #[arg(long)]
+    pub decode_step_ms: Option<f64>,
     /// Microseconds each sequence adds to a step.
-    #[arg(long, default_value_t = 50.0)]
-    pub decode_us_per_seq: f64,
+    #[arg(long)]
+    pub decode_us_per_seq: Option<f64>,
+    /// Standard deviation of a step's length, as a share of it.
+    #[arg(long)]
+    pub noise: Option<f64>,
     /// How many times faster than real the engine runs: 1 is real time, 10 ten times faster, 0 as fast as it can.
     #[arg(long, default_value_t = 1.0)]
     pub time_scale: f64,
@@ -55,7 +75,7 @@ pub struct Config {
     /// Seconds that running requests get to finish after a stop; 0 cuts them at once.
     #[arg(long, default_value_t = 0)]
     pub shutdown_timeout: u64,
-    /// Starting point for answers at a temperature above zero that name no seed of their own.
+    /// Starting point of the noise, and of answers at a temperature above zero that name no seed of their own.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// Version that /version reports.
@@ -93,15 +113,21 @@ impl Default for Config {
         Self {
             model: vec!["tollgate-sim".to_owned()],
             task: Task::Generate,
-            max_model_len: 4096,
-            max_num_seqs: 256,
-            max_num_batched_tokens: 8192,
+            profile: Profile::quick(),
+            max_model_len: 0,
+            max_num_seqs: None,
+            max_num_batched_tokens: None,
+            block_size: None,
+            num_gpu_blocks_override: None,
+            no_enable_prefix_caching: false,
+            enable_prompt_tokens_details: false,
             max_num_queued_reqs: None,
             max_num_queued_tokens: None,
             scheduling_policy: Policy::Fcfs,
-            prefill_tokens_per_second: 10_000.0,
-            decode_step_ms: 15.0,
-            decode_us_per_seq: 50.0,
+            prefill_tokens_per_second: None,
+            decode_step_ms: None,
+            decode_us_per_seq: None,
+            noise: None,
             time_scale: 1.0,
             api_key: None,
             shutdown_timeout: 0,
@@ -118,29 +144,50 @@ impl Config {
         self.model.first().map_or("tollgate-sim", String::as_str)
     }
 
+    /// Takes over from the profile what was left to it.
+    pub(crate) fn settled(mut self) -> Self {
+        if self.max_model_len == 0 {
+            self.max_model_len = self.profile.max_model_len;
+        }
+        self
+    }
+
     pub(crate) fn limits(&self) -> Limits {
+        let limits = self.profile.limits;
+        let block_size = self.block_size.unwrap_or(limits.block_size).max(1);
+        let num_gpu_blocks = self.num_gpu_blocks_override.unwrap_or(limits.num_gpu_blocks);
         Limits {
-            max_num_seqs: self.max_num_seqs.max(1),
-            max_batched_tokens: self.max_num_batched_tokens.max(1),
+            max_num_seqs: self.max_num_seqs.unwrap_or(limits.max_num_seqs),
+            max_num_batched_tokens: self.max_num_batched_tokens.unwrap_or(limits.max_num_batched_tokens),
+            block_size,
+            num_gpu_blocks: num_gpu_blocks.max(self.max_model_len.div_ceil(block_size)),
+            enable_prefix_caching: limits.enable_prefix_caching && !self.no_enable_prefix_caching,
             by_priority: self.scheduling_policy == Policy::Priority,
+            ..limits
         }
     }
 
     /// Speeds as a client sees them, that is after `time_scale`.
     pub(crate) fn speed(&self) -> Speed {
-        Speed {
-            per_prefill_token: self.scaled(1.0 / self.prefill_tokens_per_second),
-            step: self.scaled(self.decode_step_ms / 1e3),
-            per_sequence: self.scaled(self.decode_us_per_seq / 1e6),
-        }
+        let speed = self.profile.speed;
+        let prefill_token_us = self.prefill_tokens_per_second.map(|tokens| 1e6 / tokens);
+        let speed = Speed {
+            step_ms: self.decode_step_ms.unwrap_or(speed.step_ms),
+            prefill_token_us: prefill_token_us.unwrap_or(speed.prefill_token_us),
+            sequence_us: self.decode_us_per_seq.unwrap_or(speed.sequence_us),
+            noise: self.noise.unwrap_or(speed.noise),
+            ..speed
+        };
+        if self.time_scale <= 0.0 { Speed::INSTANT } else { speed.slower(1.0 / self.time_scale) }
     }
 
-    /// Seconds of model time as a span of real time.
-    pub(crate) fn scaled(&self, seconds: f64) -> Duration {
+    /// How long a request is prepared before it is queued.
+    pub(crate) fn render_time(&self) -> Duration {
         if self.time_scale <= 0.0 {
             return Duration::ZERO;
         }
-        Duration::try_from_secs_f64(seconds / self.time_scale).unwrap_or(Duration::ZERO)
+        let seconds = self.profile.render_ms * 1e-3 / self.time_scale;
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO)
     }
 }
 
@@ -149,6 +196,7 @@ mod tests {
     use clap::{Args, FromArgMatches};
 
     use super::*;
+    use crate::batching::Work;
 
     fn parse(arguments: &[&str]) -> Config {
         let command = Config::augment_args(clap::Command::new("engine"));
@@ -168,13 +216,32 @@ mod tests {
         assert_eq!(config.model, ["tiny", "small"]);
         assert_eq!((config.task, config.scheduling_policy), (Task::Both, Policy::Priority));
         assert_eq!(config.max_num_queued_reqs, Some(4));
-        assert_eq!(config.speed().step, Duration::ZERO);
+        assert_eq!((config.limits().max_num_seqs, config.limits().by_priority), (8, true));
+        assert_eq!(config.speed(), Speed::INSTANT);
         assert!(!format!("{config:?}").contains("\"k\""), "the key must not be printed");
     }
 
     #[test]
     fn ten_times_faster_means_a_tenth_of_the_time() {
-        let config = Config { time_scale: 10.0, decode_step_ms: 20.0, ..Config::default() };
-        assert_eq!(config.speed().step, Duration::from_millis(2));
+        let config = Config { time_scale: 10.0, decode_step_ms: Some(20.0), ..Config::default() };
+        assert_eq!(config.speed().step_ms, 2.0);
+        assert_eq!(config.speed().duration(&Work::decode(0)), Duration::from_micros(2005));
+        assert_eq!(config.render_time(), Duration::from_micros(100));
+    }
+
+    #[test]
+    fn a_flag_changes_one_part_of_the_profile() {
+        let line = "engine --profile reference --decode-step-ms 9 --num-gpu-blocks-override 4000";
+        let config = parse(&line.split_whitespace().collect::<Vec<_>>()).settled();
+        let Profile { limits, speed, max_model_len, .. } = Profile::reference();
+        assert_eq!(config.speed(), Speed { step_ms: 9.0, ..speed });
+        assert_eq!(config.limits(), Limits { num_gpu_blocks: 4000, ..limits });
+        assert_eq!(config.max_model_len, max_model_len);
+    }
+
+    #[test]
+    fn the_cache_holds_at_least_the_longest_sequence() {
+        let config = Config { num_gpu_blocks_override: Some(1), max_model_len: 100, ..Config::default() };
+        assert_eq!(config.limits().num_gpu_blocks, 7);
     }
 }

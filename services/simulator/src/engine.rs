@@ -25,10 +25,8 @@ use crate::config::Config;
 use crate::errors::Rejection;
 use crate::fault::{Faults, Mishap};
 use crate::metrics::Metrics;
+use crate::prompt::Prompt;
 use crate::{http, text};
-
-/// Seconds of work between a request's acceptance and its place in the queue: template, tokens, one hop to the scheduler.
-const RENDER: f64 = 0.001;
 
 /// A running engine, as its requests and its tests see it.
 #[derive(Debug, Clone)]
@@ -71,12 +69,16 @@ pub(crate) struct Group {
 pub(crate) struct Made {
     /// Which sequence of the request.
     pub(crate) part: u32,
+    /// With the first token: tokens of the prompt that were in the cache.
+    pub(crate) cached_tokens: Option<u32>,
 }
 
 /// One sequence of a request to be queued.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Part {
     pub(crate) prompt_tokens: u32,
+    /// Hashes of the full blocks it will hold.
+    pub(crate) prefix: Arc<[u64]>,
     pub(crate) output_tokens: u32,
     pub(crate) max_tokens: Option<u32>,
     /// Whether it will end by itself rather than at its length.
@@ -107,6 +109,14 @@ pub struct Counters {
     pub finished: u64,
     /// Sequences taken out before their end.
     pub aborted: u64,
+    /// Times a sequence lost its place in the cache to another.
+    pub preemptions: u64,
+    /// Tokens of prompts that were looked up in the cache.
+    pub prefix_queries: u64,
+    /// Those of them that were there.
+    pub prefix_hits: u64,
+    /// Blocks of the cache that sequences hold.
+    pub blocks_held: u32,
     /// Requests turned away because a queue limit was reached.
     pub rejected: u64,
 }
@@ -115,11 +125,12 @@ impl Engine {
     /// Makes an engine. It computes nothing until its driver runs.
     #[must_use]
     pub fn new(config: Config) -> (Self, Driver) {
+        let config = config.settled();
         let (commands, inbox) = mpsc::unbounded_channel();
         let admission = Admission::new(config.max_num_queued_reqs, config.max_num_queued_tokens);
         let shared = Shared {
             admission,
-            metrics: Mutex::new(Metrics::new(config.served_name(), config.max_model_len)),
+            metrics: Mutex::new(Metrics::new(config.served_name(), config.max_model_len, config.limits())),
             faults: watch::Sender::new(Faults::default()),
             commands,
             changed: Notify::new(),
@@ -217,7 +228,12 @@ impl Engine {
 
     /// How long a request is prepared before it is queued.
     pub(crate) fn render_time(&self) -> Duration {
-        self.shared.config.scaled(RENDER)
+        self.shared.config.render_time()
+    }
+
+    /// What the blocks of a prompt and its answer will hold.
+    pub(crate) fn blocks(&self, prompt: &Prompt, answer: impl Iterator<Item = u64>) -> Arc<[u64]> {
+        prompt.blocks(answer, self.shared.config.limits().block_size)
     }
 
     /// The first of the two checks: whether a request of so many sequences would be let in now.
@@ -236,8 +252,9 @@ impl Engine {
         let (many, parts_in_all) = (parts.len() as u64, u32::try_from(parts.len()).unwrap_or(u32::MAX));
         let first = self.shared.next_sequence.fetch_add(many, Ordering::Relaxed);
         for (place, part) in (0_u32..).zip(parts) {
-            let Part { prompt_tokens, output_tokens, max_tokens, stopped } = *part;
-            let sequence = Sequence { id: first + u64::from(place), priority, prompt_tokens, output_tokens };
+            let Part { prompt_tokens, output_tokens, max_tokens, stopped, ref prefix } = *part;
+            let (id, prefix) = (first + u64::from(place), Arc::clone(prefix));
+            let sequence = Sequence { id, priority, prompt_tokens, output_tokens, prefix };
             let group = Group { n: (place == 0).then_some(parts_in_all), max_tokens, stopped };
             let command = Command::Add { sequence, part: place, made: sender.clone(), group };
             if self.shared.commands.send(command).is_err() {

@@ -6,7 +6,7 @@
 //!
 //! One whitespace-separated word is one token; a chat message costs two tokens more, and the assistant's turn one.
 
-mod batching;
+pub mod batching;
 mod clock;
 mod config;
 mod embedding;
@@ -16,6 +16,7 @@ mod fault;
 mod http;
 mod listen;
 mod metrics;
+mod profile;
 mod prompt;
 mod request;
 mod sse;
@@ -24,3 +25,4 @@ mod text;
 pub use config::{Config, Policy, Task};
 pub use engine::{Counters, Driver, Engine};
 pub use fault::{Faults, InBandError, MetricsFault, Reset};
+pub use profile::Profile;

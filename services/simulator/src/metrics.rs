@@ -7,7 +7,7 @@ mod write;
 use std::time::Duration;
 
 use self::write::Histogram;
-use crate::batching::{Moment, Progress, Timeline};
+use crate::batching::{Batch, Limits, Moment, Progress, Timeline};
 use crate::engine::{Counters, Group};
 
 /// Upper bounds of short waits, of single tokens and of whole requests, in seconds.
@@ -32,9 +32,12 @@ const PREEMPTIONS: &[f64] = &[1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0];
 pub(crate) struct Metrics {
     model: String,
     max_model_len: u32,
+    limits: Limits,
     /// When the engine started, in seconds since 1970.
     created: f64,
     counters: Counters,
+    /// Tokens of the prompts in `counters` that were in the cache.
+    cached_tokens: u64,
     stopped: u64,
     length: u64,
     prompt_tokens: Histogram,
@@ -56,13 +59,15 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new(model: &str, max_model_len: u32) -> Self {
+    pub(crate) fn new(model: &str, max_model_len: u32, limits: Limits) -> Self {
         let (tokens, request) = (|| Histogram::new(&one_two_five(max_model_len)), || Histogram::new(REQUEST));
         Self {
             model: model.to_owned(),
             max_model_len,
+            limits,
             created: crate::clock::unix_seconds_exact(),
             counters: Counters::default(),
+            cached_tokens: 0,
             stopped: 0,
             length: 0,
             prompt_tokens: tokens(),
@@ -88,18 +93,28 @@ impl Metrics {
         self.counters
     }
 
-    /// How many sequences are in the batch and in the queue now.
-    pub(crate) fn load(&mut self, running: usize, waiting: usize) {
-        (self.counters.running, self.counters.waiting) = (running, waiting);
+    /// What is in the batch, in the queue and in the cache now.
+    pub(crate) fn load(&mut self, batch: &Batch) {
+        let counts = batch.counts();
+        self.counters = Counters {
+            running: batch.running(),
+            waiting: batch.waiting(),
+            preemptions: counts.preemptions,
+            prefix_queries: counts.prefix_queries,
+            prefix_hits: counts.prefix_hits,
+            blocks_held: batch.cache().held,
+            ..self.counters
+        };
     }
 
     /// What one step made.
     pub(crate) fn step(&mut self, made: &[Progress]) {
-        let (mut prompt, mut generated) = (0, 0);
+        let (mut prompt, mut cached, mut generated) = (0, 0, 0);
         for progress in made {
             match progress.moment {
-                Moment::Prefilled { prompt_tokens, since_arrival, token } => {
+                Moment::Prefilled { prompt_tokens, cached_tokens, since_arrival, token } => {
                     prompt += u64::from(prompt_tokens);
+                    cached += u64::from(cached_tokens);
                     generated += u64::from(token);
                     self.first_token.observe(since_arrival.as_secs_f64());
                 }
@@ -110,13 +125,15 @@ impl Metrics {
             }
         }
         self.counters.prompt_tokens += prompt;
+        self.cached_tokens += cached;
         self.counters.generation_tokens += generated;
         self.step_tokens.observe((prompt + generated) as f64);
     }
 
     /// A sequence came to its end.
     pub(crate) fn finished(&mut self, timeline: &Timeline, group: Group, now: Duration) {
-        let Timeline { arrived, started, first_token, last_token, prompt_tokens, output_tokens } = *timeline;
+        let Timeline { arrived, started, first_token, last_token, .. } = *timeline;
+        let Timeline { prompt_tokens, cached_tokens, output_tokens, preemptions, .. } = *timeline;
         self.counters.finished += 1;
         if group.stopped {
             self.stopped += 1
@@ -135,9 +152,9 @@ impl Metrics {
             0.0
         });
         self.prompt_tokens.observe(f64::from(prompt_tokens));
-        self.computed_tokens.observe(f64::from(prompt_tokens));
+        self.computed_tokens.observe(f64::from(prompt_tokens - cached_tokens));
         self.generation_tokens.observe(f64::from(output_tokens));
-        self.preemptions.observe(0.0);
+        self.preemptions.observe(f64::from(preemptions));
         if let Some(most) = group.max_tokens {
             self.max_tokens.observe(f64::from(most));
         }

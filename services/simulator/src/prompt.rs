@@ -3,6 +3,10 @@
 //! The vocabulary is that of the tiny test model the real engine was recorded with: eight special words, then `w0` to
 //! `w499`; any other word is `<unk>`, but still one token.
 
+use std::sync::Arc;
+
+use crate::text::{self, mix};
+
 /// Words that are not `w0` to `w499`.
 const SPECIAL: [&str; 8] =
     ["<pad>", "<s>", "</s>", "<unk>", "<|user|>", "<|assistant|>", "<|system|>", "<|end|>"];
@@ -15,6 +19,8 @@ pub(crate) const WORDS: u32 = 500;
 pub(crate) struct Prompt {
     pub(crate) text: String,
     pub(crate) tokens: Vec<u32>,
+    /// Tells the words apart, the unknown ones too, which as tokens are all the same.
+    words: Vec<u64>,
 }
 
 /// One message of a chat.
@@ -39,11 +45,13 @@ impl Prompt {
     pub(crate) fn from_text(text: impl Into<String>) -> Self {
         let text = text.into();
         let tokens = text.split_whitespace().map(token_id).collect();
-        Self { text, tokens }
+        let words = text.split_whitespace().map(fingerprint).collect();
+        Self { text, tokens, words }
     }
 
     pub(crate) fn from_tokens(tokens: Vec<u32>) -> Self {
-        Self { text: detokenize(&tokens), tokens }
+        let words = tokens.iter().copied().map(token_fingerprint).collect();
+        Self { text: detokenize(&tokens), tokens, words }
     }
 
     /// The chat template: each message between its role and an end, then what is to come.
@@ -59,6 +67,18 @@ impl Prompt {
             text.push_str("<|assistant|>");
         }
         Self::from_text(text)
+    }
+
+    /// What the full blocks of the prompt hold, and of an answer behind it: each hash covers everything before it too.
+    pub(crate) fn blocks(&self, answer: impl Iterator<Item = u64>, block_size: u32) -> Arc<[u64]> {
+        let (mut hash, mut blocks) = (0, Vec::new());
+        for (place, word) in (1..).zip(self.words.iter().copied().chain(answer)) {
+            hash = mix(hash, word);
+            if place % block_size.max(1) == 0 {
+                blocks.push(hash);
+            }
+        }
+        blocks.into()
     }
 
     pub(crate) fn len(&self) -> u32 {
@@ -80,6 +100,19 @@ fn token_id(word: &str) -> u32 {
         Some(number) if number < WORDS && word == format!("w{number}") => word_id(number),
         _ => UNKNOWN,
     }
+}
+
+/// Stands for a word wherever it occurs, in a text or as a token.
+pub(crate) fn fingerprint(word: &str) -> u64 {
+    match token_id(word) {
+        UNKNOWN => text::hash(word, 0),
+        token => token_fingerprint(token),
+    }
+}
+
+/// Stands for the word that a token is.
+pub(crate) fn token_fingerprint(token: u32) -> u64 {
+    mix(u64::from(token), 0)
 }
 
 /// The word a token stands for.
@@ -123,5 +156,28 @@ mod tests {
     fn words_and_tokens_are_two_forms_of_the_same() {
         assert_eq!(Prompt::from_text("w1 w499 hello w500 w01").tokens, [9, 507, 3, 3, 3]);
         assert_eq!(Prompt::from_tokens(vec![9, 10, 99_999]).text, "w1 w2");
+    }
+
+    #[test]
+    fn prompts_share_the_blocks_they_have_in_common_from_the_beginning() {
+        let blocks = |text: &str| Prompt::from_text(text).blocks(std::iter::empty(), 2);
+        let (one, other) = (blocks("w1 hello w3 w4 w5"), blocks("w1 hello w3 w5 w5 w6"));
+        assert_eq!((one.len(), other.len()), (2, 3));
+        assert_eq!(one[0], other[0]);
+        assert_ne!(one[1], other[1]);
+        assert_ne!(
+            blocks("w1 hello"),
+            blocks("w1 goodbye"),
+            "unknown words differ though their token is one"
+        );
+        assert_ne!(blocks("w1 w2 w3 w4")[1], blocks("w5 w6 w3 w4")[1], "what stands before counts too");
+        assert_eq!(blocks("w1 w2"), Prompt::from_tokens(vec![9, 10]).blocks(std::iter::empty(), 2));
+    }
+
+    #[test]
+    fn an_answer_fills_the_blocks_behind_its_prompt() {
+        let answer = ["w3", "w4"].map(fingerprint).into_iter();
+        let whole = Prompt::from_text("w1 w2 w3 w4").blocks(std::iter::empty(), 2);
+        assert_eq!(Prompt::from_text("w1 w2").blocks(answer, 2), whole);
     }
 }

@@ -7,6 +7,8 @@ use crate::prompt::{self, WORDS};
 
 /// Says that nobody thought about the answer.
 const BANNER: &str = "(simulated)";
+/// The silent token of an answer that ended by itself.
+const END: u32 = 2;
 /// Answers that end by themselves have at least this many tokens,
 const SHORTEST: u64 = 16;
 /// and fewer than this many more.
@@ -47,6 +49,14 @@ pub(crate) struct Answer {
     hold: usize,
 }
 
+/// What stands at a place of an answer.
+enum Word {
+    Banner,
+    /// `w0` to `w499`.
+    Number(u32),
+    End,
+}
+
 /// One token and its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Token {
@@ -73,14 +83,30 @@ impl Answer {
 
     /// The token at a place; the last one of an answer that ended by itself is the silent end-of-text.
     pub(crate) fn token(&self, place: u32) -> Token {
+        match self.word(place) {
+            Word::Number(number) => Token { id: prompt::word_id(number), text: format!(" w{number}") },
+            Word::Banner => Token { id: 3, text: BANNER.to_owned() },
+            Word::End => Token { id: END, text: String::new() },
+        }
+    }
+
+    fn word(&self, place: u32) -> Word {
         if self.finish == Finish::Stop && place + 1 == self.tokens {
-            return Token { id: 2, text: String::new() };
+            return Word::End;
         }
         if self.banner && place == 0 {
-            return Token { id: 3, text: BANNER.to_owned() };
+            return Word::Banner;
         }
-        let number = (mix(self.seed, u64::from(place)) % u64::from(WORDS)) as u32;
-        Token { id: prompt::word_id(number), text: format!(" w{number}") }
+        Word::Number((mix(self.seed, u64::from(place)) % u64::from(WORDS)) as u32)
+    }
+
+    /// Stands for each of its tokens in turn, as for those of a prompt.
+    pub(crate) fn fingerprints(&self) -> impl Iterator<Item = u64> + '_ {
+        (0..self.tokens).map(|place| match self.word(place) {
+            Word::Number(number) => prompt::token_fingerprint(prompt::word_id(number)),
+            Word::Banner => prompt::fingerprint(BANNER),
+            Word::End => prompt::token_fingerprint(END),
+        })
     }
 
     /// Ends the answer at the first stop string or stop token behind `min_tokens`.

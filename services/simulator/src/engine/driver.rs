@@ -42,7 +42,8 @@ struct Seat {
 
 impl Driver {
     pub(super) fn new(engine: Engine, inbox: mpsc::UnboundedReceiver<Command>) -> Self {
-        let batch = Batch::new(engine.config().limits(), engine.config().speed());
+        let config = engine.config();
+        let batch = Batch::new(config.limits(), config.speed(), config.seed);
         let faults = engine.faults().subscribe();
         Self { engine, inbox, faults, batch, seats: HashMap::new(), epoch: Instant::now() }
     }
@@ -83,7 +84,7 @@ impl Driver {
     }
 
     async fn steps(&mut self) {
-        let mut now = self.epoch.elapsed();
+        let (mut now, mut made) = (self.epoch.elapsed(), Vec::new());
         loop {
             while let Ok(command) = self.inbox.try_recv() {
                 self.apply(command);
@@ -103,7 +104,8 @@ impl Driver {
             };
             now += length.mul_f64(slow.unwrap_or(1.0).clamp(0.0, 1e6));
             self.wait_until(now).await;
-            let made = self.batch.end(now);
+            made.clear();
+            self.batch.end(now, &mut made);
             self.deliver(&made, now);
             now = now.max(self.epoch.elapsed().saturating_sub(LAG));
         }
@@ -144,8 +146,16 @@ impl Driver {
     fn apply(&mut self, command: Command) {
         match command {
             Command::Add { sequence, part, made, group } => {
-                self.seats.insert(sequence.id, Seat { part, made, group });
-                self.batch.add(self.epoch.elapsed(), sequence);
+                let (id, tokens) = (sequence.id, sequence.prompt_tokens);
+                match self.batch.add(self.epoch.elapsed(), sequence) {
+                    Ok(()) => drop(self.seats.insert(id, Seat { part, made, group })),
+                    // The longest sequence that is let in fits, so this is as good as a crash: its channel closes.
+                    Err(error) => {
+                        tracing::error!(%error, "a sequence was refused");
+                        self.engine.admission().prefilled(tokens);
+                        self.engine.admission().leave();
+                    }
+                }
             }
             Command::Abort { id } => {
                 self.seats.remove(&id);
@@ -165,24 +175,26 @@ impl Driver {
         metrics.step(made);
         for progress in made {
             let Some(seat) = self.seats.get(&progress.id) else { continue };
-            if let Moment::Prefilled { prompt_tokens, .. } = progress.moment {
+            let mut cached = None;
+            if let Moment::Prefilled { prompt_tokens, cached_tokens, .. } = progress.moment {
                 self.engine.admission().prefilled(prompt_tokens);
+                cached = Some(cached_tokens);
             }
             // A request that is gone has its abort on the way.
-            let _ = seat.made.send(Made { part: seat.part });
-            if let Some(timeline) = progress.finished {
-                metrics.finished(&timeline, seat.group, now);
+            let _ = seat.made.send(Made { part: seat.part, cached_tokens: cached });
+            if let Some(timeline) = &progress.finished {
+                metrics.finished(timeline, seat.group, now);
                 self.seats.remove(&progress.id);
                 self.engine.admission().leave();
             }
         }
-        metrics.load(self.batch.running(), self.batch.waiting());
+        metrics.load(&self.batch);
         drop(metrics);
         self.engine.ring();
     }
 
     fn show_load(&self) {
-        self.engine.metrics().load(self.batch.running(), self.batch.waiting());
+        self.engine.metrics().load(&self.batch);
         self.engine.ring();
     }
 }

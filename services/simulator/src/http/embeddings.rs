@@ -1,5 +1,7 @@
 //! `POST /v1/embeddings`: each input waits and is computed like a prompt without an answer.
 
+use std::sync::Arc;
+
 use axum::extract::Request;
 use axum::response::Response;
 use base64::Engine as _;
@@ -73,6 +75,8 @@ pub(super) async fn embeddings(engine: &Engine, request: Request) -> Result<Resp
 async fn compute(engine: &Engine, priority: i64, inputs: &[Prompt]) -> Result<(), ApiError> {
     let part = |input: &Prompt| Part {
         prompt_tokens: input.len(),
+        // A pooled vector needs every token's state, so the real engine computes them all.
+        prefix: Arc::default(),
         output_tokens: 0,
         max_tokens: None,
         stopped: true,

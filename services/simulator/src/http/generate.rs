@@ -1,6 +1,8 @@
 //! What chat and completions share once their bodies are read: the answers are planned, the request is let in or not,
 //! and a request that is not streamed waits here until all its answers are told.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 
 use super::{Line, reply, stream};
@@ -34,6 +36,7 @@ pub(super) struct Job {
 pub(super) struct Plan {
     pub(super) answer: Answer,
     pub(super) prompt_tokens: u32,
+    prefix: Arc<[u64]>,
     max_tokens: u32,
     /// The prompt, when the answer is to begin with it.
     pub(super) echo: Option<Prompt>,
@@ -103,9 +106,12 @@ impl Order<'_> {
             let problem = "max_tokens must be at least 1, got 0.";
             return Err(ApiError::out_of_range("max_tokens", 0, problem));
         }
+        let answer = Answer::plan(&prompt.text, &shape);
+        let prefix = engine.blocks(prompt, answer.fingerprints());
         Ok(Plan {
-            answer: Answer::plan(&prompt.text, &shape),
+            answer,
             prompt_tokens: prompt.len(),
+            prefix,
             max_tokens: shape.max_tokens,
             echo: self.echo.then(|| prompt.clone()),
         })
@@ -116,6 +122,7 @@ impl Plan {
     fn part(&self) -> Part {
         Part {
             prompt_tokens: self.prompt_tokens,
+            prefix: Arc::clone(&self.prefix),
             output_tokens: self.answer.tokens,
             max_tokens: Some(self.max_tokens),
             stopped: self.answer.finish != Finish::Length,

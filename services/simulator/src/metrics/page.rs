@@ -1,14 +1,12 @@
 //! The page itself: every series of the recorded engine, in its order and with its words. What the simulator has no
-//! notion of (caches, preemption, floating point work) stays zero.
+//! notion of (other caches than its own, floating point work) stays zero.
 
 use std::fmt::Write as _;
 
 use super::Metrics;
 use super::write::Page;
+use crate::batching::Limits;
 use crate::engine::Load;
-
-/// Tokens that the cache claims to hold; nothing in the simulator depends on it.
-const CACHE_TOKENS: u32 = 1_048_576;
 
 impl Metrics {
     /// Writes the page.
@@ -56,7 +54,8 @@ impl Metrics {
             (Some(("sleep_state", "weights_offloaded")), 0.0),
             (Some(("sleep_state", "discard_all")), 0.0),
         ]);
-        page.gauge("kv_cache_usage_perc", "KV-cache usage. 1 means 100 percent usage.", 0);
+        let usage = f64::from(counters.blocks_held) / f64::from(self.limits.num_gpu_blocks.max(1));
+        page.gauges("kv_cache_usage_perc", "KV-cache usage. 1 means 100 percent usage.", &[(None, usage)]);
     }
 
     fn caches(&self, page: &mut Page) {
@@ -64,9 +63,13 @@ impl Metrics {
         page.counter(
             "prefix_cache_queries",
             "Prefix cache queries, in terms of number of queried tokens.",
-            counters.prompt_tokens,
+            counters.prefix_queries,
         );
-        page.counter("prefix_cache_hits", "Prefix cache hits, in terms of number of cached tokens.", 0);
+        page.counter(
+            "prefix_cache_hits",
+            "Prefix cache hits, in terms of number of cached tokens.",
+            counters.prefix_hits,
+        );
         page.counter("external_prefix_cache_queries", "External prefix cache queries from KV connector cross-instance cache sharing, in terms of number of queried tokens.", 0);
         page.counter("external_prefix_cache_hits", "External prefix cache hits from KV connector cross-instance cache sharing, in terms of number of cached tokens.", 0);
         page.counter(
@@ -79,20 +82,28 @@ impl Metrics {
 
     fn tokens(&self, page: &mut Page) {
         let counters = self.counters;
-        page.counter("num_preemptions", "Cumulative number of preemption from the engine.", 0);
+        page.counter(
+            "num_preemptions",
+            "Cumulative number of preemption from the engine.",
+            counters.preemptions,
+        );
         page.counter("prompt_tokens", "Number of prefill tokens processed.", counters.prompt_tokens);
         page.counters(
             "prompt_tokens_by_source",
             "Number of prompt tokens by source.",
             &[
-                (Some(("source", "local_compute")), counters.prompt_tokens),
-                (Some(("source", "local_cache_hit")), 0),
+                (Some(("source", "local_compute")), counters.prompt_tokens - self.cached_tokens),
+                (Some(("source", "local_cache_hit")), self.cached_tokens),
                 (Some(("source", "external_kv_transfer")), 0),
             ],
         );
-        page.counter("prompt_tokens_cached", "Number of cached prompt tokens (local + external).", 0);
+        page.counter(
+            "prompt_tokens_cached",
+            "Number of cached prompt tokens (local + external).",
+            self.cached_tokens,
+        );
         page.counters("prompt_tokens_cached_by_source", "Prefix-cache hit tokens by the cache tier that supplied them: device (local HBM), host (offloaded to DRAM), disk, p2p (transferred from another vLLM instance) or external_unspecified. Counted at admission; sums to vllm:prefix_cache_hits + vllm:external_prefix_cache_hits.", &[
-            (Some(("source", "device")), 0),
+            (Some(("source", "device")), counters.prefix_hits),
             (Some(("source", "host")), 0),
             (Some(("source", "p2p")), 0),
             (Some(("source", "disk")), 0),
@@ -207,23 +218,30 @@ impl Metrics {
             &self.computed_tokens,
         );
         page.head("cache_config_info", "Information of the LLMEngine CacheConfig", "gauge");
-        let concurrency = f64::from(CACHE_TOKENS) / f64::from(self.max_model_len.max(1));
-        let labels = CACHE.replace("{concurrency}", &format!("{concurrency:?}"));
+        let Limits { block_size, num_gpu_blocks, enable_prefix_caching, .. } = self.limits;
+        let tokens = u64::from(num_gpu_blocks) * u64::from(block_size);
+        let concurrency = tokens as f64 / f64::from(self.max_model_len.max(1));
+        let labels = CACHE
+            .replace("{block_size}", &block_size.to_string())
+            .replace("{blocks}", &num_gpu_blocks.to_string())
+            .replace("{tokens}", &tokens.to_string())
+            .replace("{caching}", if enable_prefix_caching { "True" } else { "False" })
+            .replace("{concurrency}", &format!("{concurrency:?}"));
         let _ = writeln!(page.text, "vllm:cache_config_info{{{labels}}} 1.0");
     }
 }
 
-/// The settings of the recorded engine's cache.
+/// The settings of the recorded engine's cache, but for what can be set here.
 const CACHE: &str = concat!(
-    r#"_block_size_resolved="True",block_size="128",cache_dtype="auto","#,
-    r#"cache_hit_alignment_tokens="None",effective_attention_block_size="128",enable_mamba_shared_prefix_checkpoint="False","#,
-    r#"enable_prefix_caching="True",engine="0",gpu_memory_utilization="0.92","#,
+    r#"_block_size_resolved="True",block_size="{block_size}",cache_dtype="auto","#,
+    r#"cache_hit_alignment_tokens="None",effective_attention_block_size="{block_size}",enable_mamba_shared_prefix_checkpoint="False","#,
+    r#"enable_prefix_caching="{caching}",engine="0",gpu_memory_utilization="0.92","#,
     r#"hash_block_size="None",is_attention_free="False",kv_cache_dtype_skip_layers="[]","#,
-    r#"kv_cache_layout="None",kv_cache_max_concurrency="{concurrency}",kv_cache_memory_bytes="1073741824","#,
-    r#"kv_cache_size_tokens="1048576",kv_offloading_backend="native",kv_offloading_size="None","#,
+    r#"kv_cache_layout="None",kv_cache_max_concurrency="{concurrency}",kv_cache_memory_bytes="None","#,
+    r#"kv_cache_size_tokens="{tokens}",kv_offloading_backend="native",kv_offloading_size="None","#,
     r#"kv_sharing_fast_prefill="False",mamba_block_size="None",mamba_cache_dtype="auto","#,
     r#"mamba_cache_mode="none",mamba_page_size_padded="None",mamba_ssm_cache_dtype="float32","#,
-    r#"num_cpu_blocks="None",num_gpu_blocks="8192",num_gpu_blocks_override="None","#,
+    r#"num_cpu_blocks="None",num_gpu_blocks="{blocks}",num_gpu_blocks_override="None","#,
     r#"prefix_cache_retention_interval="0",prefix_caching_hash_algo="sha256",prefix_match_unit="None","#,
     r#"replayssm_buffer_len="16",skip_page_size_padded="None",sliding_window="None","#,
     r#"swa_bounded_replay="True",use_kda_recoverssm="False",use_replayssm="False","#,

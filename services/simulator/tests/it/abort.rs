@@ -7,7 +7,7 @@ use crate::harness::{Served, config, event, in_process, load, post, serve, strea
 
 /// Slow enough that an answer of thousands of tokens does not end by itself.
 fn steady() -> Config {
-    Config { time_scale: 1.0, decode_step_ms: 5.0, max_num_seqs: 1, ..config() }
+    Config { time_scale: 1.0, decode_step_ms: Some(5.0), max_num_seqs: Some(1), ..config() }
 }
 
 async fn metric(served: &Served, line: &str) -> String {

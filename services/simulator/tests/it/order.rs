@@ -12,7 +12,7 @@ use crate::harness::{InProcess, config, in_process, load, with};
 /// Lets requests of these priorities queue up behind a stopped engine, sets it going, and returns the order in which
 /// they were served. The clock is paused, so each answer is complete before the next one begins.
 async fn served_in_order(policy: Policy, priorities: &[Option<i64>]) -> Vec<usize> {
-    let config = Config { max_num_seqs: 1, scheduling_policy: policy, time_scale: 1.0, ..config() };
+    let config = Config { max_num_seqs: Some(1), scheduling_policy: policy, time_scale: 1.0, ..config() };
     let process = in_process(config);
     process.engine.set_faults(Faults { hang: true, ..Faults::default() });
     let requests = priorities.iter().enumerate().map(|(place, priority)| ask(&process, place, *priority));

@@ -10,7 +10,8 @@ use crate::harness::{config, event, in_process, load, stream};
 
 /// A second per thousand prompt tokens, ten milliseconds per step, one more per sequence.
 fn timed() -> Config {
-    let (prefill_tokens_per_second, decode_step_ms, decode_us_per_seq) = (1000.0, 10.0, 1000.0);
+    let (prefill_tokens_per_second, decode_step_ms, decode_us_per_seq) =
+        (Some(1000.0), Some(10.0), Some(1000.0));
     Config { time_scale: 1.0, prefill_tokens_per_second, decode_step_ms, decode_us_per_seq, ..config() }
 }
 
@@ -47,7 +48,7 @@ async fn sequences_share_steps_and_each_makes_them_longer() {
 
 #[tokio::test(start_paused = true)]
 async fn who_does_not_fit_waits_with_its_headers_sent() {
-    let process = in_process(Config { max_num_seqs: 1, ..timed() });
+    let process = in_process(Config { max_num_seqs: Some(1), ..timed() });
     let begin = Instant::now();
     let mut first = process.post("/v1/chat/completions", &stream("w1", 10)).await.into_body();
     event(&mut first).await.unwrap();

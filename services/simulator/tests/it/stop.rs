@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use crate::harness::{Served, config, load, post, serve, stream};
 
 fn steady(shutdown_timeout: u64) -> Config {
-    Config { time_scale: 1.0, decode_step_ms: 5.0, shutdown_timeout, ..config() }
+    Config { time_scale: 1.0, decode_step_ms: Some(5.0), shutdown_timeout, ..config() }
 }
 
 async fn under_way(served: &Served, body: &serde_json::Value) -> TcpStream {
