@@ -35,11 +35,19 @@ type Past = BTreeMap<u64, Policy>;
 
 /// Makes random changes, and remembers the policy after each.
 async fn live(world: &World, seed: u64, changes: u32) -> (Things, Past) {
+    live_until(world, seed, changes, 0).await
+}
+
+/// The same, and goes on until so many checkpoints are there: a slow process makes one where a quick one makes three.
+async fn live_until(world: &World, seed: u64, changes: u32, wanted: u64) -> (Things, Past) {
     let mut follower = Follower::resume(&world.service(), epoch(world).await, 0, Policy::new()).await;
     let mut things = Things::new(world).await;
     let mut random = StdRng::seed_from_u64(seed);
-    for n in 0..changes {
+    let mut n = 0;
+    while n < changes || checkpoints(world).await < wanted {
         things.change(world, &mut random, n).await;
+        n += 1;
+        assert!(n < 10_000, "checkpoints are made");
     }
     let mut past = Past::from([(0, Policy::new())]);
     let head = head(world).await;
@@ -207,9 +215,8 @@ fn allowed(history: &[pb::AccessInterval], at: Time) -> bool {
 on_both_engines! {
     async fn every_revision_is_the_fold_of_the_log_up_to_it(world: World) {
         let other = world.another_with(&often()).await;
-        let (things, past) = live(world, 23, 60).await;
+        let (things, past) = live_until(world, 23, 60, 2).await;
         assert!(past.len() > 40);
-        until(async || checkpoints(world).await > 1).await;
         for (revision, policy) in past.iter().step_by(3).rev().chain(past.iter().step_by(5)) {
             same(world, *revision, policy).await;
         }
@@ -387,8 +394,7 @@ on_both_engines! {
 
     async fn what_is_half_deleted_is_known_from_the_next_checkpoint_on(world: World) {
         let other = world.another_with(&often()).await;
-        let (_, past) = live(world, 61, 30).await;
-        until(async || checkpoints(world).await > 2).await;
+        let (_, past) = live_until(world, 61, 30, 3).await;
         other.end().await;
         // As if the process had ended between two statements.
         world.sql("DELETE FROM events WHERE revision <= (SELECT min(revision) FROM checkpoints) + 1").await;
