@@ -262,11 +262,12 @@ impl Engine {
         Some(held)
     }
 
-    /// Seconds of one prompt of class batch that could be stopped before its first token, if it is all that is ahead.
-    pub(crate) fn stoppable(&self) -> Option<Ticket> {
+    /// A prompt of class batch that could be stopped before its first token, if it is all that is ahead and most of it
+    /// is still to be computed: what was computed of it is lost.
+    pub(crate) fn stoppable(&self, now: f64) -> Option<Ticket> {
         let mut ahead = self.held.iter().filter(|held| held.first.is_none());
         let first = ahead.next()?;
-        (ahead.next().is_none() && first.is_stoppable()).then_some(first.ticket)
+        (ahead.next().is_none() && first.is_stoppable(now)).then_some(first.ticket)
     }
 
     /// It was told to be stopped.
@@ -274,11 +275,6 @@ impl Engine {
         if let Some(&at) = self.places.get(&ticket) {
             self.held[at].stopping = true;
         }
-    }
-
-    /// Every request that it holds.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Held> {
-        self.held.iter()
     }
 
     /// Learns from an answer that came as a whole.

@@ -14,6 +14,7 @@ mod fair;
 mod fit;
 mod limit;
 mod made;
+mod output;
 mod prefix;
 mod queue;
 mod rate;

@@ -5,17 +5,12 @@ use crate::{
     engine::{Due, EngineId},
     fair::{Leaf, Rank, Shares},
     made::Made,
+    output::Outputs,
     rate::Rate,
     settings::Settings,
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-/// Tokens of an answer before any was seen.
-const FIRST_OUTPUT: f64 = 200.0;
-/// Weight of the newest answer in the mean.
-const NEWEST: f64 = 0.002;
-/// The same for the first answers.
-const NEWEST_AT_FIRST: f64 = 0.1;
 /// Part of an engine's time that goes into prompts, before anything was seen.
 const FIRST_RATE: f64 = 0.5;
 
@@ -30,8 +25,7 @@ pub(crate) struct Queue {
     work: [f64; 4],
     /// The same of each leaf that has any.
     by_leaf: HashMap<Leaf, [f64; 4]>,
-    output: f64,
-    answers: u32,
+    pub(crate) outputs: Outputs,
     /// Seconds of engine time that are started.
     started: Rate,
     /// The same by class.
@@ -75,8 +69,7 @@ impl Queue {
             engines: Vec::new(),
             work: [0.0; 4],
             by_leaf: HashMap::new(),
-            output: FIRST_OUTPUT,
-            answers: 0,
+            outputs: Outputs::new(),
             started: Rate::default(),
             by_class: [Rate::default(); 4],
         }
@@ -84,14 +77,12 @@ impl Queue {
 
     /// Tokens that an answer is expected to have.
     pub(crate) fn expected(&self, most: Option<u32>) -> f64 {
-        most.map_or(self.output, |most| self.output.min(f64::from(most)))
+        bounded(self.outputs.mean(), most)
     }
 
-    /// An answer had so many tokens.
-    pub(crate) fn answered(&mut self, tokens: u32) {
-        self.answers = self.answers.saturating_add(1);
-        let newest = NEWEST.max(NEWEST_AT_FIRST / f64::from(self.answers).sqrt());
-        self.output += newest * (f64::from(tokens) - self.output);
+    /// Tokens that it hardly has more than.
+    pub(crate) fn longest(&self, most: Option<u32>) -> f64 {
+        bounded(self.outputs.longest(), most)
     }
 
     /// Work of a class was started.
@@ -101,10 +92,10 @@ impl Queue {
     }
 
     /// Work waits, or, below zero, no longer does.
-    pub(crate) fn backlog(&mut self, leaf: Leaf, level: Class, work: f64) {
-        self.work[level.index()] += work;
+    pub(crate) fn backlog(&mut self, leaf: Leaf, class: Class, work: f64) {
+        self.work[class.index()] += work;
         let of_leaf = self.by_leaf.entry(leaf).or_default();
-        of_leaf[level.index()] += work;
+        of_leaf[class.index()] += work;
         if of_leaf.iter().sum::<f64>() < 1e-9 {
             self.by_leaf.remove(&leaf);
         }
@@ -115,8 +106,8 @@ impl Queue {
 
     /// Seconds of work that are served before one more request of a leaf, as far as can be said without serving them:
     /// what waits in classes no less urgent, but no more than what there is for everyone who has as much as this leaf.
-    pub(crate) fn before(&self, leaf: Leaf, level: Class) -> f64 {
-        let until = |work: &[f64; 4]| work[..=level.index()].iter().sum::<f64>();
+    pub(crate) fn before(&self, leaf: Leaf, class: Class) -> f64 {
+        let until = |work: &[f64; 4]| work[..=class.index()].iter().sum::<f64>();
         let (mine, all) = (self.by_leaf.get(&leaf).map_or(0.0, until), until(&self.work));
         let others = self.by_leaf.len().max(1) as f64;
         all.min(mine.mul_add(others, all / others))
@@ -141,4 +132,8 @@ impl Queue {
         order.sort_by_key(|class| !lacks(class));
         order
     }
+}
+
+fn bounded(tokens: f64, most: Option<u32>) -> f64 {
+    most.map_or(tokens, |most| tokens.min(f64::from(most)))
 }

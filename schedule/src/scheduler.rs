@@ -168,7 +168,7 @@ impl Scheduler {
         self.next += 1;
         let state = &mut self.queues[queue];
         state.shares.insert(leaf, waiting.level, waiting.rank, ticket);
-        state.backlog(leaf, waiting.level, waiting.cost);
+        state.backlog(leaf, waiting.class, waiting.cost);
         self.expiries.insert((waiting.expires, ticket));
         self.agings.extend(waiting.ages.map(|ages| (ages, ticket)));
         self.waiting.insert(ticket, waiting);
@@ -222,7 +222,7 @@ impl Scheduler {
         }
         shares.release(held.leaf);
         if outcome == Outcome::Done {
-            self.queues[held.queue].answered(held.made.tokens());
+            self.queues[held.queue].outputs.add(held.made.tokens());
         }
     }
 
@@ -299,7 +299,7 @@ impl Scheduler {
         let waiting = self.waiting.remove(&ticket)?;
         let queue = &mut self.queues[waiting.queue];
         queue.shares.remove(waiting.leaf, waiting.level, waiting.rank, ticket);
-        queue.backlog(waiting.leaf, waiting.level, -waiting.cost);
+        queue.backlog(waiting.leaf, waiting.class, -waiting.cost);
         self.expiries.remove(&(waiting.expires, ticket));
         if let Some(ages) = waiting.ages {
             self.agings.remove(&(ages, ticket));
@@ -312,7 +312,7 @@ impl Scheduler {
         while let Some(&(_, ticket)) = self.expiries.first().filter(|first| first.0 <= now) {
             let Some(waiting) = self.take_out(ticket) else { return };
             self.queues[waiting.queue].shares.release(waiting.leaf);
-            let retry_after = self.retry_after(waiting.queue, waiting.leaf, waiting.level, now);
+            let retry_after = self.retry_after(waiting.queue, waiting.leaf, waiting.class, now);
             let refusal = Refusal::Late { retry_after };
             self.actions.push_back(Action::Refuse { ticket, refusal });
         }
@@ -321,9 +321,7 @@ impl Scheduler {
             let Some(waiting) = self.waiting.get_mut(&ticket) else { continue };
             let queue = &mut self.queues[waiting.queue];
             queue.shares.remove(waiting.leaf, waiting.level, waiting.rank, ticket);
-            queue.backlog(waiting.leaf, waiting.level, -waiting.cost);
             (waiting.level, waiting.ages) = (Class::Interactive, None);
-            queue.backlog(waiting.leaf, waiting.level, waiting.cost);
             queue.shares.insert(waiting.leaf, waiting.level, waiting.rank, ticket);
             self.changed.insert(waiting.queue);
         }
@@ -332,7 +330,11 @@ impl Scheduler {
     /// Notes what the engines made since the last look.
     fn look(&mut self, now: Duration) {
         let at = now.as_secs_f64();
-        if self.waiting.is_empty() || at < self.looked + GLANCE {
+        if self.waiting.is_empty() {
+            self.held_up.clear();
+            return;
+        }
+        if at < self.looked + GLANCE {
             return;
         }
         self.looked = at;

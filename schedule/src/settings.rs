@@ -34,7 +34,8 @@ pub struct Settings {
     pub pacing: bool,
     /// Whether what cannot be in time is refused.
     pub refusing: bool,
-    /// Whether work of class batch is stopped before its first token for somebody who would be late otherwise.
+    /// Whether work of class batch is stopped before its first token for somebody who would be late otherwise. What was
+    /// computed of it is lost, so it costs goodput and buys promptness and fairness.
     pub preempting: bool,
 }
 
@@ -73,7 +74,7 @@ impl Settings {
     /// The most requests in time, whoever sent them.
     #[must_use]
     pub const fn unfair() -> Self {
-        Self { fair: false, cost_weight: 30.0, ..Self::fair() }
+        Self { fair: false, cost_weight: 30.0, preempting: false, ..Self::fair() }
     }
 
     /// What a class is promised.

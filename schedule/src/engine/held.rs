@@ -4,6 +4,8 @@ use crate::{class::Class, cost::Prefill, fair::Leaf, made::Made, request::Ticket
 
 /// How often a request may be stopped to make room.
 const STOPS: u8 = 2;
+/// Part of its prompt's time after which it is no longer stopped.
+const STOPPED_BEFORE: f64 = 0.3;
 
 /// When the tokens of an answer are due, in seconds: the first one, and how much later each further one.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,7 +54,8 @@ impl Held {
         (slack >= 0.0).then_some(slack)
     }
 
-    pub(super) fn is_stoppable(&self) -> bool {
-        self.class == Class::Batch && self.streams && !self.stopping && self.preempted < STOPS
+    pub(super) fn is_stoppable(&self, now: f64) -> bool {
+        let begun = now - self.started > STOPPED_BEFORE * (self.predicted - self.started);
+        self.class == Class::Batch && self.streams && !begun && !self.stopping && self.preempted < STOPS
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 const AGED: f64 = 0.8;
 /// A wait that is predicted to be this many times too long is not begun. It is only a prediction, and what turns out
 /// too late is still refused later.
-const HOPELESS: f64 = 2.0;
+const HOPELESS: f64 = 4.0;
 /// Bounds of what is told as the time after which asking again is worth it.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -47,10 +47,14 @@ impl Scheduler {
         if latest < now.as_secs_f64() {
             return Err(Refusal::Infeasible { needed: Duration::from_secs_f64(alone) });
         }
-        let latest = if self.settings.refusing { latest.min(promise.due - alone) } else { latest };
+        // What is due as a whole has to start while there is time for its tokens beside those of others.
+        let tokens =
+            if promise.tokens.is_some() { 0.0 } else { state.longest(request.most) * self.step(queue) };
+        let latest = if self.settings.refusing { latest.min(promise.due - alone - tokens) } else { latest };
         let expires = seconds(latest).min(request.arrived + request.patience);
         let level = if self.settings.fair { request.class } else { Class::Default };
-        let wait = state.drain(state.before(leaf, level), self.well(queue).count(), now.as_secs_f64());
+        let wait =
+            state.drain(state.before(leaf, request.class), self.well(queue).count(), now.as_secs_f64());
         if expires <= now
             || (self.settings.refusing && seconds(wait / HOPELESS) > expires.saturating_sub(now))
         {
@@ -79,11 +83,18 @@ impl Scheduler {
         })
     }
 
+    /// Seconds that a step takes at an engine of this queue now, on the mean.
+    fn step(&self, queue: usize) -> f64 {
+        let (count, sum) = self
+            .well(queue)
+            .fold((0.0, 0.0), |(count, sum), engine| (count + 1.0, sum + self.engines[engine].step()));
+        if count > 0.0 { sum / count } else { 0.0 }
+    }
+
     /// When one more request of a leaf would be served soon.
     pub(super) fn retry_after(&self, queue: usize, leaf: Leaf, class: Class, now: Duration) -> Duration {
         let state = &self.queues[queue];
-        let level = if self.settings.fair { class } else { Class::Default };
-        let wait = state.drain(state.before(leaf, level), self.well(queue).count(), now.as_secs_f64());
+        let wait = state.drain(state.before(leaf, class), self.well(queue).count(), now.as_secs_f64());
         let patience = self.settings.objective(class).patience();
         seconds(wait).saturating_sub(patience / 2).clamp(RETRY.0, RETRY.1)
     }

@@ -172,7 +172,7 @@ impl Scheduler {
             let engine = &self.engines[id];
             let own = engine.cost.prefill(prefill);
             let late = now.as_secs_f64() + engine.first_token_in(own, prefill.tokens) > due;
-            engine.stoppable().filter(|_| late && engine.open).map(|victim| (id, victim))
+            engine.stoppable(now.as_secs_f64()).filter(|_| late && engine.open).map(|victim| (id, victim))
         });
         if let Some((engine, ticket)) = victim {
             self.engines[engine].stopping(ticket);

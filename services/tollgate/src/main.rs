@@ -12,6 +12,8 @@ mod operate;
 mod replay;
 mod roles;
 mod secured;
+mod simulate;
+mod trace;
 mod up;
 
 use clap::{Parser, Subcommand};
@@ -49,6 +51,8 @@ enum Command {
     Engine(engine::Options),
     /// Sends a recorded workload through a gateway and reports what came back.
     Replay(replay::Args),
+    /// Compares scheduling policies on a recorded workload, in virtual time.
+    Simulate(simulate::Args),
     #[command(flatten)]
     Operate(operate::Operate),
 }
@@ -76,6 +80,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Edge(options) => roles::edge(options).await?,
         Command::Engine(options) => engine::run(options).await?,
         Command::Replay(args) => return replay::run(args).await,
+        Command::Simulate(args) => return simulate::run(&args),
         Command::Operate(command) => return Box::pin(operate::run(command)).await,
     }
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,6 @@
 //! `tollgate replay`: sends recorded traffic through a gateway and says how it went and whether the books agree.
 //!
-//! A [`trace`] becomes a [`plan`] (when, how long a prompt, how long an answer, who hangs up); [`send`] carries it out
+//! A [`trace`](crate::trace) becomes a [`plan`] (when, how long a prompt, how long an answer, who hangs up); [`send`] carries it out
 //! in open loop, one task for each [`call`]; [`balance`] compares what clients, ledger and engines counted; [`report`]
 //! prints it. It only reads: nothing of the gateway is changed but what requests change.
 
@@ -13,9 +13,8 @@ mod plan;
 mod report;
 mod send;
 mod sse;
-mod trace;
 
-use crate::secured::Secured;
+use crate::{secured::Secured, trace};
 use anyhow::Context;
 use balance::Books;
 use client::Client;

@@ -1,6 +1,6 @@
 //! From a recording to requests that this engine can take: when, how long, and which clients lose patience.
 
-use super::trace::Row;
+use crate::trace::Row;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use std::time::Duration;
 

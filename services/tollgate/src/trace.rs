@@ -6,11 +6,11 @@ use std::{fs::File, io::Read, path::Path, time::Duration};
 
 /// One recorded request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Row {
+pub(crate) struct Row {
     /// Since the first one.
-    pub(super) at: Duration,
-    pub(super) context_tokens: u32,
-    pub(super) generated_tokens: u32,
+    pub(crate) at: Duration,
+    pub(crate) context_tokens: u32,
+    pub(crate) generated_tokens: u32,
 }
 
 #[derive(Debug, Deserialize)]
@@ -24,7 +24,7 @@ struct Line {
 }
 
 /// Reads a file, oldest request first.
-pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Row>> {
+pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<Row>> {
     let file = File::open(path).with_context(|| format!("cannot read the trace {}", path.display()))?;
     let rows = parse(file).with_context(|| format!("the trace {} cannot be used", path.display()))?;
     anyhow::ensure!(!rows.is_empty(), "the trace {} has no requests in it", path.display());
