@@ -4,6 +4,7 @@
 //! error is what gets small, and a long prompt does not drown a single token.
 
 use simulator::batching::{Speed, Work};
+use std::fmt;
 
 /// What there is to be found out: rendering, steps, and the four kinds of work.
 const COSTS: usize = 6;
@@ -54,6 +55,25 @@ impl From<Work> for Amounts {
             attended: work.attended as f64,
             sequences: work.sequences as f64,
             context_tokens: work.context_tokens as f64,
+        }
+    }
+}
+
+impl fmt::Display for Observation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (milliseconds, work) = (self.seconds * 1e3, &self.work);
+        match self.rendered > 0.0 {
+            true => write!(
+                formatter,
+                "prompt of {}: {milliseconds:.2} ms to the first token",
+                work.prefill_tokens
+            ),
+            false => write!(
+                formatter,
+                "{} streams, {:.0} tokens in front of each: {milliseconds:.2} ms a step",
+                work.sequences,
+                work.context_tokens / work.sequences
+            ),
         }
     }
 }
@@ -171,9 +191,8 @@ fn solve(mut rows: [[f64; COSTS + 1]; COSTS]) -> Option<[f64; COSTS]> {
         rows.swap(column, pivot);
         for other in (0..COSTS).filter(|other| *other != column) {
             let factor = rows[other][column] / rows[column][column];
-            for place in column..=COSTS {
-                rows[other][place] -= factor * rows[column][place];
-            }
+            let taken = rows[column].map(|value| value * factor);
+            rows[other].iter_mut().zip(taken).for_each(|(value, taken)| *value -= taken);
         }
     }
     Some(std::array::from_fn(|line| rows[line][COSTS] / rows[line][line]))

@@ -12,6 +12,7 @@ use benches::{
 };
 use clap::Parser;
 use serde_json::Value;
+use simulator::batching::Speed;
 use std::io::{self, Write};
 
 /// What to measure, and how thoroughly.
@@ -35,7 +36,8 @@ struct Args {
     /// Tokens of each of their answers.
     #[arg(long, default_value_t = 128)]
     tokens: u32,
-    /// How often everything is measured; the median counts.
+    /// How often everything is measured. The lower quartile counts: what else the machine does adds far more often than
+    /// it takes away.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// The engine's --max-num-batched-tokens, which it does not show.
@@ -57,11 +59,22 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let mut probe = Probe { address: args.url.clone(), api_key: args.api_key.clone(), model: String::new() };
     let shown = look(&mut probe)?;
-    let mut prompts = Prompts(0);
+    let mut prompts = Prompts::new();
     probe.together(&prompts.next(4, 64), 32).context("warming up")?;
-    let mut seen = first_tokens(&args, &probe, &shown, &mut prompts)?;
-    let (steps, noise) = steps(&args, &probe, &shown, &mut prompts)?;
-    seen.extend(steps);
+    let mut shapes = shapes(&args, &shown);
+    // Rounds go over all shapes, so that a busy minute of the machine does not fall on one of them.
+    for _ in 0..args.rounds {
+        for shape in &mut shapes {
+            shape.measure(&args, &probe, &mut prompts)?;
+        }
+    }
+    let seen = shapes.iter_mut().filter_map(|shape| shape.seen(&args));
+    let seen: Vec<Observation> = seen.collect();
+    for seen in &seen {
+        writeln!(io::stderr(), "{seen}")?;
+    }
+    let mut noises: Vec<f64> = shapes.iter().flat_map(|shape| shape.noises.iter().copied()).collect();
+    let noise = quantile(&mut noises, 0.5);
     let fitted = fit(&seen).context("too little was measured to tell the costs apart")?;
     print(&args, &probe, &shown, &fitted, noise)?;
     Ok(())
@@ -83,58 +96,54 @@ fn look(probe: &mut Probe) -> anyhow::Result<Shown> {
     Ok(Shown { max_model_len: u32::try_from(max_model_len)?, block_size, blocks })
 }
 
-/// Times to first token of single requests.
-fn first_tokens(
-    args: &Args,
-    probe: &Probe,
-    shown: &Shown,
-    prompts: &mut Prompts,
-) -> anyhow::Result<Vec<Observation>> {
-    let mut seen = Vec::new();
-    for length in args.prompts.iter().copied().filter(|length| *length < shown.max_model_len) {
-        let mut times = Vec::new();
-        for _ in 0..args.rounds {
-            let heard = probe.together(&prompts.next(1, length), 1)?;
-            times.push(heard.first().and_then(Heard::first_token).context("a stream without a token")?);
-        }
-        let time = median(&mut times);
-        writeln!(io::stderr(), "prompt {length:>6}: first token after {:.2} ms", time * 1e3)?;
-        seen.push(Observation::first_token(length, args.max_num_batched_tokens, time));
-    }
-    Ok(seen)
+/// Streams of one kind, and what was seen of them.
+struct Shape {
+    /// One of a single token, for the time to it, or several for the length of their steps.
+    streams: usize,
+    prompt: u32,
+    tokens: u32,
+    times: Vec<f64>,
+    /// Tokens each of the streams had made, on the average.
+    made: f64,
+    noises: Vec<f64>,
 }
 
-/// Lengths of steps in which so many streams made a token each, and how much single ones differ.
-fn steps(
-    args: &Args,
-    probe: &Probe,
-    shown: &Shown,
-    prompts: &mut Prompts,
-) -> anyhow::Result<(Vec<Observation>, f64)> {
-    let (mut seen, mut noises) = (Vec::new(), Vec::new());
+fn shapes(args: &Args, shown: &Shown) -> Vec<Shape> {
     let room = u64::from(shown.block_size) * u64::from(shown.blocks);
-    for &context in args.contexts.iter().filter(|length| **length + args.tokens <= shown.max_model_len) {
-        let fits = |streams: &&usize| **streams as u64 * u64::from(context + args.tokens) <= room;
-        for &streams in args.streams.iter().filter(fits) {
-            let mut rounds = Vec::new();
-            for _ in 0..args.rounds {
-                let heard = probe.together(&prompts.next(streams, context), args.tokens)?;
-                rounds.extend(Window::of(&heard).map(|window| (window.step(&heard), window.context(&heard))));
-                noises.extend(Window::of(&heard).and_then(|window| window.noise(&heard)));
-            }
-            let mut times: Vec<f64> = rounds.iter().map(|(step, _)| *step).collect();
-            let Some((_, made)) = rounds.first() else { continue };
-            let in_front = streams as f64 * (f64::from(context) + made);
-            let time = median(&mut times);
-            writeln!(
-                io::stderr(),
-                "{streams:>3} streams behind {context:>5}: a step takes {:.3} ms",
-                time * 1e3
-            )?;
-            seen.push(Observation::step(streams as f64, in_front, time));
+    let shape = |streams, prompt, tokens| {
+        let fits = streams as u64 * u64::from(prompt + tokens) <= room;
+        let new = Shape { streams, prompt, tokens, times: Vec::new(), made: 0.0, noises: Vec::new() };
+        (prompt + tokens <= shown.max_model_len && fits).then_some(new)
+    };
+    let singles = args.prompts.iter().filter_map(|prompt| shape(1, *prompt, 1));
+    let together =
+        args.contexts.iter().flat_map(|prompt| args.streams.iter().map(move |streams| (*streams, *prompt)));
+    singles.chain(together.filter_map(|(streams, prompt)| shape(streams, prompt, args.tokens))).collect()
+}
+
+impl Shape {
+    fn measure(&mut self, args: &Args, probe: &Probe, prompts: &mut Prompts) -> anyhow::Result<()> {
+        let heard = probe.together(&prompts.next(self.streams, self.prompt), self.tokens)?;
+        if self.tokens == 1 {
+            self.times.push(heard.first().and_then(Heard::first_token).context("a stream without a token")?);
+        } else if let Some(window) = Window::of(&heard, args.tokens / 8) {
+            self.times.push(window.step(&heard));
+            self.noises.extend(window.noise(&heard));
+            self.made = window.made(&heard);
         }
+        Ok(())
     }
-    Ok((seen, if noises.is_empty() { 0.0 } else { median(&mut noises) }))
+
+    fn seen(&mut self, args: &Args) -> Option<Observation> {
+        let (time, streams) = (quantile(&mut self.times, 0.25), self.streams as f64);
+        if self.times.is_empty() {
+            return None;
+        }
+        Some(match self.tokens {
+            1 => Observation::first_token(self.prompt, args.max_num_batched_tokens, time),
+            _ => Observation::step(streams, streams * (f64::from(self.prompt) + self.made), time),
+        })
+    }
 }
 
 /// The time in which all streams were making tokens.
@@ -144,12 +153,13 @@ struct Window {
 }
 
 impl Window {
-    fn of(heard: &[Heard]) -> Option<Self> {
+    /// Fewer tokens than asked for would say more about who came first than about steps.
+    fn of(heard: &[Heard], least: u32) -> Option<Self> {
         let from = heard.iter().filter_map(|heard| heard.events.first()).map(|(at, _)| *at).max()?;
         let to = heard.iter().filter_map(|heard| heard.events.last()).map(|(at, _)| *at).min()?;
-        let made = heard.iter().map(|heard| heard.tokens_at(to) - heard.tokens_at(from)).min()?;
-        // Fewer would say more about who came first than about steps.
-        (made >= 16).then_some(Self { from, to })
+        let made =
+            heard.iter().map(|heard| heard.tokens_at(to).saturating_sub(heard.tokens_at(from))).min()?;
+        (to > from && made >= least).then_some(Self { from, to })
     }
 
     /// Seconds a step took: the time over the tokens of one stream.
@@ -159,7 +169,7 @@ impl Window {
     }
 
     /// Tokens each stream had made, on the average over the window.
-    fn context(&self, heard: &[Heard]) -> f64 {
+    fn made(&self, heard: &[Heard]) -> f64 {
         let made: u32 = heard.iter().map(|heard| heard.tokens_at(self.to) + heard.tokens_at(self.from)).sum();
         f64::from(made) / 2.0 / heard.len() as f64
     }
@@ -178,49 +188,48 @@ impl Window {
     }
 }
 
-fn median(values: &mut [f64]) -> f64 {
+fn quantile(values: &mut [f64], share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
+    values.get((values.len() as f64 * share) as usize).copied().unwrap_or_default()
 }
 
-/// Prompts no two of which begin alike. The ids are those of words in any vocabulary.
-struct Prompts(u32);
+/// Prompts no two of which begin alike, in this run or another. The ids are those of words in any vocabulary.
+struct Prompts {
+    run: u32,
+    made: u32,
+}
 
 impl Prompts {
+    fn new() -> Self {
+        Self { run: uuid::Uuid::new_v4().as_fields().0, made: 0 }
+    }
+
     fn next(&mut self, many: usize, length: u32) -> Vec<Vec<u32>> {
         (0..many).map(|_| self.one(length)).collect()
     }
 
     fn one(&mut self, length: u32) -> Vec<u32> {
-        self.0 += 1;
-        let name = [self.0 % 400, self.0 / 400 % 400].map(|digit| digit + 100);
-        name.into_iter()
-            .chain((0..).map(|place| 100 + (place * 7 + self.0) % 400))
-            .take(length as usize)
-            .collect()
+        self.made += 1;
+        let name = [self.run, self.run / 400, self.made, self.made / 400];
+        let text = (0..).map(|place| place * 7 + self.made);
+        name.into_iter().chain(text).map(|number| 100 + number % 400).take(length as usize).collect()
     }
 }
 
 fn print(args: &Args, probe: &Probe, shown: &Shown, fitted: &Fitted, noise: f64) -> io::Result<()> {
+    let (Probe { model, .. }, Shown { max_model_len, block_size, blocks }) = (probe, shown);
+    let Args { max_num_seqs, max_num_batched_tokens, .. } = args;
     let Fitted { render_ms, speed, error, worst } = fitted;
-    let Shown { max_model_len, block_size, blocks } = shown;
+    let Speed { step_ms, prefill_token_us, attention_ns, sequence_us, context_token_ns, .. } = speed;
+    let (error, worst) = (error * 100.0, worst * 100.0);
     writeln!(
         io::stdout(),
-        "# Fitted: off by {:.1} % (root mean square), at most {:.1} %.\n\
-         [{}]\nmax_model_len = {max_model_len}\nrender_ms = {render_ms:.2}\n\n\
-         [{0}.limits]\nmax_num_seqs = {}\nmax_num_batched_tokens = {}\nblock_size = {block_size}\n\
-         num_gpu_blocks = {blocks}\nwatermark = 0.0\nenable_prefix_caching = true\n\n\
-         [{0}.speed]\nstep_ms = {:.3}\nprefill_token_us = {:.3}\nattention_ns = {:.3}\nsequence_us = {:.2}\n\
-         context_token_ns = {:.3}\nnoise = {noise:.2}",
-        error * 100.0,
-        worst * 100.0,
-        probe.model,
-        args.max_num_seqs,
-        args.max_num_batched_tokens,
-        speed.step_ms,
-        speed.prefill_token_us,
-        speed.attention_ns,
-        speed.sequence_us,
-        speed.context_token_ns,
+        "# Off by {error:.1} % (root mean square), at most {worst:.1} %.\n\
+         [{model}]\nmax_model_len = {max_model_len}\nrender_ms = {render_ms:.2}\n\n\
+         [{model}.limits]\nmax_num_seqs = {max_num_seqs}\nmax_num_batched_tokens = {max_num_batched_tokens}\n\
+         block_size = {block_size}\nnum_gpu_blocks = {blocks}\nwatermark = 0.0\nenable_prefix_caching = true\n\n\
+         [{model}.speed]\nstep_ms = {step_ms:.3}\nprefill_token_us = {prefill_token_us:.3}\n\
+         attention_ns = {attention_ns:.3}\nsequence_us = {sequence_us:.2}\n\
+         context_token_ns = {context_token_ns:.3}\nnoise = {noise:.2}"
     )
 }
