@@ -3,7 +3,11 @@
 //! Each observation says what was done and how long it took. Observations are weighed by their size, so that the relative
 //! error is what gets small, and a long prompt does not drown a single token.
 
-use simulator::batching::{Speed, Work};
+use simulator::{
+    Profile,
+    batching::{Limits, Speed, Work},
+};
+use std::fmt;
 
 /// What there is to be found out: rendering, steps, and the four kinds of work.
 const COSTS: usize = 6;
@@ -54,6 +58,25 @@ impl From<Work> for Amounts {
             attended: work.attended as f64,
             sequences: work.sequences as f64,
             context_tokens: work.context_tokens as f64,
+        }
+    }
+}
+
+impl fmt::Display for Observation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (milliseconds, work) = (self.seconds * 1e3, &self.work);
+        match self.rendered > 0.0 {
+            true => write!(
+                formatter,
+                "prompt of {}: {milliseconds:.2} ms to the first token",
+                work.prefill_tokens
+            ),
+            false => write!(
+                formatter,
+                "{} streams, {:.0} tokens in front of each: {milliseconds:.2} ms a step",
+                work.sequences,
+                work.context_tokens / work.sequences
+            ),
         }
     }
 }
@@ -125,6 +148,24 @@ pub fn fit(seen: &[Observation]) -> Option<Fitted> {
     })
 }
 
+/// A profile as `tollgate engine --profile` reads it.
+#[must_use]
+pub fn toml(name: &str, profile: &Profile) -> String {
+    let Profile { max_model_len, render_ms, limits, speed } = profile;
+    let Limits { max_num_seqs, max_num_batched_tokens, block_size, num_gpu_blocks, .. } = limits;
+    let Limits { watermark, enable_prefix_caching, .. } = limits;
+    let Speed { step_ms, prefill_token_us, attention_ns, sequence_us, context_token_ns, noise } = speed;
+    format!(
+        "[{name}]\nmax_model_len = {max_model_len}\nrender_ms = {render_ms:.2}\n\n\
+         [{name}.limits]\nmax_num_seqs = {max_num_seqs}\nmax_num_batched_tokens = {max_num_batched_tokens}\n\
+         block_size = {block_size}\nnum_gpu_blocks = {num_gpu_blocks}\nwatermark = {watermark:?}\n\
+         enable_prefix_caching = {enable_prefix_caching}\n\n\
+         [{name}.speed]\nstep_ms = {step_ms:.3}\nprefill_token_us = {prefill_token_us:.3}\n\
+         attention_ns = {attention_ns:.3}\nsequence_us = {sequence_us:.2}\n\
+         context_token_ns = {context_token_ns:.3}\nnoise = {noise:.2}\n"
+    )
+}
+
 /// Costs that make the sum of the squared relative errors least; those not used are zero.
 fn least_squares(seen: &[Observation], used: [bool; COSTS]) -> Option<[f64; COSTS]> {
     // Amounts differ by many orders of magnitude, so each is measured by its largest.
@@ -171,9 +212,8 @@ fn solve(mut rows: [[f64; COSTS + 1]; COSTS]) -> Option<[f64; COSTS]> {
         rows.swap(column, pivot);
         for other in (0..COSTS).filter(|other| *other != column) {
             let factor = rows[other][column] / rows[column][column];
-            for place in column..=COSTS {
-                rows[other][place] -= factor * rows[column][place];
-            }
+            let taken = rows[column].map(|value| value * factor);
+            rows[other].iter_mut().zip(taken).for_each(|(value, taken)| *value -= taken);
         }
     }
     Some(std::array::from_fn(|line| rows[line][COSTS] / rows[line][line]))
@@ -237,6 +277,13 @@ mod tests {
         let fitted = fit(&falling).unwrap();
         assert_eq!(fitted.speed.context_token_ns, 0.0);
         assert!(fitted.speed.step_ms > 7.0 && fitted.error > 0.0, "{fitted:?}");
+    }
+
+    #[test]
+    fn what_is_printed_can_be_read() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), toml("fitted", &Profile::reference())).unwrap();
+        assert_eq!(Profile::named(file.path().to_str().unwrap()), Ok(Profile::reference()));
     }
 
     #[test]

@@ -5,8 +5,8 @@
 //! answers made in advance. Generator and engine block on plain sockets, one thread each, and share the little HTTP/1.1
 //! of [`wire`]: they live on one core together, and what they spend there limits what can be shown of the gateway.
 //!
-//! [`probe`] asks an engine for completions of exact lengths, and [`fit`] makes a profile for a simulated one of what it
-//! heard.
+//! [`probe`] asks an engine for completions of exact lengths, [`shape`] by shape, and [`fit`] makes a profile for a
+//! simulated one of what was heard.
 //!
 //! [`world`] is for another question: facts by the million for the policy to decide by.
 
@@ -18,6 +18,7 @@ pub mod fit;
 pub mod pace;
 pub mod probe;
 pub mod run;
+pub mod shape;
 pub mod tally;
 pub mod target;
 pub mod wire;

@@ -27,6 +27,16 @@ pub(crate) struct Usage {
     pub(crate) completion: u32,
 }
 
+/// How much of a prompt was in the cache, where the engine was told to say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Reused {
+    pub(crate) cached_tokens: u32,
+    /// Tokens that are in the cache because of this prompt; only a chat says so.
+    pub(crate) created_cache_tokens: Option<u32>,
+    /// There are no images or sounds here.
+    pub(crate) multimodal_tokens: (),
+}
+
 /// One event's share of an answer.
 #[derive(Debug, Default)]
 pub(crate) struct Piece<'a> {
@@ -116,10 +126,17 @@ impl Events {
     }
 
     /// The event that only counts.
-    pub(crate) fn usage(&self, usage: Usage) -> Bytes {
+    pub(crate) fn usage(&self, usage: Usage, reused: Option<Reused>) -> Bytes {
         let mut event = self.begin();
         event.push(']');
         push_counts(&mut event, usage);
+        if let Some(Reused { cached_tokens, created_cache_tokens, .. }) = reused {
+            let _ = write!(event, ",\"prompt_tokens_details\":{{\"cached_tokens\":{cached_tokens}");
+            if let Some(created) = created_cache_tokens {
+                let _ = write!(event, ",\"created_cache_tokens\":{created}");
+            }
+            event.push('}');
+        }
         event.push('}');
         self.end(event, true)
     }

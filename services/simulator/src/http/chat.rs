@@ -12,7 +12,7 @@ use super::{id, read, reply};
 use crate::engine::Engine;
 use crate::errors::ApiError;
 use crate::request::Chat;
-use crate::sse::{FINGERPRINT, Kind, Usage, finish_reason, json, stop_reason};
+use crate::sse::{FINGERPRINT, Kind, Reused, Usage, finish_reason, json, stop_reason};
 
 #[derive(Serialize)]
 struct Completion<'a> {
@@ -60,7 +60,7 @@ pub(super) struct Counts {
     prompt_tokens: u32,
     total_tokens: u32,
     completion_tokens: u32,
-    prompt_tokens_details: (),
+    prompt_tokens_details: Option<Reused>,
     completion_tokens_details: (),
 }
 
@@ -94,7 +94,7 @@ fn write(model: &str, job: &Job, written: Vec<Written>) -> String {
         choices: choices.collect(),
         service_tier: (),
         system_fingerprint: FINGERPRINT,
-        usage: Usage { prompt: job.prompt_tokens, completion }.into(),
+        usage: Counts::new(Usage { prompt: job.prompt_tokens, completion }, job.reused()),
         prompt_logprobs: (),
         prompt_token_ids: (),
         prompt_text: (),
@@ -131,13 +131,13 @@ pub(super) fn raw(json: &str) -> Option<Box<RawValue>> {
     RawValue::from_string(json.to_owned()).ok()
 }
 
-impl From<Usage> for Counts {
-    fn from(Usage { prompt, completion }: Usage) -> Self {
+impl Counts {
+    pub(super) fn new(Usage { prompt, completion }: Usage, reused: Option<Reused>) -> Self {
         Self {
             prompt_tokens: prompt,
             total_tokens: prompt + completion,
             completion_tokens: completion,
-            prompt_tokens_details: (),
+            prompt_tokens_details: reused,
             completion_tokens_details: (),
         }
     }

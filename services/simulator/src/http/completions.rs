@@ -76,7 +76,7 @@ fn write(model: &str, job: &Job, written: Vec<Written>) -> String {
         choices: choices.collect(),
         service_tier: (),
         system_fingerprint: FINGERPRINT,
-        usage: Usage { prompt: job.prompt_tokens, completion }.into(),
+        usage: Counts::new(Usage { prompt: job.prompt_tokens, completion }, job.reused()),
         kv_transfer_params: (),
         ec_transfer_params: (),
         metrics: (),

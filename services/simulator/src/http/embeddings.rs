@@ -66,7 +66,7 @@ pub(super) async fn embeddings(engine: &Engine, request: Request) -> Result<Resp
         created: clock::unix_seconds(),
         model: engine.config().served_name(),
         data,
-        usage: Usage { prompt: tokens, completion: 0 }.into(),
+        usage: Counts::new(Usage { prompt: tokens, completion: 0 }, None),
     };
     Ok(reply::json(StatusCode::OK, json(&list)))
 }

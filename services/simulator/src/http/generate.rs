@@ -7,12 +7,12 @@ use axum::response::Response;
 
 use super::{Line, reply, stream};
 use crate::clock;
-use crate::engine::{Engine, Part, Ticket};
+use crate::engine::{Engine, Made, Part, Ticket};
 use crate::errors::{ApiError, Rejection};
 use crate::fault::Mishap;
 use crate::prompt::Prompt;
 use crate::request::{Sampling, Streaming};
-use crate::sse::{Kind, Usage};
+use crate::sse::{Kind, Reused, Usage};
 use crate::text::{Answer, Finish, Telling, Token};
 
 /// A request that is ready to be queued.
@@ -29,6 +29,11 @@ pub(super) struct Job {
     pub(super) prompt_tokens: u32,
     pub(super) line: Option<Line>,
     pub(super) mishap: Mishap,
+    /// Tokens of the last prompt that were in the cache, and how many its full blocks hold.
+    cached_tokens: u32,
+    cacheable_tokens: u32,
+    /// Whether the usage says so.
+    tells_reuse: bool,
 }
 
 /// One answer of a request.
@@ -71,7 +76,12 @@ impl Job {
                 plans.push(order.plan(engine, prompt, answer)?);
             }
         }
+        let limits = engine.config().limits();
+        let full_blocks = prompts.last().map_or(0, Prompt::len) / limits.block_size;
         Ok(Self {
+            cached_tokens: 0,
+            cacheable_tokens: full_blocks * limits.block_size * u32::from(limits.enable_prefix_caching),
+            tells_reuse: engine.config().enable_prompt_tokens_details,
             kind: order.kind,
             id,
             created: clock::unix_seconds(),
@@ -89,6 +99,23 @@ impl Job {
     pub(super) fn submit(&self, engine: &Engine) -> Result<Ticket, Rejection> {
         let parts: Vec<Part> = self.plans.iter().map(Plan::part).collect();
         engine.submit(self.priority, &parts)
+    }
+
+    /// Notes what a first token says about the cache. Of several prompts, the real engine tells of the last one.
+    pub(super) fn note(&mut self, made: &Made) {
+        if made.part as usize + 1 == self.plans.len() {
+            self.cached_tokens = made.cached_tokens.unwrap_or(self.cached_tokens);
+        }
+    }
+
+    /// How much of the prompt was in the cache, where the engine was told to say so.
+    pub(super) fn reused(&self) -> Option<Reused> {
+        let created = self.cacheable_tokens.saturating_sub(self.cached_tokens);
+        self.tells_reuse.then(|| Reused {
+            cached_tokens: self.cached_tokens,
+            created_cache_tokens: (self.kind == Kind::Chat).then_some(created),
+            multimodal_tokens: (),
+        })
     }
 
     pub(super) fn usage(&self, tellings: &[Telling]) -> Usage {
@@ -133,7 +160,7 @@ impl Plan {
 /// Sends the job as a stream, or waits for it and lets `write` make one body of its answers.
 pub(super) async fn run(
     engine: &Engine,
-    job: Job,
+    mut job: Job,
     write: impl FnOnce(&Job, Vec<Written>) -> Response,
 ) -> Result<Response, ApiError> {
     if job.streaming.on {
@@ -149,6 +176,7 @@ pub(super) async fn run(
     let mut ticket = job.submit(engine)?;
     let mut written: Vec<Written> = job.plans.iter().map(Written::new).collect();
     while let Some(made) = ticket.next().await {
+        job.note(&made);
         if let Some(written) = written.get_mut(made.part as usize) {
             written.push();
         }

@@ -104,6 +104,7 @@ impl Stream {
 
     /// Writes the events for one more token, and the closing ones behind the last.
     fn tell(&mut self, made: Made) {
+        self.job.note(&made);
         if !self.begun {
             self.begun = true;
             self.open();
@@ -116,7 +117,7 @@ impl Stream {
         if self.tellings.iter().all(Telling::is_finished) {
             if self.job.streaming.usage_at_the_end {
                 let usage = self.job.usage(&self.tellings);
-                self.ready.push_back(self.events.usage(usage));
+                self.ready.push_back(self.events.usage(usage, self.job.reused()));
             }
             self.end();
         }

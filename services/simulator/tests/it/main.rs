@@ -10,6 +10,7 @@
 mod abort;
 mod admission;
 mod answers;
+mod cache;
 mod errors;
 mod exchanges;
 mod faults;
