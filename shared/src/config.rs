@@ -11,7 +11,10 @@ use figment::{
     value::{Dict, Map, Value},
 };
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use std::{fmt, path::Path};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 pub use secrecy::{ExposeSecret, SecretString};
 
@@ -53,6 +56,12 @@ pub fn environment() -> Vec<(String, String)> {
     std::env::vars().filter(|(name, _)| name.starts_with("TOLLGATE_")).collect()
 }
 
+/// The file that the environment names.
+#[must_use]
+pub fn file(environment: &[(String, String)]) -> Option<PathBuf> {
+    environment.iter().find(|(name, _)| name == FILE).map(|(_, path)| PathBuf::from(path))
+}
+
 /// Loads a configuration from `file` (or `TOLLGATE_CONFIG`), the given environment, and `overrides` last.
 ///
 /// # Errors
@@ -64,8 +73,8 @@ pub fn load<T: DeserializeOwned + Validate>(
 ) -> Result<Loaded<T>, Faults> {
     let mut warnings = Vec::new();
     let mut faults = Vec::new();
-    let named = environment.iter().find(|(name, _)| name == FILE).map(|(_, path)| Path::new(path));
-    let mut values = match file.or(named) {
+    let named = self::file(environment);
+    let mut values = match file.or(named.as_deref()) {
         Some(path) => read(path).unwrap_or_else(|fault| {
             faults.push(fault);
             Dict::new()

@@ -5,7 +5,7 @@
 
 use crate::{
     config,
-    engines::{Fleet, SendError},
+    engines::{Attempt, Fault, Fleet, SendError},
     error::Error,
     meter::{Metered, Patience},
     prompt::Prompt,
@@ -33,14 +33,22 @@ pub enum Answer {
 #[derive(Debug)]
 pub enum Failure {
     /// Nothing reached the client; another engine may do better. The account goes on.
-    Retry {
-        /// The account.
-        account: Box<Account>,
-        /// What happened, for the metric.
-        cause: &'static str,
-    },
+    Retry(Retry),
     /// It would be the same anywhere, or there is no time left. The account is settled.
     Final(Error),
+}
+
+/// An attempt that may be repeated.
+#[derive(Debug)]
+pub struct Retry {
+    /// The account.
+    pub account: Box<Account>,
+    /// What happened, for the metric.
+    pub cause: &'static str,
+    /// Whether the engine may have worked for it and can be asked again, so that repeating may make things worse.
+    pub again: bool,
+    /// Whether nothing reached the engine, so that there is nothing to wait for.
+    pub untouched: bool,
 }
 
 /// Sends prompts to engines.
@@ -48,10 +56,18 @@ pub enum Failure {
 pub struct Dispatcher {
     /// The engines.
     pub fleet: Fleet,
-    /// Their timeouts.
-    pub config: config::Engine,
     /// Largest answer that is not a stream, in bytes.
     pub max_answer_bytes: usize,
+}
+
+/// An attempt under way, with all that it holds.
+struct Sent<'a> {
+    prompt: &'a Prompt,
+    account: Account,
+    attempt: Attempt,
+    /// When the caller's time is over.
+    until: Instant,
+    config: &'a config::Engine,
 }
 
 impl Dispatcher {
@@ -66,96 +82,151 @@ impl Dispatcher {
         account: Account,
         until: Instant,
     ) -> Result<Answer, Failure> {
-        let engine_id = permit.engine();
-        let Some(engine) = self.fleet.get(engine_id) else {
-            return Err(retry(account, "unknown engine"));
+        let config = self.fleet.settings();
+        let Some(engine) = self.fleet.get(permit.engine()) else {
+            // It left between the turn and now.
+            let account = Box::new(account);
+            return Err(Failure::Retry(Retry {
+                account,
+                cause: "engine left",
+                again: false,
+                untouched: true,
+            }));
         };
         let mut request = engine.request(http::Method::POST, prompt.endpoint.path(), prompt.body.clone());
         if let Ok(id) = HeaderValue::from_str(account.usage_id()) {
             request.headers_mut().insert(shared::request_id::HEADER, id);
         }
         shared::telemetry::inject(request.headers_mut());
-        let patience =
-            if prompt.stream { self.config.first_token_timeout } else { self.config.answer_timeout };
-        let limit = (Instant::now() + patience).min(until);
+        let patience = if prompt.stream { config.first_token_timeout } else { config.answer_timeout };
+        let now = Instant::now();
+        let limit = (now + patience).min(until);
+        let attempt = Attempt::new(engine, prompt.stream, now.into_std());
+        let sent = Sent { prompt, account, attempt, until, config: &config };
         let answer = match timeout_at(limit, self.fleet.send(request)).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(SendError::Connect)) => {
-                self.fleet.unreachable(engine_id);
-                return Err(unspent(account, "connect"));
-            }
-            Ok(Err(SendError::Broken)) => return Err(retry(account, "broken connection")),
-            Err(_) => return Err(late(account, until)),
+            Ok(Err(SendError::Connect)) => return Err(sent.unspent(Fault::Connect, "connect")),
+            Ok(Err(SendError::Broken)) => return Err(sent.retry(Fault::Broken, "broken connection")),
+            Err(_) => return Err(sent.late()),
         };
         if answer.status() != StatusCode::OK {
-            return Err(self.refused(answer, account, limit).await);
+            return Err(sent.refused(answer, limit).await);
         }
         if prompt.stream {
-            self.stream(answer, prompt, permit, account, limit, until).await
+            sent.stream(answer, permit, limit).await
         } else {
-            self.whole(answer, account, until).await
+            sent.whole(answer, self.max_answer_bytes).await
         }
     }
+}
 
-    async fn whole(
-        &self,
-        answer: Response<Incoming>,
-        mut account: Account,
-        until: Instant,
-    ) -> Result<Answer, Failure> {
-        let body = Limited::new(answer.into_body(), self.max_answer_bytes);
-        match timeout_at(until, body.collect()).await {
+impl Sent<'_> {
+    async fn whole(mut self, answer: Response<Incoming>, largest: usize) -> Result<Answer, Failure> {
+        let body = Limited::new(answer.into_body(), largest);
+        match timeout_at(self.until, body.collect()).await {
             Ok(Ok(body)) => {
                 let bytes = body.to_bytes();
-                account.event(false, sse::usage(&bytes));
-                account.finish();
+                self.attempt.finish(now());
+                self.account.event(false, sse::usage(&bytes));
+                self.account.finish();
                 Ok(Answer::Whole(bytes))
             }
-            Ok(Err(_)) => Err(retry(account, "broken answer")),
-            Err(_) => Err(late(account, until)),
+            Ok(Err(_)) => Err(self.retry(Fault::Broken, "broken answer")),
+            Err(_) => Err(self.late()),
         }
     }
 
     async fn stream(
-        &self,
+        mut self,
         answer: Response<Incoming>,
-        prompt: &Prompt,
         permit: Permit,
-        account: Account,
         limit: Instant,
-        until: Instant,
     ) -> Result<Answer, Failure> {
         let mut upstream = answer.into_body();
         let begun = match timeout_at(limit, first_event(&mut upstream)).await {
             Ok(Some(begun)) => begun,
-            Ok(None) => return Err(retry(account, "empty stream")),
-            Err(_) => return Err(late(account, until)),
+            Ok(None) => return Err(self.retry(Fault::Broken, "empty stream")),
+            Err(_) => return Err(self.late()),
         };
         if let Event::Error(error) = sse::read(&begun) {
-            return Err(in_band(account, error));
+            return Err(self.in_band(error));
         }
-        let patience = Patience { idle: self.config.idle_timeout, until };
-        let metered = Metered::new(upstream, begun, !prompt.wants_usage, account, permit, patience);
+        self.attempt.heard(now());
+        let patience = Patience { idle: self.config.idle_timeout, until: self.until };
+        let held = (permit, self.attempt);
+        let metered = Metered::new(upstream, begun, !self.prompt.wants_usage, self.account, held, patience);
         Ok(Answer::Stream(Box::new(metered)))
     }
 
     /// An answer other than 200.
-    async fn refused(&self, answer: Response<Incoming>, account: Account, limit: Instant) -> Failure {
+    async fn refused(mut self, answer: Response<Incoming>, limit: Instant) -> Failure {
         let status = answer.status();
         if busy(status) {
-            return unspent(account, "engine busy");
+            return self.unspent(Fault::Busy, "engine busy");
         }
         if status.is_server_error() {
-            return retry(account, "engine error");
+            return self.retry(Fault::Error, "engine error");
         }
         let body = Limited::new(answer.into_body(), MAX_ERROR_BYTES);
         let bytes = match timeout_at(limit, body.collect()).await {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(_)) | Err(_) => Bytes::new(),
         };
-        account.refuse();
-        Failure::Final(refusal(status, &bytes))
+        if status == StatusCode::NOT_FOUND && serde_json::from_slice::<ErrorBody>(&bytes).is_ok() {
+            // A route that it does not have says so in other words.
+            self.attempt.lost(self.prompt.served());
+            return self.unspent(Fault::Busy, "unknown model");
+        }
+        let refusal = refusal(status, &bytes);
+        match refusal {
+            Error::EngineFailed { .. } => self.attempt.fail(Fault::Error, now()),
+            _ => self.attempt.finish(now()),
+        }
+        self.account.refuse();
+        Failure::Final(refusal)
     }
+
+    fn in_band(mut self, error: EngineError) -> Failure {
+        match StatusCode::from_u16(error.status) {
+            Ok(status) if busy(status) => self.unspent(Fault::Busy, "engine busy"),
+            Ok(status) if status.is_client_error() => {
+                self.attempt.finish(now());
+                self.account.refuse();
+                let (kind, param) = ("BadRequestError".to_owned(), None);
+                Failure::Final(Error::Refused { status: error.status, kind, param, message: error.message })
+            }
+            _ => self.retry(Fault::Error, "error inside the stream"),
+        }
+    }
+
+    /// The engine did nothing for it.
+    fn unspent(mut self, fault: Fault, cause: &'static str) -> Failure {
+        self.attempt.fail(fault, now());
+        let untouched = fault == Fault::Connect;
+        Failure::Retry(Retry { account: Box::new(self.account), cause, again: false, untouched })
+    }
+
+    /// The engine may have worked for it.
+    fn retry(mut self, fault: Fault, cause: &'static str) -> Failure {
+        self.account.spent();
+        self.attempt.fail(fault, now());
+        let again = self.attempt.may_be_asked_again();
+        Failure::Retry(Retry { account: Box::new(self.account), cause, again, untouched: false })
+    }
+
+    /// Time is over: for this engine, or for the request.
+    fn late(mut self) -> Failure {
+        if Instant::now() < self.until {
+            return self.retry(Fault::Silent, "no first token");
+        }
+        self.attempt.fail(Fault::Late, now());
+        drop(self.account);
+        Failure::Final(Error::Deadline)
+    }
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }
 
 /// An engine's error body larger than this is cut off.
@@ -184,38 +255,6 @@ async fn first_event(upstream: &mut Incoming) -> Option<Bytes> {
 /// An engine that is full takes nothing on.
 fn busy(status: StatusCode) -> bool {
     matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
-}
-
-/// The engine did nothing for it.
-fn unspent(account: Account, cause: &'static str) -> Failure {
-    Failure::Retry { account: Box::new(account), cause }
-}
-
-/// The engine may have worked for it.
-fn retry(mut account: Account, cause: &'static str) -> Failure {
-    account.spent();
-    Failure::Retry { account: Box::new(account), cause }
-}
-
-/// Time is over: for this engine, or for the request.
-fn late(account: Account, until: Instant) -> Failure {
-    if Instant::now() < until {
-        return retry(account, "no first token");
-    }
-    drop(account);
-    Failure::Final(Error::Deadline)
-}
-
-fn in_band(account: Account, error: EngineError) -> Failure {
-    match StatusCode::from_u16(error.status) {
-        Ok(status) if busy(status) => unspent(account, "engine busy"),
-        Ok(status) if status.is_client_error() => {
-            account.refuse();
-            let (kind, param) = ("BadRequestError".to_owned(), None);
-            Failure::Final(Error::Refused { status: error.status, kind, param, message: error.message })
-        }
-        _ => retry(account, "error inside the stream"),
-    }
 }
 
 #[derive(Deserialize)]

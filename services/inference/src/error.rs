@@ -83,6 +83,17 @@ pub enum Error {
         /// What the last one did.
         cause: &'static str,
     },
+    /// No engine of that name is known.
+    #[error("there is no engine `{name}`; `GET /api/v1/engines` lists them")]
+    UnknownEngine {
+        /// The name.
+        name: String,
+    },
+    /// What an operator said could not be written down.
+    #[error(
+        "the data folder cannot be written, so this would be forgotten at the next start; nothing was changed"
+    )]
+    NotKept,
     /// Another gateway owns the engines of this model.
     #[error("another gateway serves this model")]
     Elsewhere {
@@ -118,6 +129,8 @@ impl IntoStatus for Error {
             Self::Refused { status: 404, .. } => Fault::new(Code::NotFound, "ENGINE_REFUSED"),
             Self::Refused { .. } => Fault::new(Code::InvalidArgument, "ENGINE_REFUSED"),
             Self::EngineFailed { .. } => Fault::retry(Code::Unavailable, "ENGINE_FAILED", SOON),
+            Self::UnknownEngine { .. } => Fault::new(Code::NotFound, "ENGINE_NOT_FOUND"),
+            Self::NotKept => Fault::retry(Code::Unavailable, "CORDON_NOT_KEPT", SOON),
             Self::Elsewhere { .. } => Fault::retry(Code::Unavailable, "SERVED_ELSEWHERE", SOON),
             Self::Stopping => Fault::retry(Code::Unavailable, "GATEWAY_STOPPING", SOON),
             Self::Journal => Fault::retry(Code::Unavailable, "JOURNAL_UNAVAILABLE", SOON),
@@ -145,6 +158,9 @@ impl IntoStatus for Error {
             }
             Self::Denied { model, reason } => {
                 details.set_resource_info("model", model, "", *reason);
+            }
+            Self::UnknownEngine { name } => {
+                details.set_resource_info("engine", name, "", "no such engine");
             }
             Self::QueueFull { model, .. } => {
                 details.add_quota_failure_violation(format!("model:{model}"), "as many requests wait as may");

@@ -2,7 +2,8 @@
 
 use crate::{
     admit::{Admitted, admit},
-    dispatch::{Answer, Dispatcher, Failure},
+    config,
+    dispatch::{Answer, Dispatcher, Failure, Retry},
     error::Error,
     follow::PolicyView,
     metrics,
@@ -13,7 +14,11 @@ use crate::{
 };
 use proto::monitoring::v1::UsageRecord;
 use shared::{auth::Person, time};
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -30,6 +35,8 @@ pub struct Inference {
     pub ledger: Ledger,
     /// Longest wait in the queue.
     pub wait: Duration,
+    /// Which model stands in for which.
+    pub fallback: Fallback,
 }
 
 /// A prompt with its place at an engine.
@@ -44,14 +51,14 @@ struct Routed {
 pub struct Inferred {
     /// The request's id in the ledger, and the engine's.
     pub usage_id: Uuid,
+    /// The model that answers in the place of the one that was asked, when it is another.
+    pub instead: Option<String>,
     /// The answer.
     pub answer: Answer,
 }
 
 /// Tokens that a prompt is expected to make when it does not limit them.
 const EXPECTED_OUTPUT: u64 = 256;
-/// Before the same engine is tried again.
-const BREATH: Duration = Duration::from_millis(50);
 
 impl Inference {
     /// Runs a prompt for a person. `deadline` is the caller's own.
@@ -66,39 +73,70 @@ impl Inference {
         deadline: Option<Instant>,
     ) -> Result<Inferred, Error> {
         let admitted = admit(&self.policy, person, prompt)?;
-        let usage_id = Uuid::now_v7();
-        let total = Instant::now() + self.dispatcher.config.total_timeout;
+        let fleet = &self.dispatcher.fleet;
+        fleet.came();
+        let total = Instant::now() + fleet.settings().total_timeout;
         let until = deadline.map_or(total, |deadline| deadline.min(total));
-        let mut routed = self.route(&admitted, until, None).await?;
-        let mut account = self.open(&admitted, &routed, usage_id, request_id)?;
+        let error = match self.run(&admitted, request_id, until).await {
+            Err(error @ (Error::NoEngine { .. } | Error::EngineFailed { .. })) => error,
+            answer => return answer,
+        };
+        let Some(instead) = self.instead(&admitted) else { return Err(error) };
+        metrics::fell_back(admitted.prompt.served(), instead.prompt.served());
+        let inferred = self.run(&instead, request_id, until).await.map_err(|_| error)?;
+        Ok(Inferred { instead: Some(instead.prompt.model), ..inferred })
+    }
+
+    /// The same prompt for the model that stands in, when there is one that the caller may use.
+    fn instead(&self, admitted: &Admitted) -> Option<Admitted> {
+        let model = self.fallback.of(admitted.prompt.served())?;
+        let instead = admit(&self.policy, admitted.person, admitted.prompt.clone().for_model(model)).ok()?;
+        Some(Admitted { accepted: admitted.accepted, ..instead })
+    }
+
+    async fn run(&self, admitted: &Admitted, request_id: &str, until: Instant) -> Result<Inferred, Error> {
+        let usage_id = Uuid::now_v7();
+        let config = self.dispatcher.fleet.settings();
+        let mut routed = self.route(admitted, until, None).await?;
+        let mut account = self.open(admitted, &routed, usage_id, request_id)?;
         let mut attempt = 1;
         loop {
             let engine = routed.permit.engine();
             let answer = self.dispatcher.dispatch(&admitted.prompt, routed.permit, account, until).await;
-            let (failed, cause) = match answer {
-                Ok(answer) => return Ok(Inferred { usage_id, answer }),
+            let failed = match answer {
+                Ok(answer) => return Ok(Inferred { usage_id, instead: None, answer }),
                 Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Retry { account, cause }) => (account, cause),
+                Err(Failure::Retry(failed)) => failed,
             };
-            if attempt == self.dispatcher.config.attempts {
-                failed.give_up();
-                return Err(Error::EngineFailed { cause });
+            if attempt >= config.attempts || !self.may_retry(&failed) {
+                failed.account.give_up();
+                return Err(Error::EngineFailed { cause: failed.cause });
             }
-            metrics::retried(cause);
+            metrics::retried(failed.cause);
+            if !failed.untouched {
+                tokio::time::sleep(back_off(&config.retry, attempt, rand::random_range(0.5..1.0))).await;
+            }
             attempt += 1;
-            routed = match self.route(&admitted, until, Some(engine)).await {
+            routed = match self.route(admitted, until, Some(engine)).await {
                 Ok(routed) => routed,
                 Err(error) => {
-                    failed.give_up();
+                    failed.account.give_up();
                     return Err(error);
                 }
             };
-            if routed.permit.engine() == engine {
-                tokio::time::sleep(BREATH).await;
-            }
-            account = *failed;
+            account = *failed.account;
             account.next_attempt(&routed.url);
         }
+    }
+
+    /// What an engine did not begin, or what failed at one that is out now, goes elsewhere: that makes nothing worse, and
+    /// is not counted.
+    fn may_retry(&self, failed: &Retry) -> bool {
+        let may = !failed.again || self.dispatcher.fleet.may_retry();
+        if !may {
+            metrics::retry_refused(failed.cause);
+        }
+        may
     }
 
     /// Second step: waits its turn for an engine. `avoid` failed it just now.
@@ -153,5 +191,45 @@ impl Inference {
                 tracing::error!(%error, "the journal could not be written");
                 Error::Journal
             })
+    }
+}
+
+/// Which model stands in for which, by their own names.
+#[derive(Debug, Clone, Default)]
+pub struct Fallback(Arc<RwLock<BTreeMap<String, String>>>);
+
+impl Fallback {
+    /// As configured.
+    #[must_use]
+    pub fn new(configured: &BTreeMap<String, String>) -> Self {
+        Self(Arc::new(RwLock::new(configured.clone())))
+    }
+
+    /// As configured from now on.
+    pub fn configure(&self, configured: &BTreeMap<String, String>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).clone_from(configured);
+    }
+
+    fn of(&self, model: &str) -> Option<String> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(model).cloned()
+    }
+}
+
+/// How long to wait after so many attempts. `chance` spreads those that failed together, 0.5 to 1.
+fn back_off(config: &config::Retry, attempts: u32, chance: f64) -> Duration {
+    let doubled = config.back_off.saturating_mul(1 << (attempts - 1).min(16));
+    doubled.min(config.max_back_off).mul_f64(chance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_wait_is_twice_the_last_up_to_the_longest() {
+        let config = config::Retry::default();
+        let millis = |attempts, chance| back_off(&config, attempts, chance).as_millis();
+        assert_eq!([1, 2, 3, 4, 5, 40].map(|attempts| millis(attempts, 1.0)), [20, 40, 80, 160, 200, 200]);
+        assert_eq!(millis(3, 0.5), 40);
     }
 }

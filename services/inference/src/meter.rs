@@ -8,6 +8,7 @@
 //! engine's answer (which makes the engine abort) and the permit (which frees the place).
 
 use crate::{
+    engines::{Attempt, Fault},
     queue::Permit,
     settle::Account,
     sse::{self, Event, Splitter},
@@ -42,6 +43,7 @@ pub struct Metered {
     strip_usage: bool,
     account: Option<Account>,
     permit: Option<Permit>,
+    attempt: Attempt,
     patience: Patience,
     heard: Instant,
     alarm: Pin<Box<Sleep>>,
@@ -96,7 +98,7 @@ impl Metered {
         begun: Bytes,
         strip_usage: bool,
         account: Account,
-        permit: Permit,
+        (permit, attempt): (Permit, Attempt),
         patience: Patience,
     ) -> Self {
         let heard = Instant::now();
@@ -108,6 +110,7 @@ impl Metered {
             strip_usage,
             account: Some(account),
             permit: Some(permit),
+            attempt,
             patience,
             heard,
             alarm,
@@ -157,9 +160,13 @@ impl Metered {
                 account.said(usage);
                 return !self.strip_usage;
             }
-            Event::Done => self.end(Account::finish),
+            Event::Done => {
+                self.attempt.finish(self.heard.into_std());
+                self.end(Account::finish);
+            }
             Event::Error(error) => {
                 tracing::warn!(status = error.status, "the engine failed in the middle of a stream");
+                self.attempt.fail(Fault::Error, self.heard.into_std());
                 self.end(Account::fail);
                 return true;
             }
@@ -177,22 +184,23 @@ impl Metered {
     }
 
     /// Ends the stream honestly.
-    fn break_off(&mut self, why: &'static str) -> Bytes {
+    fn break_off(&mut self, why: &'static str, fault: Fault) -> Bytes {
         tracing::warn!(why, "a stream could not go on");
+        self.attempt.fail(fault, Instant::now().into_std());
         self.end(Account::fail);
         Bytes::from(format!(
             "data: {{\"error\":{{\"message\":\"the answer broke off: {why}\",\"type\":\"server_error\",\"param\":null,\"code\":\"stream_interrupted\"}}}}\n\n"
         ))
     }
 
-    fn too_late(&mut self, context: &mut Context<'_>) -> Option<&'static str> {
+    fn too_late(&mut self, context: &mut Context<'_>) -> Option<(&'static str, Fault)> {
         while self.alarm.as_mut().poll(context).is_ready() {
             let now = Instant::now();
             if now >= self.patience.until {
-                return Some("its time was over");
+                return Some(("its time was over", Fault::Late));
             }
             if now >= self.heard + self.patience.idle {
-                return Some("the engine fell silent");
+                return Some(("the engine fell silent", Fault::Silent));
             }
             let next = self.patience.until.min(self.heard + self.patience.idle);
             self.alarm.as_mut().reset(next);
@@ -216,10 +224,13 @@ impl Body for Metered {
                 None => match Pin::new(&mut this.upstream).poll_frame(context) {
                     Poll::Ready(Some(Ok(frame))) => {
                         this.heard = Instant::now();
+                        this.attempt.heard(this.heard.into_std());
                         frame.into_data().map_or_else(|_| Bytes::new(), |bytes| this.pass(bytes))
                     }
-                    Poll::Ready(Some(Err(_))) => this.break_off("the connection to the engine was lost"),
-                    Poll::Ready(None) => this.break_off("the engine ended it early"),
+                    Poll::Ready(Some(Err(_))) => {
+                        this.break_off("the connection to the engine was lost", Fault::Broken)
+                    }
+                    Poll::Ready(None) => this.break_off("the engine ended it early", Fault::Broken),
                     Poll::Pending if !this.gathered.is_empty() => {
                         this.gathered.asked += 1;
                         if this.gathered.asked == ASKS {
@@ -229,7 +240,7 @@ impl Body for Metered {
                         return Poll::Pending;
                     }
                     Poll::Pending => match this.too_late(context) {
-                        Some(why) => this.break_off(why),
+                        Some((why, fault)) => this.break_off(why, fault),
                         None => return Poll::Pending,
                     },
                 },

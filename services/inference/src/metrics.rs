@@ -2,6 +2,7 @@
 //!
 //! Labels are bounded: model names are those registered, operations and outcomes are ours. Never a user or a key.
 
+use crate::engines::{Fleet, gauges::Gauges};
 use opentelemetry::{
     KeyValue,
     metrics::{Counter, Histogram, UpDownCounter},
@@ -45,6 +46,13 @@ static USED: LazyLock<Histogram<u64>> = LazyLock::new(|| {
 });
 static QUEUED: LazyLock<UpDownCounter<i64>> =
     LazyLock::new(|| gauge("tollgate.queue.requests", "{request}", "Requests that wait for an engine"));
+static PROBES: LazyLock<Counter<u64>> =
+    LazyLock::new(|| counter("tollgate.engine.probes", "Engines asked for one token, by what came"));
+static REFUSED_RETRIES: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    counter("tollgate.engine.retries_refused", "Attempts that were not repeated: the budget was spent")
+});
+static FALLBACKS: LazyLock<Counter<u64>> =
+    LazyLock::new(|| counter("tollgate.model.fallbacks", "Requests that another model answered"));
 static ENGINES_UP: LazyLock<UpDownCounter<i64>> =
     LazyLock::new(|| gauge("tollgate.engines.healthy", "{engine}", "Engines that requests may be sent to"));
 static RETRIES: LazyLock<Counter<u64>> =
@@ -127,6 +135,53 @@ pub fn queued(change: i64) {
 /// A request is tried on another engine, because of this.
 pub fn retried(cause: &'static str) {
     RETRIES.add(1, &[KeyValue::new("cause", cause)]);
+}
+
+/// A request is not tried again, because the budget is spent.
+pub fn retry_refused(cause: &'static str) {
+    REFUSED_RETRIES.add(1, &[KeyValue::new("cause", cause)]);
+}
+
+/// Another model stands in for one that cannot be served.
+pub fn fell_back(model: &str, instead: &str) {
+    let model = KeyValue::new("gen_ai.request.model", model.to_owned());
+    FALLBACKS.add(1, &[model, KeyValue::new("gen_ai.response.model", instead.to_owned())]);
+}
+
+/// An engine was asked for one token.
+pub fn probed(found: &'static str) {
+    PROBES.add(1, &[KeyValue::new("found", found)]);
+}
+
+/// Shows what engines say of themselves. What an engine does not say has no series.
+pub fn observe_engines(fleet: &Fleet) {
+    type Read = fn(&Gauges) -> Option<f64>;
+    let gauges: [(&'static str, &'static str, Read); 4] = [
+        ("tollgate.engine.requests.running", "Requests in the engine's batch", |gauges| gauges.running),
+        ("tollgate.engine.requests.waiting", "Requests in the engine's own queue", |gauges| gauges.waiting),
+        ("tollgate.engine.kv_cache.usage", "Part of the engine's KV cache in use", |gauges| gauges.kv_usage),
+        (
+            "tollgate.engine.prefix_cache.hit_rate",
+            "Part of the prompt tokens found in its prefix cache",
+            |gauges| gauges.prefix_hit_rate(),
+        ),
+    ];
+    for (name, description, read) in gauges {
+        let fleet = fleet.downgrade();
+        let meter = meter();
+        let gauge = meter.f64_observable_gauge(name).with_description(description);
+        let _ = gauge
+            .with_callback(move |observer| {
+                let Some(fleet) = fleet.upgrade() else { return };
+                for engine in fleet.all() {
+                    let known = engine.state().gauges.and_then(|(gauges, _)| read(&gauges));
+                    if let Some(value) = known {
+                        observer.observe(value, &[KeyValue::new("engine", engine.url.clone())]);
+                    }
+                }
+            })
+            .build();
+    }
 }
 
 /// An engine became healthy (1) or stopped being it (-1).

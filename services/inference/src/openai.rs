@@ -31,6 +31,8 @@ use std::{sync::Arc, time::Duration};
 
 /// The header that names a request in the usage ledger.
 const USAGE_ID: HeaderName = HeaderName::from_static("x-tollgate-usage-id");
+/// The header that names the model that answered in the place of the one that was asked.
+const INSTEAD: HeaderName = HeaderName::from_static("x-tollgate-fallback-model");
 /// Time a client has to send its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -99,6 +101,9 @@ fn response(inferred: Inferred) -> Response {
     let mut text = uuid::Uuid::encode_buffer();
     if let Ok(id) = HeaderValue::from_str(inferred.usage_id.hyphenated().encode_lower(&mut text)) {
         headers.insert(USAGE_ID, id);
+    }
+    if let Some(model) = inferred.instead.and_then(|model| HeaderValue::from_str(&model).ok()) {
+        headers.insert(INSTEAD, model);
     }
     response
 }

@@ -136,6 +136,12 @@ impl Prompt {
         self
     }
 
+    /// The same for another model, by its own name.
+    #[must_use]
+    pub fn for_model(self, name: String) -> Self {
+        Self { model: name.clone(), served: None, ..self.served_as(name) }
+    }
+
     /// Reads a body. A stream that does not ask for its usage is made to, because the ledger needs it.
     ///
     /// # Errors

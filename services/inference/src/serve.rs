@@ -6,7 +6,7 @@ use crate::{
     dispatch::Dispatcher,
     engines::Fleet,
     follow::{self, PolicyView},
-    infer::Inference,
+    infer::{Fallback, Inference},
     journal::Journal,
     openai::{self, OpenAi},
     queue::Queue,
@@ -21,7 +21,6 @@ use shared::{
     health::Health,
     security::{self, Watch},
     server::{self, Guard, Tasks},
-    tls::Dialer,
 };
 use std::{io, sync::Arc};
 use tower::ServiceExt;
@@ -46,9 +45,16 @@ pub struct Gateway {
     pub fleet: Fleet,
     /// Who may use what, as known here.
     pub policy: PolicyView,
+    fallback: Fallback,
 }
 
 impl Gateway {
+    /// Takes over what may change while it runs: the engines, how they are used and judged, and who stands in for whom.
+    pub fn configure(&self, config: &Config) {
+        self.fleet.configure(config);
+        self.fallback.configure(&config.fallback);
+    }
+
     /// Both on one port, told apart by content type.
     pub fn routes(&self) -> Router {
         let (grpc, http) = (self.grpc.clone(), self.http.clone());
@@ -79,22 +85,17 @@ pub async fn open(
     security::ship(&watch, upstreams.permissions.clone(), tasks);
     follow::start(&policy, upstreams.permissions, kept, health.component("policy replica", true), tasks);
     let queue = Queue::new(config.queue.length);
-    let key = config.engine_key.read().map_err(io::Error::other)?;
-    let dialer = Dialer::open(&config.engine_tls, "inference.engine_tls").map_err(io::Error::other)?;
-    dialer.watch(tasks);
-    let fleet = Fleet::new(&config.engines, key.as_ref(), &config.engine, &dialer, queue.clone());
-    fleet.check_all(config.engine.check_timeout).await;
-    fleet.watch(&config.engine, health.component("engines", false), tasks);
+    let fleet = Fleet::open(&config, queue.clone(), tasks)?;
+    fleet.first_look().await;
+    fleet.watch(health.component("engines", false));
+    let fallback = Fallback::new(&config.fallback);
     let inference = Inference {
         policy: policy.clone(),
         queue: queue.clone(),
-        dispatcher: Dispatcher {
-            fleet: fleet.clone(),
-            config: config.engine.clone(),
-            max_answer_bytes: config.max_answer_bytes,
-        },
+        dispatcher: Dispatcher { fleet: fleet.clone(), max_answer_bytes: config.max_answer_bytes },
         ledger: Ledger { journal, estimator: Arc::new(Estimator::default()) },
         wait: config.queue.wait,
+        fallback: fallback.clone(),
     };
     let api = Api { inference: inference.clone(), fleet: fleet.clone(), queue };
     health.serves("tollgate.inference.v1.InferenceService");
@@ -110,5 +111,6 @@ pub async fn open(
         http: server::guarded(http, &guard, persons.watched(watch)),
         fleet,
         policy,
+        fallback,
     })
 }

@@ -170,6 +170,11 @@ fn strong(token: &SecretString) -> bool {
 }
 
 impl Options {
+    /// The file that is read, when there is one.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        self.config.clone().or_else(|| config::file(&config::environment()))
+    }
+
     /// Reads the configuration of this process.
     pub(crate) fn load(&self) -> Result<Loaded<Config>, Faults> {
         let mut overrides = Dict::new();

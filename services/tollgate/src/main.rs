@@ -9,6 +9,7 @@ mod engine;
 mod first_run;
 mod listen;
 mod operate;
+mod reload;
 mod replay;
 mod roles;
 mod secured;

@@ -5,6 +5,7 @@ use crate::{
     encryption,
     first_run::{self, Welcome},
     listen::Listeners,
+    reload,
 };
 use anyhow::Context;
 use shared::{
@@ -135,6 +136,8 @@ pub(crate) async fn inference(options: Options) -> anyhow::Result<()> {
     };
     let config = start.config.inference.clone();
     let gateway = inference::open(config, upstreams, Some(token), &start.health, &start.tasks).await?;
+    let reloaded = gateway.clone();
+    reload::watch(&options, &start.tasks, move |config| reloaded.configure(&config.inference));
     let ports = start.config.ports.clone();
     start.run(Door::Service, ports.inference, ports.inference_admin, gateway.routes(), false).await
 }

@@ -8,6 +8,7 @@ use crate::{
     encryption,
     first_run::Welcome,
     listen::Listeners,
+    reload,
 };
 use anyhow::Context;
 use axum::Router;
@@ -51,6 +52,14 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let welcome =
         made.map(|made| Welcome::new(&made, base_url.clone())).or_else(|| Welcome::read(&config.data_dir));
     let suite = Suite::start(&config, &databases, &health, &tasks).await?;
+    let (reloaded, standing_in) = (suite.gateway.clone(), config.inference.engines.clone());
+    reload::watch(&options, &tasks, move |config| {
+        let mut config = config.inference.clone();
+        if config.engines.is_empty() && simulated {
+            config.engines.clone_from(&standing_in);
+        }
+        reloaded.configure(&config);
+    });
     let owner = welcome.as_ref().map(|welcome| welcome.owner_id.clone());
     let mut adopter = Adopter::new(suite.permissions.clone(), suite.gateway.fleet.clone(), owner);
     let model = adopter.adopt().await.first().cloned().unwrap_or_default();

@@ -26,8 +26,10 @@ use uuid::Uuid;
 impl InferenceService for Api {
     async fn infer(&self, request: Request<pb::InferRequest>) -> Result<Response<pb::InferResponse>, Status> {
         let (endpoint, body) = wire::prompt(request.get_ref().prompt.as_ref(), false)?;
-        let (usage_id, json) = whole(self.run(&request, endpoint, body).await?)?;
-        Ok(Response::new(wire::inferred(usage_id, &json)?))
+        let inferred = self.run(&request, endpoint, body).await?;
+        let instead = inferred.instead.clone();
+        let (usage_id, json) = whole(inferred)?;
+        Ok(answered(wire::inferred(usage_id, &json)?, instead))
     }
 
     type InferStreamStream = Pin<Box<dyn Stream<Item = Result<pb::InferStreamResponse, Status>> + Send>>;
@@ -39,13 +41,16 @@ impl InferenceService for Api {
         let (endpoint, body) = wire::prompt(request.get_ref().prompt.as_ref(), true)?;
         let inferred = self.run(&request, endpoint, body).await?;
         let Answer::Stream(metered) = inferred.answer else { return Err(unexpected()) };
-        Ok(Response::new(Box::pin(messages(inferred.usage_id, metered))))
+        let messages: Self::InferStreamStream = Box::pin(messages(inferred.usage_id, metered));
+        Ok(answered(messages, inferred.instead))
     }
 
     async fn embed(&self, request: Request<pb::EmbedRequest>) -> Result<Response<pb::EmbedResponse>, Status> {
         let body = wire::embed(request.get_ref())?;
-        let (usage_id, json) = whole(self.run(&request, Endpoint::Embeddings, body).await?)?;
-        Ok(Response::new(wire::embedded(usage_id, &json)?))
+        let inferred = self.run(&request, Endpoint::Embeddings, body).await?;
+        let instead = inferred.instead.clone();
+        let (usage_id, json) = whole(inferred)?;
+        Ok(answered(wire::embedded(usage_id, &json)?, instead))
     }
 }
 
@@ -63,6 +68,15 @@ impl Api {
         let prompt = Prompt::read(endpoint, body)?;
         Ok(self.inference.infer(person, prompt, id, deadline).await?)
     }
+}
+
+/// The answer, and in its metadata the model that stood in for the one that was asked.
+fn answered<T>(message: T, instead: Option<String>) -> Response<T> {
+    let mut response = Response::new(message);
+    if let Some(model) = instead.and_then(|model| model.parse().ok()) {
+        response.metadata_mut().insert("x-tollgate-fallback-model", model);
+    }
+    response
 }
 
 fn whole(inferred: Inferred) -> Result<(Uuid, bytes::Bytes), Status> {

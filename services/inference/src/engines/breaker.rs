@@ -1,0 +1,169 @@
+//! The breaker of one engine: after failures in a row it gets nothing for a while, then one probe decides.
+//!
+//! Pure: told what happened and when. A request that fails while the breaker is open says nothing new.
+
+use crate::config;
+use std::time::{Duration, Instant};
+
+/// What the breaker lets through.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Position {
+    /// Everything.
+    #[default]
+    Closed,
+    /// Nothing, until a probe is due.
+    Open {
+        /// When that is.
+        until: Instant,
+    },
+    /// Nothing but the probe that is under way.
+    HalfOpen,
+}
+
+/// The breaker of one engine.
+#[derive(Debug, Clone, Default)]
+pub struct Breaker {
+    position: Position,
+    failures: u32,
+    successes: u32,
+    /// How long it was open last.
+    lasted: Option<Duration>,
+}
+
+impl Breaker {
+    /// What it lets through.
+    #[must_use]
+    pub const fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Failures in a row.
+    #[must_use]
+    pub const fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// A request was answered. As many in a row as open it make its next opening a first one again.
+    pub fn succeeded(&mut self, config: &config::Breaker) {
+        if self.position == Position::Closed {
+            self.failures = 0;
+            self.successes = self.successes.saturating_add(1);
+            if self.successes >= config.failures {
+                self.lasted = None;
+            }
+        }
+    }
+
+    /// A request failed by the engine's fault.
+    pub fn failed(&mut self, now: Instant, config: &config::Breaker) {
+        if self.position == Position::Closed {
+            self.successes = 0;
+            self.failures += 1;
+            if self.failures >= config.failures {
+                self.open(now, config);
+            }
+        }
+    }
+
+    /// Whether the one probe is to be sent now; the caller then says how it ended by [`Breaker::probed`].
+    pub fn half_open(&mut self, now: Instant) -> bool {
+        let due = matches!(self.position, Position::Open { until } if until <= now);
+        if due {
+            self.position = Position::HalfOpen;
+        }
+        due
+    }
+
+    /// The probe ended.
+    pub fn probed(&mut self, well: bool, now: Instant, config: &config::Breaker) {
+        if self.position != Position::HalfOpen {
+            return;
+        }
+        if well {
+            (self.position, self.failures, self.successes) = (Position::Closed, 0, 0);
+        } else {
+            self.open(now, config);
+        }
+    }
+
+    fn open(&mut self, now: Instant, config: &config::Breaker) {
+        let lasts = self.lasted.map_or(config.open, |lasted| (lasted * 2).min(config.max_open));
+        self.lasted = Some(lasts);
+        self.position = Position::Open { until: now + lasts };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn open(breaker: &mut Breaker, now: Instant, config: &config::Breaker) -> Duration {
+        while breaker.position() == Position::Closed {
+            breaker.failed(now, config);
+        }
+        let Position::Open { until } = breaker.position() else { panic!("{breaker:?}") };
+        until - now
+    }
+
+    #[test]
+    fn failures_in_a_row_open_it_and_one_success_between_them_does_not() {
+        let (config, now) = (config::Breaker::default(), Instant::now());
+        let mut breaker = Breaker::default();
+        for _ in 0..3 {
+            (0..4).for_each(|_| breaker.failed(now, &config));
+            breaker.succeeded(&config);
+        }
+        assert_eq!(breaker.position(), Position::Closed);
+        (0..4).for_each(|_| breaker.failed(now, &config));
+        assert_eq!(breaker.position(), Position::Closed);
+        breaker.failed(now, &config);
+        assert_eq!(breaker.position(), Position::Open { until: now + 60 * SECOND });
+    }
+
+    #[test]
+    fn a_failed_probe_doubles_the_time_up_to_the_longest() {
+        let (config, mut now) = (config::Breaker::default(), Instant::now());
+        let mut breaker = Breaker::default();
+        let mut lasts = vec![open(&mut breaker, now, &config)];
+        for _ in 0..4 {
+            let last = *lasts.last().unwrap();
+            assert!(!breaker.half_open(now + last - SECOND / 1000), "not before its time");
+            now += last;
+            assert!(breaker.half_open(now));
+            assert!(!breaker.half_open(now), "one probe, not two");
+            breaker.probed(false, now, &config);
+            let Position::Open { until } = breaker.position() else { panic!("{breaker:?}") };
+            lasts.push(until - now);
+        }
+        assert_eq!(lasts, [60, 120, 240, 300, 300].map(|seconds| seconds * SECOND));
+    }
+
+    #[test]
+    fn requests_of_before_neither_close_nor_prolong_it() {
+        let (config, now) = (config::Breaker::default(), Instant::now());
+        let mut breaker = Breaker::default();
+        let lasts = open(&mut breaker, now, &config);
+        breaker.succeeded(&config);
+        breaker.failed(now + SECOND, &config);
+        assert_eq!(breaker.position(), Position::Open { until: now + lasts });
+    }
+
+    #[test]
+    fn it_forgets_how_long_it_was_open_only_after_successes_in_a_row() {
+        let (config, now) = (config::Breaker::default(), Instant::now());
+        let mut breaker = Breaker::default();
+        let probe = |breaker: &mut Breaker, at| {
+            assert!(breaker.half_open(at));
+            breaker.probed(true, at, &config);
+        };
+        open(&mut breaker, now, &config);
+        probe(&mut breaker, now + 60 * SECOND);
+        breaker.succeeded(&config);
+        assert_eq!(open(&mut breaker, now, &config), 120 * SECOND);
+        probe(&mut breaker, now + 120 * SECOND);
+        (0..5).for_each(|_| breaker.succeeded(&config));
+        assert_eq!(open(&mut breaker, now, &config), 60 * SECOND);
+    }
+}

@@ -1,0 +1,83 @@
+//! One real token, asked of an engine past the queue and the ledger: what tells a hung engine from a busy one.
+
+use super::{Engine, Fleet};
+use crate::metrics;
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use serde_json::json;
+use std::{sync::Arc, time::Instant};
+
+/// An answer to a probe larger than this is none.
+const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+
+/// What a probe found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Found {
+    Token,
+    Nothing(String),
+    /// It answered without having to compute: it is full, or cannot be asked so.
+    Words,
+}
+
+impl Fleet {
+    /// Probes an engine. What is found is noted there.
+    pub(super) async fn probe(&self, engine: Arc<Engine>) {
+        let limit = self.settings().probe.timeout;
+        let found = match tokio::time::timeout(limit, self.ask(&engine)).await {
+            Ok(found) => found,
+            Err(_) => Found::Nothing(format!("a probe got no token in {} ms", limit.as_millis())),
+        };
+        metrics::probed(match found {
+            Found::Token => "token",
+            Found::Nothing(_) => "nothing",
+            Found::Words => "words",
+        });
+        tracing::debug!(engine = engine.url, ?found, "probed");
+        let now = Instant::now();
+        engine.update(|state, config| {
+            state.probing = false;
+            state.breaker.probed(!matches!(found, Found::Nothing(_)), now, &config.breaker);
+            match &found {
+                Found::Token => {
+                    state.heard = now;
+                    state.health.probed(Ok(()));
+                }
+                Found::Nothing(why) => drop(state.health.probed(Err(why))),
+                Found::Words => {}
+            }
+        });
+    }
+
+    async fn ask(&self, engine: &Engine) -> Found {
+        let Some(model) = engine.state().sight.models.keys().next().cloned() else { return Found::Words };
+        let body = json!({ "model": model, "prompt": "1", "max_tokens": 1 });
+        match self.post(engine, "/v1/completions", &body).await {
+            // Models that make vectors have no such route.
+            Ok(StatusCode::NOT_FOUND) => {
+                let body = json!({ "model": model, "input": "1" });
+                read(self.post(engine, "/v1/embeddings", &body).await)
+            }
+            answer => read(answer),
+        }
+    }
+
+    async fn post(
+        &self,
+        engine: &Engine,
+        path: &'static str,
+        body: &serde_json::Value,
+    ) -> Result<StatusCode, String> {
+        let request = engine.request(Method::POST, path, Bytes::from(body.to_string()));
+        self.whole(request, path, MAX_ANSWER_BYTES).await.map(|(status, _)| status)
+    }
+}
+
+fn read(answer: Result<StatusCode, String>) -> Found {
+    match answer {
+        Ok(StatusCode::OK) => Found::Token,
+        Ok(StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) => Found::Words,
+        Ok(status) if status.is_client_error() => Found::Words,
+        Ok(status) => Found::Nothing(format!("a probe was answered {}", status.as_u16())),
+        Err(why) => Found::Nothing(format!("a probe failed: {why}")),
+    }
+}
