@@ -6,6 +6,7 @@
 mod account;
 mod audit;
 mod call;
+mod engines;
 mod grants;
 mod groups;
 mod import;
@@ -76,6 +77,8 @@ pub(crate) enum Operate {
     Requests(On<requests::Requests>),
     /// API keys.
     Keys(On<keys::Keys>),
+    /// Engines: how they stand, taking them out and putting them back.
+    Engines(On<engines::Engines>),
     /// What was changed, by whom, and what was true when.
     Audit(On<audit::Audit>),
 }
@@ -115,6 +118,9 @@ pub(crate) async fn run(command: Operate) -> anyhow::Result<ExitCode> {
             show(&common, async |client| verb.plan(client).await).await?
         }
         Operate::Keys(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
+        Operate::Engines(On { verb, common }) => {
+            show(&common, async |client| verb.plan(client).await).await?
+        }
         Operate::Audit(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
     }
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,6 @@
 //! One real token, asked of an engine past the queue and the ledger: what tells a hung engine from a busy one.
 
-use super::{Engine, Fleet};
+use super::{Engine, Fleet, breaker::Position};
 use crate::metrics;
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -36,14 +36,16 @@ impl Fleet {
         let now = Instant::now();
         engine.update(|state, config| {
             state.probing = false;
+            let for_health = state.breaker.position() != Position::HalfOpen || state.health.suspicious();
             state.breaker.probed(!matches!(found, Found::Nothing(_)), now, &config.breaker);
             match &found {
                 Found::Token => {
                     state.heard = now;
                     state.health.probed(Ok(()));
                 }
-                Found::Nothing(why) => drop(state.health.probed(Err(why))),
-                Found::Words => {}
+                Found::Nothing(why) if for_health => drop(state.health.probed(Err(why))),
+                // What only the breaker asked for is no sign that it hangs.
+                Found::Nothing(_) | Found::Words => {}
             }
         });
     }

@@ -11,7 +11,7 @@ use http::{Request, header};
 use inference::{Config, Upstreams};
 use proto::{
     inference::v1::{
-        ListEnginesRequest, engine_service_client::EngineServiceClient,
+        self as pb, EngineState, engine_service_client::EngineServiceClient,
         inference_service_client::InferenceServiceClient,
     },
     monitoring::v1::{UsageRecord, usage_service_server::UsageServiceServer},
@@ -37,7 +37,9 @@ pub(crate) struct Gateway {
     grpc: Channel,
     records: Records,
     tasks: Tasks,
-    _folder: TempDir,
+    opened: inference::Gateway,
+    config: Config,
+    folder: TempDir,
 }
 
 impl Gateway {
@@ -48,7 +50,11 @@ impl Gateway {
 
     /// With other settings.
     pub(crate) async fn with(engines: &[&Engine], set: impl FnOnce(&mut Config)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap(), engines, set).await
+    }
+
+    /// The same in a folder that another has left.
+    pub(crate) async fn within(folder: TempDir, engines: &[&Engine], set: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config {
             engines: engines.iter().map(|engine| engine.url.clone()).collect(),
             data_dir: folder.path().to_owned(),
@@ -58,19 +64,19 @@ impl Gateway {
         config.engine.check_interval = Duration::from_secs(3600);
         config.engine.check_timeout = PATIENCE;
         set(&mut config);
-        let model = engines.first().map(|engine| engine.model.clone()).unwrap();
+        let model = engines.first().map_or_else(|| "tiny".to_owned(), |engine| engine.model.clone());
         let (tasks, health, records) = (Tasks::default(), Health::default(), Records::default());
         let upstreams = Upstreams {
             permissions: channel::in_process(PolicyServiceServer::new(Permissions::new(&[&model, UNSERVED]))),
             monitoring: channel::in_process(UsageServiceServer::new(records.clone())),
         };
-        let opened = inference::open(config, upstreams, None, &health, &tasks).await.unwrap();
+        let opened = inference::open(config.clone(), upstreams, None, &health, &tasks).await.unwrap();
         soon("the policy", health.until_ready()).await;
         let listener = server::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let grpc = channel::with_service_token(channel::in_process(opened.grpc.clone()), &KEY.into());
         tasks.spawn(server::serve(listener, opened.routes(), Limits::default(), tasks.stopping()));
-        Self { url, model, grpc, records, tasks, _folder: folder }
+        Self { url, model, grpc, records, tasks, opened, config, folder }
     }
 
     /// Sends a request as the person who may.
@@ -95,12 +101,37 @@ impl Gateway {
         InferenceServiceClient::new(self.grpc.clone())
     }
 
+    /// What operators ask of the engines, as the owner.
+    pub(crate) fn operator(&self) -> EngineServiceClient<Channel> {
+        EngineServiceClient::new(self.grpc.clone())
+    }
+
+    /// Every engine as the gateway sees it.
+    pub(crate) async fn engines(&self) -> Vec<pb::Engine> {
+        let listed = self.operator().list_engines(pb::ListEnginesRequest::default()).await;
+        listed.unwrap().into_inner().engines
+    }
+
+    /// One engine as the gateway sees it, unless it is gone.
+    pub(crate) async fn find(&self, engine: &Engine) -> Option<pb::Engine> {
+        self.engines().await.into_iter().find(|listed| listed.url == engine.url)
+    }
+
+    /// Waits until an engine stands so.
+    pub(crate) async fn until(&self, engine: &Engine, state: EngineState) -> pb::Engine {
+        let what = format!("{} to be {state:?}", engine.url);
+        until(&what, async || self.find(engine).await.filter(|engine| engine.state() == state)).await
+    }
+
     /// Requests that the gateway says it has at an engine.
     pub(crate) async fn in_flight(&self, engine: &Engine) -> u32 {
-        let mut engines = EngineServiceClient::new(self.grpc.clone());
-        let listed = engines.list_engines(ListEnginesRequest::default()).await.unwrap().into_inner().engines;
-        let found = listed.into_iter().find(|listed| listed.url == engine.url);
-        found.expect("the engine is listed").requests_in_flight
+        self.find(engine).await.expect("the engine is listed").requests_in_flight
+    }
+
+    /// Takes over other settings while it runs.
+    pub(crate) fn configure(&mut self, set: impl FnOnce(&mut Config)) {
+        set(&mut self.config);
+        self.opened.configure(&self.config);
     }
 
     /// What the ledger says so far; the newest records may still be on their way.
@@ -110,15 +141,17 @@ impl Gateway {
 
     /// Waits until every request has ended, then ends the gateway. Returns the whole ledger.
     pub(crate) async fn close(self) -> Vec<UsageRecord> {
-        let mut engines = EngineServiceClient::new(self.grpc.clone());
+        self.end().await.0
+    }
+
+    /// The same, and leaves its folder to another.
+    pub(crate) async fn end(self) -> (Vec<UsageRecord>, TempDir) {
         until("the gateway to be idle", async || {
-            let listed =
-                engines.list_engines(ListEnginesRequest::default()).await.unwrap().into_inner().engines;
-            listed.iter().all(|engine| engine.requests_in_flight == 0).then_some(())
+            self.engines().await.iter().all(|engine| engine.requests_in_flight == 0).then_some(())
         })
         .await;
         assert!(self.tasks.end(PATIENCE).await, "the gateway did not end");
-        self.records.all()
+        (self.records.all(), self.folder)
     }
 }
 

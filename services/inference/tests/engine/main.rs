@@ -14,11 +14,14 @@
 mod answers;
 mod busy;
 mod client;
+mod cordons;
 mod death;
+mod discovery;
 mod engine;
 mod gateway;
 mod grpc;
 mod hang_up;
+mod judged;
 mod ledger;
 mod peers;
 mod recorded;
