@@ -22,6 +22,7 @@ mod gateway;
 mod grpc;
 mod hang_up;
 mod judged;
+mod kubernetes;
 mod ledger;
 mod peers;
 mod recorded;
