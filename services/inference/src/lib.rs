@@ -12,6 +12,8 @@ pub mod dispatch;
 pub mod engines;
 pub mod error;
 pub mod follow;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod infer;
 pub mod journal;
 pub mod meter;

@@ -56,7 +56,8 @@ impl Pair {
 
 #[tokio::test]
 async fn an_engine_that_refuses_resets_or_drains_is_passed_over() {
-    let pair = Pair::start(&[]).await;
+    // So many failures in a row would open the breaker.
+    let pair = Pair::start(&[("TOLLGATE_INFERENCE__ENGINE__BREAKER__FAILURES", "100")]).await;
     let faults = [
         // What is not streamed gets the same error as its answer.
         json!({"in_band_error": {"status": 503}}),

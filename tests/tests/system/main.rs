@@ -11,6 +11,7 @@ mod config;
 mod crash;
 mod database;
 mod encrypted;
+mod engines;
 mod failover;
 mod hangup;
 mod imports;

@@ -47,7 +47,7 @@ impl<'a> Desk<'a> {
     }
 
     /// Somebody who signed in as the owner.
-    fn signed_in(suite: &'a Suite) -> Self {
+    pub(crate) fn signed_in(suite: &'a Suite) -> Self {
         let (desk, first) = (Self::new(suite), suite.first_run());
         let login = ["login", "--server", &first.base_url, "--email", &first.owner_email];
         desk.run(&login, &format!("{}\n", first.owner_password)).ok();
@@ -79,7 +79,7 @@ impl<'a> Desk<'a> {
 
     /// What a command prints for people.
     #[track_caller]
-    fn table(&self, words: &str) -> String {
+    pub(crate) fn table(&self, words: &str) -> String {
         self.say(words).ok()
     }
 

@@ -70,7 +70,7 @@ pub fn read(page: &str) -> Gauges {
         let Some((known, fold)) = gauges.named(name).filter(|_| good) else { continue };
         *known = Some(match (*known, fold) {
             (None, _) => value,
-            (Some(other), Fold::Sum) => other + value,
+            (Some(other), Fold::Sum) => (other + value).min(f64::MAX),
             (Some(other), Fold::Most) => other.max(value),
         });
     }

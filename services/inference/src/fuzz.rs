@@ -1,0 +1,104 @@
+//! Fuzz targets: what of this service reads bytes of callers and of engines. `shared::fuzz` says how they are run.
+
+use crate::{
+    engines::gauges,
+    prompt::{Endpoint, Prompt},
+    sse::{self, Splitter},
+};
+use bytes::Bytes;
+use serde_json::Value;
+
+/// Events of a stream: torn anywhere they are the same, nothing is lost, and their closing line changes no meaning.
+pub fn sse_events(input: &[u8]) {
+    let (step, stream) = input.split_first().unwrap_or((&1, &[]));
+    let step = usize::from(*step).max(1);
+    let (whole, rest) = cut([stream]);
+    let (torn, torn_rest) = cut(stream.chunks(step));
+    assert_eq!((&whole, &rest), (&torn, &torn_rest), "torn every {step} bytes");
+    assert_eq!([whole.concat(), rest.to_vec()].concat(), stream);
+    for event in &whole {
+        assert_eq!(sse::end_of_event(event), Some(event.len()), "one event, and whole");
+        let bare = event.trim_ascii_end();
+        assert_eq!(sse::read(event), sse::read(bare), "{}", event.escape_ascii());
+    }
+    let _ = sse::usage(stream);
+}
+
+fn cut<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Bytes>, Bytes) {
+    let (mut splitter, mut events) = (Splitter::default(), Vec::new());
+    for part in parts {
+        splitter.feed(part);
+        events.extend(std::iter::from_fn(|| splitter.cut()));
+    }
+    (events, splitter.into_rest())
+}
+
+/// Bodies of requests: an engine gets what the caller sent, but for the usage of a stream and the name of the model.
+pub fn request_body(input: &[u8]) {
+    let (kind, body) = input.split_first().unwrap_or((&0, &[]));
+    let endpoint = [Endpoint::Chat, Endpoint::Completions, Endpoint::Embeddings][usize::from(kind % 3)];
+    let sent = Bytes::copy_from_slice(body);
+    let Ok(prompt) = Prompt::read(endpoint, sent.clone()) else { return };
+    assert!((1..=200).contains(&prompt.model.len()) && prompt.input_bytes <= body.len());
+    assert!(prompt.stream || !prompt.wants_usage);
+    // Bodies that are too odd to be held up beside each other are left to the engine.
+    let Ok(before) = serde_json::from_slice::<Value>(&sent) else { return };
+    let after: Value = serde_json::from_slice(&prompt.body).expect("what was JSON is JSON");
+    assert_eq!(before["model"], prompt.model.as_str());
+    if prompt.stream && !prompt.wants_usage {
+        assert_eq!(after["stream_options"]["include_usage"], true);
+        assert_eq!(without(&before, &["stream_options"]), without(&after, &["stream_options"]));
+    } else {
+        assert_eq!(prompt.body, sent, "nothing is changed");
+    }
+    let renamed = prompt.clone().served_as("own/\"name\"".into());
+    let named: Value = serde_json::from_slice(&renamed.body).expect("what was JSON is JSON");
+    assert_eq!((&named["model"], renamed.served()), (&Value::from("own/\"name\""), "own/\"name\""));
+    assert_eq!(without(&after, &["model"]), without(&named, &["model"]));
+    assert_eq!((&renamed.model, renamed.stream), (&prompt.model, prompt.stream));
+    assert_eq!(prompt.for_model("other".into()).served(), "other");
+}
+
+fn without(body: &Value, fields: &[&str]) -> Value {
+    let mut body = body.clone();
+    if let Value::Object(object) = &mut body {
+        fields.iter().for_each(|field| drop(object.remove(*field)));
+    }
+    body
+}
+
+/// Pages of metrics: whatever an engine writes, a number is one, and what is no sample of ours changes nothing.
+pub fn engine_metrics(input: &[u8]) {
+    let page = String::from_utf8_lossy(input);
+    let read = gauges::read(&page);
+    let numbers = [read.running, read.waiting, read.kv_usage, read.prefix_queries, read.prefix_hits];
+    assert!(numbers.into_iter().flatten().all(|number| number.is_finite() && number >= 0.0), "{read:?}");
+    assert!(read.prefix_hit_rate().is_none_or(|rate| (0.0..=1.0).contains(&rate)), "{read:?}");
+    let noise = page.replace('\n', "\n# HELP vllm:num_requests_running 7\nvllm:other{a=\"}\"} 7\n");
+    assert_eq!(gauges::read(&noise), read);
+
+    let label = page.replace('\\', "\\\\").replace('"', "\\\"").replace(['\n', '\r'], "\\n");
+    let sample = format!("vllm:num_requests_running{{model_name=\"{label}\"}} 3");
+    let in_one_line = sample.lines().count() == 1;
+    assert!(!in_one_line || gauges::read(&sample).running == Some(3.0), "{sample}");
+}
+
+#[cfg(test)]
+mod tests {
+    use ::tests::fuzz::bounded;
+
+    #[test]
+    fn sse_events() {
+        bounded("sse_events", super::sse_events);
+    }
+
+    #[test]
+    fn request_body() {
+        bounded("request_body", super::request_body);
+    }
+
+    #[test]
+    fn engine_metrics() {
+        bounded("engine_metrics", super::engine_metrics);
+    }
+}
