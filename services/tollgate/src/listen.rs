@@ -22,6 +22,9 @@ const TASKS_END: Duration = Duration::from_secs(15);
 pub(crate) struct Listeners {
     serving: TaskTracker,
     stop: CancellationToken,
+    /// Probes and metrics are answered until everything else has ended.
+    probes: TaskTracker,
+    last: CancellationToken,
     limits: Limits,
     tls: Option<tls::Listeners>,
 }
@@ -46,7 +49,11 @@ impl Listeners {
     pub(crate) fn serve(&self, door: Door, listener: TcpListener, router: Router) {
         let tls = self.tls.as_ref().and_then(|tls| tls.acceptor(door));
         let limits = Limits { tls, ..self.limits.clone() };
-        self.serving.spawn(server::serve(listener, router, limits, self.stop.clone()));
+        let (tracker, stop) = match door {
+            Door::Admin => (&self.probes, &self.last),
+            _ => (&self.serving, &self.stop),
+        };
+        tracker.spawn(server::serve(listener, router, limits, stop.clone()));
     }
 
     /// Binds and serves.
@@ -56,7 +63,7 @@ impl Listeners {
     }
 
     /// Serves until the process is told to stop, then ends it in order: not ready, no new connections, open ones
-    /// drained, tasks ended. `tasks_first` is for services whose streams end only with their tasks.
+    /// drained, tasks ended, probes and metrics last. `tasks_first` is for services whose streams end only with their tasks.
     pub(crate) async fn run(self, health: &Health, tasks: &Tasks, tasks_first: bool) -> io::Result<()> {
         terminated().await?;
         tracing::info!("stopping: open requests are finished first");
@@ -70,6 +77,9 @@ impl Listeners {
         if !tasks.end(TASKS_END).await {
             tracing::warn!("some tasks did not end in time");
         }
+        self.last.cancel();
+        self.probes.close();
+        self.probes.wait().await;
         tracing::info!("stopped");
         Ok(())
     }

@@ -232,6 +232,19 @@ async fn a_gateway_killed_twice_while_the_ledger_is_away_still_owes_every_record
 }
 
 #[tokio::test]
+async fn probes_tell_the_truth_while_a_gateway_finishes_its_streams() {
+    let (mut apart, _engines) = start().await;
+    let mut stream = gateway(&apart).stream(CHAT, &streamed(1, 150)).await;
+    stream.next().await.unwrap();
+    apart.process(Role::Inference).signal("TERM");
+    let probes = Client::new(apart.admin(Role::Inference), None);
+    until("not to be ready", async || (probes.get("/health/ready").await.status == 503).then_some(())).await;
+    assert_eq!(probes.get("/health/live").await.status, 200, "it is alive, and finishes");
+    assert_eq!(stream.all().await.last().unwrap(), "[DONE]");
+    assert!(apart.process(Role::Inference).ended().await.success());
+}
+
+#[tokio::test]
 async fn a_suite_that_is_told_to_stop_finishes_its_streams_and_their_accounts() {
     let mut suite = Suite::start(&[]).await;
     let owner = suite.owner();

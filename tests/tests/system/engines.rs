@@ -65,7 +65,7 @@ async fn engines_are_changed_in_the_file_without_a_restart() {
         let healthy = engines.as_array().unwrap().iter().filter(|one| one["state"] == "ENGINE_STATE_HEALTHY");
         healthy.map(|engine| engine["url"].as_str().unwrap().to_owned()).collect()
     };
-    assert_eq!(urls().await, [first.url.clone()]);
+    assert_eq!(urls().await, std::slice::from_ref(&first.url));
 
     // What cannot be followed is said, and nothing changes.
     fs::write(&file, "[inference]\nengines = [\"ftp://engine\"]\n").unwrap();
@@ -73,7 +73,7 @@ async fn engines_are_changed_in_the_file_without_a_restart() {
     until("a word about the fault", async || suite.process.log().contains("stays in use").then_some(()))
         .await;
     assert!(suite.process.log().contains("inference.engines: `ftp://engine`"));
-    assert_eq!(urls().await, [first.url.clone()]);
+    assert_eq!(urls().await, std::slice::from_ref(&first.url));
 
     // Without the signal the file is read again all the same.
     fs::write(&file, format!("[inference]\nengines = [\"{}\"]\n", second.url)).unwrap();
