@@ -86,6 +86,13 @@ impl Breaker {
         }
     }
 
+    /// The engine was gone and is back: what its predecessor did says nothing of it, so the probe is sent at once.
+    pub fn renewed(&mut self, now: Instant) {
+        if matches!(self.position, Position::Open { .. }) {
+            (self.position, self.lasted) = (Position::Open { until: now }, None);
+        }
+    }
+
     fn open(&mut self, now: Instant, config: &config::Breaker) {
         let lasts = self.lasted.map_or(config.open, |lasted| (lasted * 2).min(config.max_open));
         self.lasted = Some(lasts);
@@ -148,6 +155,19 @@ mod tests {
         breaker.succeeded(&config);
         breaker.failed(now + SECOND, &config);
         assert_eq!(breaker.position(), Position::Open { until: now + lasts });
+    }
+
+    #[test]
+    fn an_engine_that_was_gone_is_probed_at_once_and_begins_anew() {
+        let (config, now) = (config::Breaker::default(), Instant::now());
+        let mut breaker = Breaker::default();
+        breaker.renewed(now);
+        assert_eq!(breaker.position(), Position::Closed);
+        open(&mut breaker, now, &config);
+        breaker.renewed(now + SECOND);
+        assert!(breaker.half_open(now + SECOND));
+        breaker.probed(false, now + SECOND, &config);
+        assert_eq!(breaker.position(), Position::Open { until: now + 61 * SECOND });
     }
 
     #[test]

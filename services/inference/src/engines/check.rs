@@ -7,6 +7,8 @@ use http_body_util::{BodyExt, Full, Limited};
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
+    error::Error,
+    io,
     time::{Duration, Instant},
 };
 
@@ -25,6 +27,21 @@ struct ModelEntry {
     id: String,
     #[serde(default)]
     max_model_len: Option<u32>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Nobody listens there.
+    NoConnection(String),
+    /// Anything else, which may pass.
+    Poor(String),
+}
+
+fn refused(error: &(dyn Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    let mut faults = causes.filter_map(|error| error.downcast_ref::<io::Error>());
+    faults.any(|fault| fault.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 impl Fleet {
@@ -49,23 +66,28 @@ impl Fleet {
         let began = Instant::now();
         let models = match tokio::time::timeout(timeout, self.models(engine)).await {
             Ok(models) => models,
-            Err(_) => Err("its model list did not come in time".into()),
+            Err(_) => Err(Failure::Poor("its model list did not come in time".into())),
         };
         engine.update(|state, _| match models {
             Ok(models) => {
+                let was = state.health.answers();
                 state.health.listed();
+                if !was && state.health.answers() {
+                    state.breaker.renewed(Instant::now());
+                }
                 state.sight.models = models;
                 state.sight.last_success = Some(shared::time::now());
                 state.sight.latency = began.elapsed();
             }
-            Err(why) => state.health.not_listed(&why),
+            Err(Failure::Poor(why)) => state.health.not_listed(&why),
+            Err(Failure::NoConnection(why)) => state.health.unreachable(&why),
         });
     }
 
-    async fn models(&self, engine: &Engine) -> Result<BTreeMap<String, u32>, String> {
+    async fn models(&self, engine: &Engine) -> Result<BTreeMap<String, u32>, Failure> {
         let body = self.get_whole(engine, "/v1/models", MAX_MODELS_BYTES).await?;
-        let list: ModelList =
-            serde_json::from_slice(&body).map_err(|_| "/v1/models is not a model list".to_owned())?;
+        let list: ModelList = serde_json::from_slice(&body)
+            .map_err(|_| Failure::Poor("/v1/models is not a model list".into()))?;
         Ok(list.data.into_iter().map(|model| (model.id, model.max_model_len.unwrap_or(0))).collect())
     }
 
@@ -84,11 +106,11 @@ impl Fleet {
         futures_util::future::join_all(scrapes).await;
     }
 
-    async fn get_whole(&self, engine: &Engine, path: &'static str, limit: usize) -> Result<Bytes, String> {
+    async fn get_whole(&self, engine: &Engine, path: &'static str, limit: usize) -> Result<Bytes, Failure> {
         let request = engine.request(Method::GET, path, Bytes::new());
         self.whole(request, path, limit).await.and_then(|(status, body)| match status {
             StatusCode::OK => Ok(body),
-            status => Err(format!("{path} answered {}", status.as_u16())),
+            status => Err(Failure::Poor(format!("{path} answered {}", status.as_u16()))),
         })
     }
 
@@ -98,11 +120,15 @@ impl Fleet {
         request: http::Request<Full<Bytes>>,
         path: &str,
         limit: usize,
-    ) -> Result<(StatusCode, Bytes), String> {
-        let answer = self.0.client.request(request).await.map_err(|error| root(&error))?;
+    ) -> Result<(StatusCode, Bytes), Failure> {
+        let answer = self.0.client.request(request).await.map_err(|error| {
+            let why = root(&error);
+            if refused(&error) { Failure::NoConnection(why) } else { Failure::Poor(why) }
+        })?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), limit).collect().await;
-        let body = body.map_err(|_| format!("{path} broke off, or is larger than {limit} bytes"))?;
+        let poor = |_| Failure::Poor(format!("{path} broke off, or is larger than {limit} bytes"));
+        let body = body.map_err(poor)?;
         Ok((status, body.to_bytes()))
     }
 }

@@ -1,6 +1,6 @@
 //! One real token, asked of an engine past the queue and the ledger: what tells a hung engine from a busy one.
 
-use super::{Engine, Fleet, breaker::Position};
+use super::{Engine, Fleet, breaker::Position, check::Failure};
 use crate::metrics;
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -68,18 +68,20 @@ impl Fleet {
         engine: &Engine,
         path: &'static str,
         body: &serde_json::Value,
-    ) -> Result<StatusCode, String> {
+    ) -> Result<StatusCode, Failure> {
         let request = engine.request(Method::POST, path, Bytes::from(body.to_string()));
         self.whole(request, path, MAX_ANSWER_BYTES).await.map(|(status, _)| status)
     }
 }
 
-fn read(answer: Result<StatusCode, String>) -> Found {
+fn read(answer: Result<StatusCode, Failure>) -> Found {
     match answer {
         Ok(StatusCode::OK) => Found::Token,
         Ok(StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) => Found::Words,
         Ok(status) if status.is_client_error() => Found::Words,
         Ok(status) => Found::Nothing(format!("a probe was answered {}", status.as_u16())),
-        Err(why) => Found::Nothing(format!("a probe failed: {why}")),
+        Err(Failure::NoConnection(why) | Failure::Poor(why)) => {
+            Found::Nothing(format!("a probe failed: {why}"))
+        }
     }
 }

@@ -103,16 +103,10 @@ impl Engine {
     /// A simulated one, ten times as fast as an engine is unless the flags say otherwise.
     pub(crate) async fn simulated(model: &str, flags: &[&str]) -> Self {
         let speed: &[&str] = if flags.contains(&"--time-scale") { &[] } else { &["--time-scale", "10"] };
-        let line = [&["engine", "--model", model], speed, flags].concat();
-        let command = simulator::Config::augment_args(clap::Command::new("engine"));
-        let config = simulator::Config::from_arg_matches(&command.get_matches_from(line)).unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (engine, driver) = simulator::Engine::new(config);
-        let (stop, mut serving) = (CancellationToken::new(), JoinSet::new());
-        let stopping = stop.clone();
-        serving.spawn(async move { driver.serve(listener, stopping).await.unwrap() });
-        Self { url, model: model.to_owned(), kind: Kind::Simulated(Simulated { engine, stop, serving }) }
+        let simulated = Simulated::start(model, &[speed, flags].concat(), listener);
+        Self { url, model: model.to_owned(), kind: Kind::Simulated(simulated) }
     }
 
     /// One that answers by these routes alone.
@@ -131,6 +125,13 @@ impl Engine {
             Kind::Started(real) => real.signal("KILL").await,
             _ => panic!("this engine is not ours to kill"),
         }
+    }
+
+    /// Starts a simulated one again where it was, after it was killed.
+    pub(crate) async fn start_again(&mut self) {
+        let address = self.url.trim_start_matches("http://");
+        let listener = TcpListener::bind(address).await.unwrap();
+        self.kind = Kind::Simulated(Simulated::start(&self.model, &["--time-scale", "10"], listener));
     }
 
     /// Tells it to end, as SIGTERM does: at once, unless it was started with a `--shutdown-timeout`.
@@ -198,6 +199,19 @@ impl Engine {
     /// Waits until it has nothing to do.
     pub(crate) async fn idle(&self) -> Counts {
         self.until("the engine to be idle", |counts| counts.running + counts.waiting == 0).await
+    }
+}
+
+impl Simulated {
+    fn start(model: &str, flags: &[&str], listener: TcpListener) -> Self {
+        let line = [&["engine", "--model", model], flags].concat();
+        let command = simulator::Config::augment_args(clap::Command::new("engine"));
+        let config = simulator::Config::from_arg_matches(&command.get_matches_from(line)).unwrap();
+        let (engine, driver) = simulator::Engine::new(config);
+        let (stop, mut serving) = (CancellationToken::new(), JoinSet::new());
+        let stopping = stop.clone();
+        serving.spawn(async move { driver.serve(listener, stopping).await.unwrap() });
+        Self { engine, stop, serving }
     }
 }
 

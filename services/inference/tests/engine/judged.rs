@@ -2,7 +2,7 @@
 
 use crate::{
     answers::{chat, stream, with},
-    death::some,
+    death::{broken_stream, some},
     engine::Engine,
     gateway::{Gateway, UNSERVED},
     ledger,
@@ -135,6 +135,32 @@ async fn failures_open_the_breaker_and_one_probe_closes_it() {
     assert_eq!(gateway.chat(&chat(2)).await.status, StatusCode::OK);
     let records = gateway.close().await;
     assert_eq!(records.len(), 4, "{records:#?}");
+}
+
+#[tokio::test]
+async fn an_engine_that_was_killed_and_is_back_is_not_made_to_wait_for_its_breaker() {
+    let mut engine = Engine::simulated("tiny", &[]).await;
+    let gateway = Gateway::with(&[&engine], |config| {
+        watchful(config);
+        config.engine.breaker.failures = 2;
+        (config.engine.breaker.open, config.engine.breaker.max_open) = (NEVER, NEVER);
+    })
+    .await;
+    let mut running = Vec::new();
+    for _ in 0..3 {
+        let mut answer = gateway.chat(&stream(4_000)).await;
+        some(&mut answer, 2).await;
+        running.push(answer);
+    }
+    engine.kill().await;
+    join_all(running.into_iter().map(broken_stream)).await;
+    let gone = gateway.until(&engine, EngineState::Unhealthy).await;
+    assert_eq!(gone.breaker(), BreakerState::Open);
+    engine.start_again().await;
+    let back = gateway.until(&engine, EngineState::Healthy).await;
+    assert_eq!(back.breaker(), BreakerState::Closed);
+    assert_eq!(gateway.chat(&chat(2)).await.status, StatusCode::OK);
+    gateway.close().await;
 }
 
 /// Sends bursts until something holds.

@@ -64,7 +64,7 @@ async fn slices(
         script.asked.lock().unwrap().push(format!("{token} list{page}"));
         let answer = script.lists.lock().unwrap().pop_front();
         let (status, body) =
-            answer.unwrap_or((StatusCode::INTERNAL_SERVER_ERROR, json!({"message": "away"})));
+            answer.unwrap_or_else(|| (StatusCode::INTERNAL_SERVER_ERROR, json!({"message": "away"})));
         return (status, Json(body)).into_response();
     }
     assert_eq!(query["allowWatchBookmarks"], "true");
