@@ -43,7 +43,7 @@ pub fn request_body(input: &[u8]) {
     assert!(prompt.stream || !prompt.wants_usage);
     // Bodies that are too odd to be held up beside each other are left to the engine.
     let Ok(before) = serde_json::from_slice::<Value>(&sent) else { return };
-    let after: Value = serde_json::from_slice(&prompt.body).expect("what was JSON is JSON");
+    let after = json(&prompt.body);
     assert_eq!(before["model"], prompt.model.as_str());
     if prompt.stream && !prompt.wants_usage {
         assert_eq!(after["stream_options"]["include_usage"], true);
@@ -52,11 +52,17 @@ pub fn request_body(input: &[u8]) {
         assert_eq!(prompt.body, sent, "nothing is changed");
     }
     let renamed = prompt.clone().served_as("own/\"name\"".into());
-    let named: Value = serde_json::from_slice(&renamed.body).expect("what was JSON is JSON");
+    let named = json(&renamed.body);
     assert_eq!((&named["model"], renamed.served()), (&Value::from("own/\"name\""), "own/\"name\""));
     assert_eq!(without(&after, &["model"]), without(&named, &["model"]));
     assert_eq!((&renamed.model, renamed.stream), (&prompt.model, prompt.stream));
     assert_eq!(prompt.for_model("other".into()).served(), "other");
+}
+
+fn json(body: &[u8]) -> Value {
+    let read = serde_json::from_slice(body);
+    assert!(read.is_ok(), "what was JSON is none any more: {}", body.escape_ascii());
+    read.unwrap_or_default()
 }
 
 fn without(body: &Value, fields: &[&str]) -> Value {
