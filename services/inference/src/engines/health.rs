@@ -160,7 +160,7 @@ impl Health {
             }
             Err(why) => {
                 if self.suspicion.is_none() {
-                    self.suspicion = Some("a probe of an idle engine failed".into());
+                    self.suspicion = Some("nothing was heard of it".into());
                 }
                 why.clone_into(&mut self.why);
                 // The first probe of an engine is no different from later ones.

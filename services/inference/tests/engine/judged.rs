@@ -44,10 +44,10 @@ fn impatient(config: &mut Config) {
 
 #[tokio::test]
 async fn an_engine_that_falls_silent_hangs_though_it_lists_its_models() {
-    let victim = Engine::simulated("tiny", &[]).await;
-    let second = Engine::simulated("tiny", &[]).await;
+    let victim = Engine::own(&[]).await;
+    let second = Engine::simulated(&victim.model, &[]).await;
     let gateway = Gateway::with(&[&victim, &second], watchful).await;
-    let mut running = gateway.chat(&stream(4_000)).await;
+    let mut running = gateway.chat(&stream(1_500)).await;
     some(&mut running, 3).await;
     victim.hang().await;
     let hung = gateway.until(&victim, EngineState::Unhealthy).await;
@@ -95,7 +95,7 @@ async fn an_engine_that_nobody_asks_is_probed_now_and_then() {
     engine.until("a probe", |counts| counts.generation_tokens >= 2).await;
     engine.hang().await;
     let hung = gateway.until(&engine, EngineState::Unhealthy).await;
-    assert!(hung.state_reason.starts_with("hangs: a probe of an idle engine failed"), "{hung:?}");
+    assert!(hung.state_reason.starts_with("hangs: nothing was heard of it, and a probe"), "{hung:?}");
     engine.go_on().await;
     gateway.until(&engine, EngineState::Healthy).await;
     assert!(gateway.close().await.is_empty(), "probes are nobody's");
