@@ -5,7 +5,7 @@
 //! answers made in advance. Generator and engine block on plain sockets, one thread each, and share the little HTTP/1.1
 //! of [`wire`]: they live on one core together, and what they spend there limits what can be shown of the gateway.
 //!
-//! [`probe`] asks an engine for completions of exact lengths, [`shape`] by shape, and [`fit`] makes a profile for a
+//! [`probe`] asks an engine for chats of exact lengths, [`shape`] by shape, and [`fit`] makes a profile for a
 //! simulated one of what was heard.
 //!
 //! [`world`] is for another question: facts by the million for the policy to decide by.

@@ -1,4 +1,4 @@
-//! Asks an engine for completions of exact lengths and notes when each event came and how many tokens it brought the
+//! Asks an engine for chats of exact lengths and notes when each event came and how many tokens it brought the
 //! count to. Blocking sockets, a thread for each stream: there are few, and nothing else should be in the way.
 
 use crate::target::Address;
@@ -31,6 +31,8 @@ pub struct Probe {
 pub struct Heard {
     /// When the request was sent.
     pub sent: Instant,
+    /// Tokens of its prompt, as the engine counts them.
+    pub prompt_tokens: u32,
     /// When an event came, and the tokens there were with it.
     pub events: Vec<(Instant, u32)>,
 }
@@ -66,7 +68,7 @@ impl Probe {
     ///
     /// # Errors
     /// When one of them is not answered well.
-    pub fn together(&self, prompts: &[Vec<u32>], tokens: u32) -> anyhow::Result<Vec<Heard>> {
+    pub fn together(&self, prompts: &[String], tokens: u32) -> anyhow::Result<Vec<Heard>> {
         let start = Barrier::new(prompts.len());
         thread::scope(|scope| {
             let start = &start;
@@ -77,28 +79,33 @@ impl Probe {
         })
     }
 
-    fn ask(&self, prompt: &[u32], tokens: u32, start: &Barrier) -> anyhow::Result<Heard> {
+    fn ask(&self, prompt: &str, tokens: u32, start: &Barrier) -> anyhow::Result<Heard> {
         let body = json!({
-            "model": self.model, "prompt": prompt, "max_tokens": tokens, "ignore_eos": true, "temperature": 0,
+            "model": self.model, "messages": [{"role": "user", "content": prompt}], "max_tokens": tokens, "ignore_eos": true, "temperature": 0,
             "stream": true, "stream_options": {"include_usage": true, "continuous_usage_stats": true},
         })
         .to_string();
         start.wait();
         let sent = Instant::now();
-        let reader = self.send("POST", "/v1/completions", &body)?;
-        let mut heard = Heard { sent, events: Vec::with_capacity(tokens as usize) };
+        let reader = self.send("POST", "/v1/chat/completions", &body)?;
+        let mut heard = Heard { sent, prompt_tokens: 0, events: Vec::with_capacity(tokens as usize) };
         for line in reader.lines() {
             let (line, at) = (line?, Instant::now());
             match line.strip_prefix("data: ") {
                 Some("[DONE]") => return Ok(heard),
                 Some(event) => {
                     let event: Value = serde_json::from_str(event)?;
-                    match event["usage"]["completion_tokens"].as_u64() {
-                        Some(count) if event["choices"][0].is_object() => {
-                            heard.events.push((at, u32::try_from(count)?));
-                        }
-                        Some(_) => {}
-                        None => bail!("an event without a count of tokens: {event}"),
+                    let count = |name: &str| {
+                        event["usage"][name].as_u64().and_then(|count| u32::try_from(count).ok())
+                    };
+                    let (Some(prompt), Some(made)) = (count("prompt_tokens"), count("completion_tokens"))
+                    else {
+                        bail!("an event without a count of tokens: {event}")
+                    };
+                    heard.prompt_tokens = prompt;
+                    // The first event only opens the answer, the last one only counts.
+                    if made > 0 && event["choices"][0].is_object() {
+                        heard.events.push((at, made));
                     }
                 }
                 None => {}

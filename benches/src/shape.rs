@@ -7,12 +7,18 @@ use crate::{
 use anyhow::Context;
 use std::time::Instant;
 
+/// Tokens that are looked at together where single ones would show how they were sent.
+const SPAN: u32 = 8;
+
 /// How many streams of what length, and what was seen of them.
 #[derive(Debug)]
 pub struct Shape {
     streams: usize,
-    prompt: u32,
+    /// Words of the prompt of each, and tokens of its answer.
+    words: u32,
     tokens: u32,
+    /// Tokens of the prompt, as the engine counts them.
+    prompt: u32,
     times: Vec<f64>,
     /// Tokens each of the streams had made, on the average.
     made: f64,
@@ -23,20 +29,20 @@ pub struct Shape {
 impl Shape {
     /// A single stream of one token, for the time to it.
     #[must_use]
-    pub const fn first_token(prompt: u32) -> Self {
-        Self::together(1, prompt, 1)
+    pub const fn first_token(words: u32) -> Self {
+        Self::together(1, words, 1)
     }
 
     /// Streams together, for the length of their steps.
     #[must_use]
-    pub const fn together(streams: usize, prompt: u32, tokens: u32) -> Self {
-        Self { streams, prompt, tokens, times: Vec::new(), made: 0.0, noises: Vec::new() }
+    pub const fn together(streams: usize, words: u32, tokens: u32) -> Self {
+        Self { streams, words, tokens, prompt: 0, times: Vec::new(), made: 0.0, noises: Vec::new() }
     }
 
-    /// Tokens of each of the streams, prompt and answer, and of all.
+    /// Words and tokens of each of the streams, and of all.
     #[must_use]
     pub const fn size(&self) -> (u32, u64) {
-        let each = self.prompt + self.tokens;
+        let each = self.words + self.tokens;
         (each, each as u64 * self.streams as u64)
     }
 
@@ -45,7 +51,8 @@ impl Shape {
     /// # Errors
     /// When one of them is not answered well.
     pub fn measure(&mut self, probe: &Probe, prompts: &mut Prompts) -> anyhow::Result<()> {
-        let heard = probe.together(&prompts.next(self.streams, self.prompt), self.tokens)?;
+        let heard = probe.together(&prompts.next(self.streams, self.words), self.tokens)?;
+        self.prompt = heard.iter().map(|heard| heard.prompt_tokens).max().unwrap_or(0);
         if self.tokens == 1 {
             self.times.push(heard.first().and_then(Heard::first_token).context("a stream without a token")?);
         } else if let Some(window) = Window::of(&heard, self.tokens / 8) {
@@ -97,14 +104,23 @@ impl Window {
         f64::from(made) / 2.0 / heard.len() as f64
     }
 
-    /// How much the gaps between the tokens of one stream differ, as a share of the middle one; by the quantiles that
-    /// would lie one standard deviation from the middle, so that a few outliers do not decide.
+    /// How much single steps differ, as a share of the middle one. Events come early and late by themselves, so spans of
+    /// several tokens are compared; where steps are independent these differ by the root of their number less. By the
+    /// quantiles that would lie one standard deviation from the middle, so that a few outliers do not decide.
     fn noise(&self, heard: &[Heard]) -> Option<f64> {
         let inside = heard.first()?.events.iter().filter(|(at, _)| *at >= self.from && *at <= self.to);
-        let inside: Vec<_> = inside.collect();
-        let single = inside.windows(2).filter(|pair| pair[1].1 == pair[0].1 + 1);
-        let gaps: Vec<f64> = single.map(|pair| (pair[1].0 - pair[0].0).as_secs_f64()).collect();
-        Some((quantile(&gaps, 0.84)? - quantile(&gaps, 0.16)?) / 2.0 / quantile(&gaps, 0.5)?)
+        let mut marks: Vec<&(Instant, u32)> = Vec::new();
+        for event in inside {
+            if marks.last().is_none_or(|last| event.1 >= last.1 + SPAN) {
+                marks.push(event);
+            }
+        }
+        let step = |pair: &[&(Instant, u32)]| {
+            (pair[1].0 - pair[0].0).as_secs_f64() / f64::from(pair[1].1 - pair[0].1)
+        };
+        let steps: Vec<f64> = marks.windows(2).map(step).collect();
+        let width = (quantile(&steps, 0.84)? - quantile(&steps, 0.16)?) / 2.0;
+        Some(width / quantile(&steps, 0.5)? * f64::from(SPAN).sqrt())
     }
 }
 
@@ -116,8 +132,7 @@ pub fn quantile(values: &[f64], share: f64) -> Option<f64> {
     sorted.get((sorted.len() as f64 * share) as usize).copied()
 }
 
-/// Prompts no two of which begin alike, in this run or another, so that nothing comes from a cache. The ids are those of
-/// words in any vocabulary.
+/// Prompts no two of which begin alike, in this run or another, so that nothing comes from a cache.
 #[derive(Debug)]
 pub struct Prompts {
     run: u32,
@@ -131,16 +146,17 @@ impl Prompts {
         Self { run, made: 0 }
     }
 
-    /// So many more, of so many tokens.
-    pub fn next(&mut self, many: usize, length: u32) -> Vec<Vec<u32>> {
+    /// So many more, of so many words.
+    pub fn next(&mut self, many: usize, length: u32) -> Vec<String> {
         (0..many).map(|_| self.one(length)).collect()
     }
 
-    fn one(&mut self, length: u32) -> Vec<u32> {
+    fn one(&mut self, length: u32) -> String {
         self.made += 1;
         let name = [self.run, self.run / 400, self.made, self.made / 400];
         let text = (0..).map(|place| place * 7 + self.made);
-        name.into_iter().chain(text).map(|number| 100 + number % 400).take(length as usize).collect()
+        let words = name.into_iter().chain(text).map(|number| format!("w{}", number % 400));
+        words.take(length as usize).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -152,7 +168,11 @@ mod tests {
     /// A stream whose events came at these milliseconds, with these counts.
     fn heard(start: Instant, events: &[(u64, u32)]) -> Heard {
         let at = |millis: u64| start + Duration::from_millis(millis);
-        Heard { sent: start, events: events.iter().map(|(millis, tokens)| (at(*millis), *tokens)).collect() }
+        Heard {
+            sent: start,
+            prompt_tokens: 5,
+            events: events.iter().map(|(millis, tokens)| (at(*millis), *tokens)).collect(),
+        }
     }
 
     #[test]
@@ -177,25 +197,23 @@ mod tests {
     }
 
     #[test]
-    fn the_noise_is_the_width_of_the_gaps() {
+    fn the_noise_is_that_of_the_steps_and_not_of_how_events_are_sent() {
         let start = Instant::now();
-        let mut at = 0;
-        let events: Vec<(u64, u32)> = (1..=101)
-            .map(|token| {
-                at += if token % 2 == 0 { 90 } else { 110 };
-                (at, token)
-            })
-            .collect();
+        // Every other token is late by nearly a step, and every other eight take a tenth longer.
+        let at =
+            |place: u64| place * 100 + place / 16 * 80 + (place % 16).saturating_sub(8) * 10 + place % 2 * 90;
+        let events: Vec<(u64, u32)> = (0..=200).map(|place| (at(place), place as u32 + 1)).collect();
         let one = [heard(start, &events)];
         let noise = Window::of(&one, 10).unwrap().noise(&one).unwrap();
-        assert!((noise - 0.1).abs() < 0.02, "{noise}");
+        assert!((noise - 0.05 * f64::from(SPAN).sqrt()).abs() < 0.02, "{noise}");
     }
 
     #[test]
     fn no_two_prompts_begin_alike() {
         let mut prompts = Prompts::new(7);
         let made = prompts.next(1000, 16);
-        let beginnings: HashSet<&[u32]> = made.iter().map(|prompt| &prompt[..4]).collect();
+        let four = |prompt: &String| prompt.split(' ').take(4).collect::<String>();
+        let beginnings: HashSet<String> = made.iter().map(four).collect();
         assert_eq!(beginnings.len(), 1000);
         assert_ne!(Prompts::new(8).next(1, 4), Prompts::new(9).next(1, 4));
     }

@@ -28,13 +28,13 @@ struct Args {
     /// The key, when it wants one.
     #[arg(long, default_value = "none")]
     api_key: String,
-    /// Prompt lengths of single requests.
+    /// Words in the prompts of single requests.
     #[arg(long, value_delimiter = ',', default_value = "16,128,256,512,768,1024,1536,2000,3000,4000")]
     prompts: Vec<u32>,
     /// Numbers of streams together.
     #[arg(long, value_delimiter = ',', default_value = "1,4,16,48")]
     streams: Vec<usize>,
-    /// Prompt lengths of these.
+    /// Words in the prompts of these.
     #[arg(long, value_delimiter = ',', default_value = "16,512,1500")]
     contexts: Vec<u32>,
     /// Tokens of each of their answers.
