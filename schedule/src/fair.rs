@@ -117,12 +117,6 @@ impl Shares {
         self.climb(leaf.0, change);
     }
 
-    /// Nodes in use, the root among them.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.nodes.len() - self.free.len()
-    }
-
     fn grow(&mut self, parent: usize, share: Share) -> usize {
         let node = Node::of(parent, share, self.nodes[parent].measure);
         let at = self.free.pop().unwrap_or(self.nodes.len());
