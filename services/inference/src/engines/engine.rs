@@ -205,9 +205,9 @@ impl Engine {
             Standing::Healthy => {
                 tracing::info!(engine, models = ?state.sight.models.keys(), "engine is healthy");
             }
-            Standing::Unhealthy | Standing::BreakerOpen | Standing::Ejected => {
-                tracing::warn!(engine, reason, ?standing, "engine gets nothing new");
-            }
+            Standing::Unhealthy => tracing::warn!(engine, reason, "engine is unhealthy"),
+            Standing::BreakerOpen => tracing::warn!(engine, reason, "the breaker of an engine is open"),
+            Standing::Ejected => tracing::warn!(engine, reason, "engine is ejected"),
             _ => tracing::info!(engine, reason, ?standing, "engine gets nothing new"),
         }
         let healthy = |standing| i64::from(standing == Standing::Healthy);
