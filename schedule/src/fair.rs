@@ -54,18 +54,16 @@ impl Shares {
     pub(crate) fn hold(&mut self, path: &[Share]) -> Leaf {
         let mut at = ROOT;
         for &share in path {
-            at = match self.nodes[at].children.get(&share.id) {
+            let child = match self.nodes[at].children.get(&share.id) {
                 Some(&child) => child,
                 None => self.grow(at, share),
             };
-            self.nodes[at].weight = u64::from(share.weight.max(1));
+            self.nodes[child].weight = u64::from(share.weight.max(1));
+            let entry = (self.nodes[child].counter, child);
+            self.nodes[at].idle.remove(&entry);
+            at = child;
         }
-        let node = &mut self.nodes[at];
-        node.holds += 1;
-        if let Some(parent) = node.parent {
-            let entry = (node.counter, at);
-            self.nodes[parent].idle.remove(&entry);
-        }
+        self.nodes[at].holds += 1;
         Leaf(at)
     }
 
@@ -121,6 +119,14 @@ impl Shares {
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.nodes.len() - self.free.len()
+    }
+
+    /// What was spent below a node, divided by its weight.
+    #[cfg(test)]
+    pub(crate) fn spent(&self, path: &[u128]) -> Option<u64> {
+        let below = |at: usize, id: &u128| self.nodes[at].children.get(id).copied();
+        let node = path.iter().try_fold(ROOT, below)?;
+        Some(self.nodes[node].counter / PARTS)
     }
 
     fn grow(&mut self, parent: usize, share: Share) -> usize {
