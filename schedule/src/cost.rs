@@ -151,3 +151,6 @@ fn size(tokens: f64) -> usize {
     }
     size
 }
+
+#[cfg(test)]
+mod tests;

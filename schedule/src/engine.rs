@@ -75,6 +75,8 @@ pub(crate) struct Engine {
     prefilling: u32,
     ahead_tokens: f64,
     ahead: f64,
+    /// Those of them whose first token will not be seen.
+    silent: u32,
     /// Tokens that the answers under way hold.
     context: f64,
     reserved: u64,
@@ -101,6 +103,7 @@ impl Engine {
             prefilling: 0,
             ahead_tokens: 0.0,
             ahead: 0.0,
+            silent: 0,
             context: 0.0,
             reserved: 0,
             slack: None,
@@ -140,6 +143,11 @@ impl Engine {
     /// Whether a prompt of so many seconds may join those under way.
     pub(crate) fn gate_is_open(&self, own: f64) -> bool {
         self.prefilling == 0 || self.ahead + own <= GATE
+    }
+
+    /// Whether a prompt is under way of which only the time says when it is computed.
+    pub(crate) const fn is_silent(&self) -> bool {
+        self.silent > 0
     }
 
     /// Whether all answers under way can wait for a prompt of so many seconds.
@@ -189,6 +197,7 @@ impl Engine {
             self.window.restart(now);
         }
         self.prefilling += 1;
+        self.silent += u32::from(!held.streams);
         self.ahead += held.seconds;
         self.ahead_tokens += held.prefill.tokens;
         self.reserved = self.reserved.saturating_add(held.reserve);
@@ -214,12 +223,13 @@ impl Engine {
         self.computed.add(held.prefill);
         self.context += f64::from(held.prompt);
         self.slack = None;
-        let (seconds, tokens) = (held.seconds, held.prefill.tokens);
-        self.no_longer_ahead(seconds, tokens);
+        let (seconds, tokens, streams) = (held.seconds, held.prefill.tokens, held.streams);
+        self.no_longer_ahead(seconds, tokens, streams);
     }
 
-    fn no_longer_ahead(&mut self, seconds: f64, tokens: f64) {
+    fn no_longer_ahead(&mut self, seconds: f64, tokens: f64, streams: bool) {
         self.prefilling = self.prefilling.saturating_sub(1);
+        self.silent = self.silent.saturating_sub(u32::from(!streams));
         self.ahead -= seconds;
         self.ahead_tokens -= tokens;
         if self.prefilling == 0 {
@@ -251,7 +261,8 @@ impl Engine {
         match held.first {
             Some(_) => self.context -= f64::from(held.prompt) + f64::from(held.seen),
             None => {
-                self.no_longer_ahead(held.seconds, held.prefill.tokens);
+                self.context -= f64::from(held.seen);
+                self.no_longer_ahead(held.seconds, held.prefill.tokens, held.streams);
                 self.window.spoil();
             }
         }

@@ -113,6 +113,12 @@ impl Queue {
         all.min(mine.mul_add(others, all / others))
     }
 
+    /// Leaves of which something waits.
+    #[cfg(test)]
+    pub(crate) fn leaves(&self) -> usize {
+        self.by_leaf.len()
+    }
+
     /// Seconds until so much work is done at the pace of late.
     pub(crate) fn drain(&self, work: f64, engines: usize, now: f64) -> f64 {
         work / self.started.per_second(now).max(FIRST_RATE * engines as f64).max(1e-3)

@@ -263,7 +263,9 @@ impl Scheduler {
             })
             .collect();
         // In the order in which they would be asked if all were equally far.
-        waits.sort_by_key(|wait| self.waiting.get(&wait.ticket).map(|waiting| (waiting.level, waiting.rank)));
+        waits.sort_by_key(|wait| {
+            (self.waiting.get(&wait.ticket).map(|waiting| (waiting.level, waiting.rank)), wait.ticket)
+        });
         let (state, mut work) = (&self.queues[queue], 0.0);
         for wait in &mut waits {
             let starts = state.drain(work, self.well(queue).count(), now.as_secs_f64());

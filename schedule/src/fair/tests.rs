@@ -66,7 +66,8 @@ fn backlogged_leaves_are_served_by_their_weights() {
 #[test]
 fn a_share_is_shared_by_those_below_it() {
     let mut shares = Shares::new(BAND);
-    let paths = [path(&[(1, 1), (1, 1)]), path(&[(1, 1), (2, 1)]), path(&[(2, 2), (1, 1)]), path(&[(2, 2), (2, 3)])];
+    let paths =
+        [path(&[(1, 1), (1, 1)]), path(&[(1, 1), (2, 1)]), path(&[(2, 2), (1, 1)]), path(&[(2, 2), (2, 3)])];
     let had = serve(&mut shares, &paths, 12_000, 100);
     close(&parts(&had), &[1.0 / 6.0, 1.0 / 6.0, 1.0 / 6.0, 1.0 / 2.0]);
 }
@@ -201,7 +202,8 @@ impl Both {
         let held = |of: usize| self.holds.get(of % self.holds.len().max(1)).cloned();
         match *step {
             Step::Hold { ref path } => {
-                let path: Vec<Share> = path.iter().map(|&(id, weight)| Share { id: id.into(), weight }).collect();
+                let path: Vec<Share> =
+                    path.iter().map(|&(id, weight)| Share { id: id.into(), weight }).collect();
                 self.naive.hold(&path);
                 let ids = path.iter().map(|share| share.id).collect();
                 self.holds.push((self.shares.hold(&path), ids));

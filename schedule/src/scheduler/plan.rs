@@ -51,7 +51,7 @@ impl Scheduler {
         let tokens =
             if promise.tokens.is_some() { 0.0 } else { state.longest(request.most) * self.step(queue) };
         let latest = if self.settings.refusing { latest.min(promise.due - alone - tokens) } else { latest };
-        let expires = seconds(latest).min(request.arrived + request.patience);
+        let expires = seconds(latest).min(request.arrived.saturating_add(request.patience));
         let level = if self.settings.fair { request.class } else { Class::Default };
         let wait =
             state.drain(state.before(leaf, request.class), self.well(queue).count(), now.as_secs_f64());

@@ -15,7 +15,7 @@ use std::time::Duration;
 enum Blocked {
     /// Until an engine gives something back.
     Full,
-    /// Until answers under way have gained time.
+    /// Until answers under way have gained time, or a prompt is believed to be computed.
     Spare,
     /// Only for this one: it is not to go where there is room.
     Elsewhere,
@@ -50,7 +50,10 @@ impl Scheduler {
                     self.send(ticket, place, now);
                 }
             }
-            Err(Blocked::Elsewhere) => self.set_aside(ticket),
+            Err(Blocked::Elsewhere) => {
+                self.held_up.insert(queue);
+                self.set_aside(ticket);
+            }
             Err(Blocked::Spare) => {
                 self.held_up.insert(queue);
                 self.block(queue, ticket, now);
@@ -96,18 +99,18 @@ impl Scheduler {
                 continue;
             }
             if others && waiting.avoid == Some(id) {
-                blocked = if matches!(blocked, Blocked::Full) { Blocked::Elsewhere } else { blocked };
+                blocked = Blocked::Elsewhere;
                 continue;
             }
             let cached = cached(waiting, engine.seen.matched(&waiting.prefix));
             let prefill = Prefill::of(waiting.prompt, cached);
             let correction = engine.cost.correction(prefill.tokens, now.as_secs_f64());
             let own = engine.cost.prefill(prefill) * correction;
-            if !engine.gate_is_open(own) {
-                continue;
-            }
-            if self.settings.pacing && !engine.can_spare(own, now.as_secs_f64()) {
-                blocked = Blocked::Spare;
+            let gated = !engine.gate_is_open(own);
+            if gated || (self.settings.pacing && !engine.can_spare(own, now.as_secs_f64())) {
+                // Nobody tells when the prompt of an answer that does not stream is done.
+                let waits = (!gated || engine.is_silent()) && matches!(blocked, Blocked::Full);
+                blocked = if waits { Blocked::Spare } else { blocked };
                 continue;
             }
             let first_token = engine.first_token_in(own, prefill.tokens);
