@@ -168,7 +168,7 @@ impl Scheduler {
         self.next += 1;
         let state = &mut self.queues[queue];
         state.shares.insert(leaf, waiting.level, waiting.rank, ticket);
-        state.backlog(leaf, waiting.class, waiting.cost);
+        state.joins(leaf, waiting.class, waiting.cost);
         self.expiries.insert((waiting.expires, ticket));
         self.agings.extend(waiting.ages.map(|ages| (ages, ticket)));
         self.waiting.insert(ticket, waiting);
@@ -301,7 +301,7 @@ impl Scheduler {
         let waiting = self.waiting.remove(&ticket)?;
         let queue = &mut self.queues[waiting.queue];
         queue.shares.remove(waiting.leaf, waiting.level, waiting.rank, ticket);
-        queue.backlog(waiting.leaf, waiting.class, -waiting.cost);
+        queue.leaves(waiting.leaf, waiting.class, waiting.cost);
         self.expiries.remove(&(waiting.expires, ticket));
         if let Some(ages) = waiting.ages {
             self.agings.remove(&(ages, ticket));
@@ -321,11 +321,15 @@ impl Scheduler {
         while let Some((_, ticket)) = self.agings.first().copied().filter(|first| first.0 <= now) {
             self.agings.pop_first();
             let Some(waiting) = self.waiting.get_mut(&ticket) else { continue };
-            let queue = &mut self.queues[waiting.queue];
-            queue.shares.remove(waiting.leaf, waiting.level, waiting.rank, ticket);
-            (waiting.level, waiting.ages) = (Class::Interactive, None);
-            queue.shares.insert(waiting.leaf, waiting.level, waiting.rank, ticket);
-            self.changed.insert(waiting.queue);
+            let from = waiting.level;
+            (waiting.level, waiting.ages) = (from.min(Class::Interactive), None);
+            if waiting.level != from {
+                // First there, then no longer here: who has something waiting all the time was never away.
+                let shares = &mut self.queues[waiting.queue].shares;
+                shares.insert(waiting.leaf, waiting.level, waiting.rank, ticket);
+                shares.remove(waiting.leaf, from, waiting.rank, ticket);
+                self.changed.insert(waiting.queue);
+            }
         }
     }
 

@@ -117,7 +117,7 @@ fn traces(scheduler: &Scheduler) -> [usize; 6] {
     let left = scheduler.waiting.len() + scheduler.running.len();
     let times = scheduler.expiries.len() + scheduler.agings.len();
     let waiting = scheduler.queues.iter().map(|queue| queue.shares.waiting()).sum();
-    let work = scheduler.queues.iter().map(|queue| queue.leaves()).sum();
+    let work = scheduler.queues.iter().map(|queue| queue.backlogged()).sum();
     [left, times, waiting, work, scheduler.aside.len(), scheduler.actions.len()]
 }
 
