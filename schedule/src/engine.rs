@@ -201,7 +201,6 @@ impl Engine {
         self.ahead += held.seconds;
         self.ahead_tokens += held.prefill.tokens;
         self.reserved = self.reserved.saturating_add(held.reserve);
-        self.slack = None;
         self.places.insert(held.ticket, self.held.len());
         self.held.push(held);
     }
@@ -222,7 +221,9 @@ impl Engine {
         self.window.prefilled(held.prefill);
         self.computed.add(held.prefill);
         self.context += f64::from(held.prompt);
-        self.slack = None;
+        if let (Some((at, slack)), Some(own)) = (self.slack, held.slack(now, 0.0)) {
+            self.slack = Some((at, slack.min(own + (now - at))));
+        }
         let (seconds, tokens, streams) = (held.seconds, held.prefill.tokens, held.streams);
         self.no_longer_ahead(seconds, tokens, streams);
     }
@@ -246,6 +247,7 @@ impl Engine {
         spent: &mut Vec<Spent>,
     ) -> Option<Held> {
         let at = self.places.get(&ticket).copied()?;
+        let step = self.step();
         match (self.held[at].streams, outcome) {
             (true, _) => self.learn(now),
             (false, Outcome::Done) => self.learn_whole(at, now),
@@ -269,16 +271,20 @@ impl Engine {
         if self.held.is_empty() {
             self.context = 0.0;
         }
-        self.slack = None;
+        let tightest =
+            |(at, slack): &(f64, f64)| held.slack(now, step).is_some_and(|own| own <= slack - (now - at));
+        self.slack = self.slack.filter(|slack| !self.held.is_empty() && !tightest(slack));
         Some(held)
     }
 
     /// A prompt of class batch that could be stopped before its first token, if it is all that is ahead and most of it
     /// is still to be computed: what was computed of it is lost.
     pub(crate) fn stoppable(&self, now: f64) -> Option<Ticket> {
-        let mut ahead = self.held.iter().filter(|held| held.first.is_none());
-        let first = ahead.next()?;
-        (ahead.next().is_none() && first.is_stoppable(now)).then_some(first.ticket)
+        if self.prefilling != 1 {
+            return None;
+        }
+        let ahead = self.held.iter().rfind(|held| held.first.is_none())?;
+        ahead.is_stoppable(now).then_some(ahead.ticket)
     }
 
     /// It was told to be stopped.

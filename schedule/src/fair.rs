@@ -81,6 +81,13 @@ impl Shares {
         self.settle(leaf.0);
     }
 
+    /// A request no longer waits, and its prompt is spent.
+    pub(crate) fn serve(&mut self, leaf: Leaf, class: Class, rank: Rank, ticket: Ticket, tokens: u64) {
+        self.waiting -=
+            usize::from(self.nodes[leaf.0].ready[class.index()].remove(&(rank, Next::Request(ticket))));
+        self.charge(leaf, tokens);
+    }
+
     /// A request no longer waits.
     pub(crate) fn remove(&mut self, leaf: Leaf, class: Class, rank: Rank, ticket: Ticket) {
         self.waiting -=
@@ -103,16 +110,12 @@ impl Shares {
 
     /// Tokens were spent for a request of this leaf; all above it spent them too.
     pub(crate) fn charge(&mut self, leaf: Leaf, tokens: u64) {
-        self.count(leaf, |node| node.counter = node.counter.saturating_add(tokens * PARTS / node.weight));
+        self.climb(leaf.0, |node| node.counter = node.counter.saturating_add(tokens * PARTS / node.weight));
     }
 
     /// Tokens that were charged were not spent after all.
     pub(crate) fn refund(&mut self, leaf: Leaf, tokens: u64) {
-        self.count(leaf, |node| node.counter = node.counter.saturating_sub(tokens * PARTS / node.weight));
-    }
-
-    fn count(&mut self, leaf: Leaf, change: impl Fn(&mut Node)) {
-        self.climb(leaf.0, change);
+        self.climb(leaf.0, |node| node.counter = node.counter.saturating_sub(tokens * PARTS / node.weight));
     }
 
     /// Nodes in use, the root among them.
@@ -141,9 +144,15 @@ impl Shares {
         at
     }
 
-    /// Tells the parents of a node what may be next below it.
+    /// Tells the parents of a node what may be next below it, as far up as that is new.
     fn settle(&mut self, from: usize) {
-        self.climb(from, |_| ());
+        let mut at = from;
+        while let Some(parent) = self.nodes[at].parent.filter(|_| !self.nodes[at].is_settled()) {
+            self.withdraw(parent, at);
+            self.offer(parent, at);
+            self.prune(parent);
+            at = parent;
+        }
     }
 
     /// Changes a node and all above it, and the order of each among its siblings.

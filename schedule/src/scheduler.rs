@@ -298,10 +298,16 @@ impl Scheduler {
 
     /// Takes a request out of its queue and leaves its leaf held.
     fn take_out(&mut self, ticket: Ticket) -> Option<Waiting> {
+        let waiting = self.forget(ticket)?;
+        let shares = &mut self.queues[waiting.queue].shares;
+        shares.remove(waiting.leaf, waiting.level, waiting.rank, ticket);
+        Some(waiting)
+    }
+
+    /// Forgets that a request waits, but for its place among the shares.
+    fn forget(&mut self, ticket: Ticket) -> Option<Waiting> {
         let waiting = self.waiting.remove(&ticket)?;
-        let queue = &mut self.queues[waiting.queue];
-        queue.shares.remove(waiting.leaf, waiting.level, waiting.rank, ticket);
-        queue.leaves(waiting.leaf, waiting.class, waiting.cost);
+        self.queues[waiting.queue].leaves(waiting.leaf, waiting.class, waiting.cost);
         self.expiries.remove(&(waiting.expires, ticket));
         if let Some(ages) = waiting.ages {
             self.agings.remove(&(ages, ticket));

@@ -122,10 +122,10 @@ impl Scheduler {
     }
 
     fn send(&mut self, ticket: Ticket, place: Place, now: Duration) {
-        let Some(waiting) = self.take_out(ticket) else { return };
+        let Some(waiting) = self.forget(ticket) else { return };
         let at = now.as_secs_f64();
         let queue = &mut self.queues[waiting.queue];
-        queue.shares.charge(waiting.leaf, u64::from(waiting.prompt));
+        queue.shares.serve(waiting.leaf, waiting.level, waiting.rank, ticket, u64::from(waiting.prompt));
         queue.started(waiting.class, waiting.cost, at);
         let reserve = reserve(&waiting, queue.expected(waiting.most));
         let engine = &mut self.engines[place.engine];
