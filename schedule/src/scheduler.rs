@@ -8,7 +8,7 @@ use crate::{
     cost::{Cost, Speed},
     engine::{Capacity, Engine, EngineId, Load, Spent},
     queue::{Queue, Waiting},
-    request::{Outcome, Refusal, Request, Ticket},
+    request::{ByTicket, Outcome, Refusal, Request, Ticket},
     settings::Settings,
 };
 use std::{
@@ -73,8 +73,8 @@ pub struct Scheduler {
     queues: Vec<Queue>,
     names: HashMap<String, usize>,
     engines: Vec<Engine>,
-    waiting: HashMap<Ticket, Waiting>,
-    running: HashMap<Ticket, EngineId>,
+    waiting: ByTicket<Waiting>,
+    running: ByTicket<EngineId>,
     expiries: BTreeSet<(Duration, Ticket)>,
     agings: BTreeSet<(Duration, Ticket)>,
     /// Queues in which something may have become possible.
@@ -103,8 +103,8 @@ impl Scheduler {
             queues: Vec::new(),
             names: HashMap::new(),
             engines: Vec::new(),
-            waiting: HashMap::new(),
-            running: HashMap::new(),
+            waiting: ByTicket::default(),
+            running: ByTicket::default(),
             expiries: BTreeSet::new(),
             agings: BTreeSet::new(),
             changed: BTreeSet::new(),
