@@ -6,7 +6,8 @@
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use schedule::{
-    Action, Capacity, Class, Made, Outcome, Request, Scheduler, Settings, Share, Speed, Ticket, Verdict,
+    Action, Capacity, Class, Made, Objective, Outcome, Request, Scheduler, Settings, Share, Speed, Ticket,
+    Verdict,
 };
 use std::{
     collections::VecDeque,
@@ -41,7 +42,12 @@ struct World {
 impl World {
     fn new(requests: u32, users: u128, waiting: usize) -> Self {
         // Nobody is refused, so that as many wait as the name says; patience still ends for everybody.
-        let settings = Settings { refusing: false, length: usize::MAX, ..Settings::fair() };
+        // No answer is ever late, so that all of them have time to spare.
+        let hour = Duration::from_secs(3_600);
+        let promised = Objective::Stream { first_token: hour, per_token: Duration::from_millis(50) };
+        let Settings { objectives: [.., batch], .. } = Settings::fair();
+        let objectives = [promised, promised, promised, batch];
+        let settings = Settings { refusing: false, length: usize::MAX, objectives, ..Settings::fair() };
         let mut scheduler = Scheduler::new(settings);
         let capacity = Capacity { requests, ..Capacity::default() };
         for engine in 0..ENGINES {
