@@ -75,6 +75,8 @@ pub(crate) struct Engine {
     prefilling: u32,
     ahead_tokens: f64,
     ahead: f64,
+    /// Those of them whose first token will not be seen.
+    silent: u32,
     /// Tokens that the answers under way hold.
     context: f64,
     reserved: u64,
@@ -101,6 +103,7 @@ impl Engine {
             prefilling: 0,
             ahead_tokens: 0.0,
             ahead: 0.0,
+            silent: 0,
             context: 0.0,
             reserved: 0,
             slack: None,
@@ -140,6 +143,11 @@ impl Engine {
     /// Whether a prompt of so many seconds may join those under way.
     pub(crate) fn gate_is_open(&self, own: f64) -> bool {
         self.prefilling == 0 || self.ahead + own <= GATE
+    }
+
+    /// Whether a prompt is under way of which only the time says when it is computed.
+    pub(crate) const fn is_silent(&self) -> bool {
+        self.silent > 0
     }
 
     /// Whether all answers under way can wait for a prompt of so many seconds.
@@ -189,10 +197,10 @@ impl Engine {
             self.window.restart(now);
         }
         self.prefilling += 1;
+        self.silent += u32::from(!held.streams);
         self.ahead += held.seconds;
         self.ahead_tokens += held.prefill.tokens;
         self.reserved = self.reserved.saturating_add(held.reserve);
-        self.slack = None;
         self.places.insert(held.ticket, self.held.len());
         self.held.push(held);
     }
@@ -213,13 +221,16 @@ impl Engine {
         self.window.prefilled(held.prefill);
         self.computed.add(held.prefill);
         self.context += f64::from(held.prompt);
-        self.slack = None;
-        let (seconds, tokens) = (held.seconds, held.prefill.tokens);
-        self.no_longer_ahead(seconds, tokens);
+        if let (Some((at, slack)), Some(own)) = (self.slack, held.slack(now, 0.0)) {
+            self.slack = Some((at, slack.min(own + (now - at))));
+        }
+        let (seconds, tokens, streams) = (held.seconds, held.prefill.tokens, held.streams);
+        self.no_longer_ahead(seconds, tokens, streams);
     }
 
-    fn no_longer_ahead(&mut self, seconds: f64, tokens: f64) {
+    fn no_longer_ahead(&mut self, seconds: f64, tokens: f64, streams: bool) {
         self.prefilling = self.prefilling.saturating_sub(1);
+        self.silent = self.silent.saturating_sub(u32::from(!streams));
         self.ahead -= seconds;
         self.ahead_tokens -= tokens;
         if self.prefilling == 0 {
@@ -236,6 +247,7 @@ impl Engine {
         spent: &mut Vec<Spent>,
     ) -> Option<Held> {
         let at = self.places.get(&ticket).copied()?;
+        let step = self.step();
         match (self.held[at].streams, outcome) {
             (true, _) => self.learn(now),
             (false, Outcome::Done) => self.learn_whole(at, now),
@@ -251,23 +263,28 @@ impl Engine {
         match held.first {
             Some(_) => self.context -= f64::from(held.prompt) + f64::from(held.seen),
             None => {
-                self.no_longer_ahead(held.seconds, held.prefill.tokens);
+                self.context -= f64::from(held.seen);
+                self.no_longer_ahead(held.seconds, held.prefill.tokens, held.streams);
                 self.window.spoil();
             }
         }
         if self.held.is_empty() {
             self.context = 0.0;
         }
-        self.slack = None;
+        let tightest =
+            |(at, slack): &(f64, f64)| held.slack(now, step).is_some_and(|own| own <= slack - (now - at));
+        self.slack = self.slack.filter(|slack| !self.held.is_empty() && !tightest(slack));
         Some(held)
     }
 
     /// A prompt of class batch that could be stopped before its first token, if it is all that is ahead and most of it
     /// is still to be computed: what was computed of it is lost.
     pub(crate) fn stoppable(&self, now: f64) -> Option<Ticket> {
-        let mut ahead = self.held.iter().filter(|held| held.first.is_none());
-        let first = ahead.next()?;
-        (ahead.next().is_none() && first.is_stoppable(now)).then_some(first.ticket)
+        if self.prefilling != 1 {
+            return None;
+        }
+        let ahead = self.held.iter().rfind(|held| held.first.is_none())?;
+        ahead.is_stoppable(now).then_some(ahead.ticket)
     }
 
     /// It was told to be stopped.

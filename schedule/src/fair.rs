@@ -54,18 +54,16 @@ impl Shares {
     pub(crate) fn hold(&mut self, path: &[Share]) -> Leaf {
         let mut at = ROOT;
         for &share in path {
-            at = match self.nodes[at].children.get(&share.id) {
+            let child = match self.nodes[at].children.get(&share.id) {
                 Some(&child) => child,
                 None => self.grow(at, share),
             };
-            self.nodes[at].weight = u64::from(share.weight.max(1));
+            self.nodes[child].weight = u64::from(share.weight.max(1));
+            let entry = (self.nodes[child].counter, child);
+            self.nodes[at].idle.remove(&entry);
+            at = child;
         }
-        let node = &mut self.nodes[at];
-        node.holds += 1;
-        if let Some(parent) = node.parent {
-            let entry = (node.counter, at);
-            self.nodes[parent].idle.remove(&entry);
-        }
+        self.nodes[at].holds += 1;
         Leaf(at)
     }
 
@@ -81,6 +79,13 @@ impl Shares {
         self.waiting +=
             usize::from(self.nodes[leaf.0].ready[class.index()].insert((rank, Next::Request(ticket))));
         self.settle(leaf.0);
+    }
+
+    /// A request no longer waits, and its prompt is spent.
+    pub(crate) fn serve(&mut self, leaf: Leaf, class: Class, rank: Rank, ticket: Ticket, tokens: u64) {
+        self.waiting -=
+            usize::from(self.nodes[leaf.0].ready[class.index()].remove(&(rank, Next::Request(ticket))));
+        self.charge(leaf, tokens);
     }
 
     /// A request no longer waits.
@@ -105,16 +110,26 @@ impl Shares {
 
     /// Tokens were spent for a request of this leaf; all above it spent them too.
     pub(crate) fn charge(&mut self, leaf: Leaf, tokens: u64) {
-        self.count(leaf, |node| node.counter = node.counter.saturating_add(tokens * PARTS / node.weight));
+        self.climb(leaf.0, |node| node.counter = node.counter.saturating_add(tokens * PARTS / node.weight));
     }
 
     /// Tokens that were charged were not spent after all.
     pub(crate) fn refund(&mut self, leaf: Leaf, tokens: u64) {
-        self.count(leaf, |node| node.counter = node.counter.saturating_sub(tokens * PARTS / node.weight));
+        self.climb(leaf.0, |node| node.counter = node.counter.saturating_sub(tokens * PARTS / node.weight));
     }
 
-    fn count(&mut self, leaf: Leaf, change: impl Fn(&mut Node)) {
-        self.climb(leaf.0, change);
+    /// Nodes in use, the root among them.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len() - self.free.len()
+    }
+
+    /// What was spent below a node, divided by its weight.
+    #[cfg(test)]
+    pub(crate) fn spent(&self, path: &[u128]) -> Option<u64> {
+        let below = |at: usize, id: &u128| self.nodes[at].children.get(id).copied();
+        let node = path.iter().try_fold(ROOT, below)?;
+        Some(self.nodes[node].counter / PARTS)
     }
 
     fn grow(&mut self, parent: usize, share: Share) -> usize {
@@ -129,9 +144,15 @@ impl Shares {
         at
     }
 
-    /// Tells the parents of a node what may be next below it.
+    /// Tells the parents of a node what may be next below it, as far up as that is new.
     fn settle(&mut self, from: usize) {
-        self.climb(from, |_| ());
+        let mut at = from;
+        while let Some(parent) = self.nodes[at].parent.filter(|_| !self.nodes[at].is_settled()) {
+            self.withdraw(parent, at);
+            self.offer(parent, at);
+            self.prune(parent);
+            at = parent;
+        }
     }
 
     /// Changes a node and all above it, and the order of each among its siblings.

@@ -23,11 +23,16 @@ pub(crate) struct Fit<const N: usize> {
 
 impl<const N: usize> Fit<N> {
     pub(crate) fn new() -> Self {
+        Self::from(&[1.0; N])
+    }
+
+    /// Weights that were found elsewhere.
+    pub(crate) fn from(weights: &[f64; N]) -> Self {
         let mut variance = [[0.0; N]; N];
         for (at, row) in variance.iter_mut().enumerate() {
             row[at] = PRIOR;
         }
-        Self { weights: [1.0; N], variance }
+        Self { weights: *weights, variance }
     }
 
     pub(crate) const fn weights(&self) -> &[f64; N] {

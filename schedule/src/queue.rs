@@ -24,12 +24,20 @@ pub(crate) struct Queue {
     /// Seconds of engine time that wait, by class.
     work: [f64; 4],
     /// The same of each leaf that has any.
-    by_leaf: HashMap<Leaf, [f64; 4]>,
+    by_leaf: HashMap<Leaf, Backlog>,
     pub(crate) outputs: Outputs,
     /// Seconds of engine time that are started.
     started: Rate,
     /// The same by class.
     by_class: [Rate; 4],
+}
+
+/// What waits for one leaf.
+#[derive(Debug, Default)]
+struct Backlog {
+    /// Requests: sums of seconds alone never come back to nothing exactly.
+    requests: usize,
+    work: [f64; 4],
 }
 
 /// A request that waits.
@@ -51,6 +59,8 @@ pub(crate) struct Waiting {
     pub(crate) tokens_due: Option<Due>,
     /// When waiting longer is of no use.
     pub(crate) expires: Duration,
+    /// Whether that is the caller's own deadline.
+    pub(crate) own_deadline: bool,
     /// When it moves up.
     pub(crate) ages: Option<Duration>,
     /// Seconds of an engine that it is believed to take.
@@ -91,13 +101,23 @@ impl Queue {
         self.by_class[class.index()].add(seconds, now);
     }
 
-    /// Work waits, or, below zero, no longer does.
-    pub(crate) fn backlog(&mut self, leaf: Leaf, class: Class, work: f64) {
+    /// A request waits that takes so much work.
+    pub(crate) fn joins(&mut self, leaf: Leaf, class: Class, work: f64) {
         self.work[class.index()] += work;
         let of_leaf = self.by_leaf.entry(leaf).or_default();
-        of_leaf[class.index()] += work;
-        if of_leaf.iter().sum::<f64>() < 1e-9 {
-            self.by_leaf.remove(&leaf);
+        of_leaf.requests += 1;
+        of_leaf.work[class.index()] += work;
+    }
+
+    /// It no longer waits.
+    pub(crate) fn leaves(&mut self, leaf: Leaf, class: Class, work: f64) {
+        self.work[class.index()] -= work;
+        if let Some(of_leaf) = self.by_leaf.get_mut(&leaf) {
+            of_leaf.requests -= 1;
+            of_leaf.work[class.index()] -= work;
+            if of_leaf.requests == 0 {
+                self.by_leaf.remove(&leaf);
+            }
         }
         if self.by_leaf.is_empty() {
             self.work = [0.0; 4];
@@ -108,9 +128,15 @@ impl Queue {
     /// what waits in classes no less urgent, but no more than what there is for everyone who has as much as this leaf.
     pub(crate) fn before(&self, leaf: Leaf, class: Class) -> f64 {
         let until = |work: &[f64; 4]| work[..=class.index()].iter().sum::<f64>();
-        let (mine, all) = (self.by_leaf.get(&leaf).map_or(0.0, until), until(&self.work));
+        let (mine, all) = (self.by_leaf.get(&leaf).map_or(0.0, |mine| until(&mine.work)), until(&self.work));
         let others = self.by_leaf.len().max(1) as f64;
         all.min(mine.mul_add(others, all / others))
+    }
+
+    /// Leaves of which something waits.
+    #[cfg(test)]
+    pub(crate) fn backlogged(&self) -> usize {
+        self.by_leaf.len()
     }
 
     /// Seconds until so much work is done at the pace of late.

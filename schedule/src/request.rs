@@ -64,9 +64,6 @@ pub enum Refusal {
         /// When asking again is worth it.
         retry_after: Duration,
     },
-    /// The caller's own deadline is shorter than the answer takes on an idle engine.
-    Infeasible {
-        /// What it takes there.
-        needed: Duration,
-    },
+    /// The caller's own deadline leaves too little time.
+    Deadline,
 }

@@ -168,7 +168,7 @@ impl Scheduler {
         self.next += 1;
         let state = &mut self.queues[queue];
         state.shares.insert(leaf, waiting.level, waiting.rank, ticket);
-        state.backlog(leaf, waiting.class, waiting.cost);
+        state.joins(leaf, waiting.class, waiting.cost);
         self.expiries.insert((waiting.expires, ticket));
         self.agings.extend(waiting.ages.map(|ages| (ages, ticket)));
         self.waiting.insert(ticket, waiting);
@@ -200,6 +200,7 @@ impl Scheduler {
     pub fn first_token(&mut self, ticket: Ticket, now: Duration) {
         if let Some(&engine) = self.running.get(&ticket) {
             self.engines[engine].first_token(ticket, now.as_secs_f64());
+            self.tell_peers(engine);
             self.changed.extend(self.engines[engine].serves.iter().copied());
         }
     }
@@ -215,6 +216,7 @@ impl Scheduler {
             Outcome::Lost => {}
         }
         self.changed.extend(state.serves.iter().copied());
+        self.tell_peers(engine);
         self.charge_spent();
         let shares = &mut self.queues[held.queue].shares;
         if outcome != Outcome::Done && held.made.tokens() == 0 {
@@ -263,7 +265,9 @@ impl Scheduler {
             })
             .collect();
         // In the order in which they would be asked if all were equally far.
-        waits.sort_by_key(|wait| self.waiting.get(&wait.ticket).map(|waiting| (waiting.level, waiting.rank)));
+        waits.sort_by_key(|wait| {
+            (self.waiting.get(&wait.ticket).map(|waiting| (waiting.level, waiting.rank)), wait.ticket)
+        });
         let (state, mut work) = (&self.queues[queue], 0.0);
         for wait in &mut waits {
             let starts = state.drain(work, self.well(queue).count(), now.as_secs_f64());
@@ -296,10 +300,16 @@ impl Scheduler {
 
     /// Takes a request out of its queue and leaves its leaf held.
     fn take_out(&mut self, ticket: Ticket) -> Option<Waiting> {
+        let waiting = self.forget(ticket)?;
+        let shares = &mut self.queues[waiting.queue].shares;
+        shares.remove(waiting.leaf, waiting.level, waiting.rank, ticket);
+        Some(waiting)
+    }
+
+    /// Forgets that a request waits, but for its place among the shares.
+    fn forget(&mut self, ticket: Ticket) -> Option<Waiting> {
         let waiting = self.waiting.remove(&ticket)?;
-        let queue = &mut self.queues[waiting.queue];
-        queue.shares.remove(waiting.leaf, waiting.level, waiting.rank, ticket);
-        queue.backlog(waiting.leaf, waiting.class, -waiting.cost);
+        self.queues[waiting.queue].leaves(waiting.leaf, waiting.class, waiting.cost);
         self.expiries.remove(&(waiting.expires, ticket));
         if let Some(ages) = waiting.ages {
             self.agings.remove(&(ages, ticket));
@@ -307,23 +317,40 @@ impl Scheduler {
         Some(waiting)
     }
 
+    /// What an engine does is a better guess of peers that nothing is known of than what was believed of all. Otherwise
+    /// one that was measured to be quick would get everything, and the others would never be measured.
+    fn tell_peers(&mut self, engine: EngineId) {
+        let known = &self.engines[engine];
+        if !known.cost.is_known() {
+            return;
+        }
+        let peers = known.serves.iter().flat_map(|&queue| self.queues[queue].engines.iter().copied());
+        let unknown: Vec<EngineId> = peers.filter(|&peer| !self.engines[peer].cost.is_known()).collect();
+        if !unknown.is_empty() {
+            let cost = known.cost.clone();
+            for peer in unknown {
+                self.engines[peer].cost.guess(&cost);
+            }
+        }
+    }
+
     /// Refuses what waited too long, and moves up what waited long.
     fn sweep(&mut self, now: Duration) {
         while let Some(&(_, ticket)) = self.expiries.first().filter(|first| first.0 <= now) {
-            let Some(waiting) = self.take_out(ticket) else { return };
-            self.queues[waiting.queue].shares.release(waiting.leaf);
-            let retry_after = self.retry_after(waiting.queue, waiting.leaf, waiting.class, now);
-            let refusal = Refusal::Late { retry_after };
-            self.actions.push_back(Action::Refuse { ticket, refusal });
+            self.refuse(ticket, now);
         }
         while let Some((_, ticket)) = self.agings.first().copied().filter(|first| first.0 <= now) {
             self.agings.pop_first();
             let Some(waiting) = self.waiting.get_mut(&ticket) else { continue };
-            let queue = &mut self.queues[waiting.queue];
-            queue.shares.remove(waiting.leaf, waiting.level, waiting.rank, ticket);
-            (waiting.level, waiting.ages) = (Class::Interactive, None);
-            queue.shares.insert(waiting.leaf, waiting.level, waiting.rank, ticket);
-            self.changed.insert(waiting.queue);
+            let from = waiting.level;
+            (waiting.level, waiting.ages) = (from.min(Class::Interactive), None);
+            if waiting.level != from {
+                // First there, then no longer here: who has something waiting all the time was never away.
+                let shares = &mut self.queues[waiting.queue].shares;
+                shares.insert(waiting.leaf, waiting.level, waiting.rank, ticket);
+                shares.remove(waiting.leaf, from, waiting.rank, ticket);
+                self.changed.insert(waiting.queue);
+            }
         }
     }
 

@@ -4,6 +4,8 @@
 use super::Held;
 use crate::cost::{Prefill, Stretch};
 
+/// A shorter stretch, in seconds, has no step: what is told at once belongs together.
+const SHORTEST: f64 = 0.001;
 /// A stretch with fewer steps and no prompt tells too little.
 const STEPS: u32 = 4;
 
@@ -49,6 +51,9 @@ impl Window {
         alone: f64,
         now: f64,
     ) -> Option<Stretch> {
+        if now - self.since < SHORTEST {
+            return None;
+        }
         let steps = |held: &Held| Some(held.made.tokens().saturating_sub(held.mark?));
         let seen = held.iter().filter_map(steps).max().unwrap_or(0);
         if seen < STEPS && self.prefilled == Prefill::default() {

@@ -50,6 +50,15 @@ impl Node {
         self.ready.each_ref().map(|ready| ready.first().map(|first| first.0))
     }
 
+    /// Whether its parent has been told all that there is: beyond the band nothing is told of what waits below.
+    pub(super) fn is_settled(&self) -> bool {
+        let heads = self.heads();
+        if heads.iter().all(Option::is_none) {
+            return !self.active && !self.is_forgettable();
+        }
+        self.active && (self.shown == heads || self.shown.iter().all(Option::is_none))
+    }
+
     pub(super) fn is_forgettable(&self) -> bool {
         self.holds == 0 && self.children.is_empty()
     }

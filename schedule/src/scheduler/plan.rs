@@ -45,20 +45,21 @@ impl Scheduler {
             Promise::of(self.settings.objective(request.class), request.arrived.as_secs_f64(), alone);
         let latest = request.deadline.map_or(f64::INFINITY, |deadline| deadline.as_secs_f64() - alone);
         if latest < now.as_secs_f64() {
-            return Err(Refusal::Infeasible { needed: Duration::from_secs_f64(alone) });
+            return Err(Refusal::Deadline);
         }
+        let by_caller = latest;
         // What is due as a whole has to start while there is time for its tokens beside those of others.
         let tokens =
             if promise.tokens.is_some() { 0.0 } else { state.longest(request.most) * self.step(queue) };
         let latest = if self.settings.refusing { latest.min(promise.due - alone - tokens) } else { latest };
-        let expires = seconds(latest).min(request.arrived + request.patience);
+        let expires = seconds(latest).min(request.arrived.saturating_add(request.patience));
+        let own_deadline = seconds(by_caller) <= expires;
         let level = if self.settings.fair { request.class } else { Class::Default };
         let wait =
             state.drain(state.before(leaf, request.class), self.well(queue).count(), now.as_secs_f64());
-        if expires <= now
-            || (self.settings.refusing && seconds(wait / HOPELESS) > expires.saturating_sub(now))
-        {
-            return Err(Refusal::Late { retry_after: self.retry_after(queue, leaf, request.class, now) });
+        let hopeless = self.settings.refusing && seconds(wait / HOPELESS) > expires.saturating_sub(now);
+        if expires <= now || hopeless {
+            return Err(self.late(queue, leaf, request.class, own_deadline, now));
         }
         let rank = promise.order + self.settings.cost_weight * cost;
         Ok(Waiting {
@@ -74,6 +75,7 @@ impl Scheduler {
             due: promise.due,
             tokens_due: promise.tokens,
             expires,
+            own_deadline,
             ages: promise.ages.map(seconds).filter(|_| self.settings.fair),
             cost,
             avoid: request.avoid,
@@ -91,8 +93,23 @@ impl Scheduler {
         if count > 0.0 { sum / count } else { 0.0 }
     }
 
+    /// Why a request is refused that could not be in time.
+    pub(super) fn late(
+        &self,
+        queue: usize,
+        leaf: Leaf,
+        class: Class,
+        own_deadline: bool,
+        now: Duration,
+    ) -> Refusal {
+        if own_deadline {
+            return Refusal::Deadline;
+        }
+        Refusal::Late { retry_after: self.retry_after(queue, leaf, class, now) }
+    }
+
     /// When one more request of a leaf would be served soon.
-    pub(super) fn retry_after(&self, queue: usize, leaf: Leaf, class: Class, now: Duration) -> Duration {
+    fn retry_after(&self, queue: usize, leaf: Leaf, class: Class, now: Duration) -> Duration {
         let state = &self.queues[queue];
         let wait = state.drain(state.before(leaf, class), self.well(queue).count(), now.as_secs_f64());
         let patience = self.settings.objective(class).patience();

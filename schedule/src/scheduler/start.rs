@@ -7,7 +7,7 @@ use crate::{
     engine::{EngineId, Held},
     fair::Rank,
     queue::Waiting,
-    request::{Refusal, Ticket},
+    request::Ticket,
 };
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use std::time::Duration;
 enum Blocked {
     /// Until an engine gives something back.
     Full,
-    /// Until answers under way have gained time.
+    /// Until answers under way have gained time, or a prompt is believed to be computed.
     Spare,
     /// Only for this one: it is not to go where there is room.
     Elsewhere,
@@ -28,6 +28,20 @@ struct Place {
     prefill: Prefill,
     own: f64,
     first_token: f64,
+    /// Tokens that the engine holds.
+    held: u64,
+}
+
+/// Predictions that differ by less than this part say nothing.
+const ALIKE: f64 = 0.2;
+
+impl Place {
+    fn is_better_than(&self, other: &Self) -> bool {
+        if (self.first_token - other.first_token).abs() > ALIKE * self.first_token.max(other.first_token) {
+            return self.first_token < other.first_token;
+        }
+        (self.held, self.engine) < (other.held, other.engine)
+    }
 }
 
 impl Scheduler {
@@ -50,7 +64,10 @@ impl Scheduler {
                     self.send(ticket, place, now);
                 }
             }
-            Err(Blocked::Elsewhere) => self.set_aside(ticket),
+            Err(Blocked::Elsewhere) => {
+                self.held_up.insert(queue);
+                self.set_aside(ticket);
+            }
             Err(Blocked::Spare) => {
                 self.held_up.insert(queue);
                 self.block(queue, ticket, now);
@@ -96,33 +113,35 @@ impl Scheduler {
                 continue;
             }
             if others && waiting.avoid == Some(id) {
-                blocked = if matches!(blocked, Blocked::Full) { Blocked::Elsewhere } else { blocked };
+                blocked = Blocked::Elsewhere;
                 continue;
             }
             let cached = cached(waiting, engine.seen.matched(&waiting.prefix));
             let prefill = Prefill::of(waiting.prompt, cached);
             let correction = engine.cost.correction(prefill.tokens, now.as_secs_f64());
             let own = engine.cost.prefill(prefill) * correction;
-            if !engine.gate_is_open(own) {
-                continue;
-            }
-            if self.settings.pacing && !engine.can_spare(own, now.as_secs_f64()) {
-                blocked = Blocked::Spare;
+            let gated = !engine.gate_is_open(own);
+            if gated || (self.settings.pacing && !engine.can_spare(own, now.as_secs_f64())) {
+                // Nobody tells when the prompt of an answer that does not stream is done.
+                let waits = (!gated || engine.is_silent()) && matches!(blocked, Blocked::Full);
+                blocked = if waits { Blocked::Spare } else { blocked };
                 continue;
             }
             let first_token = engine.first_token_in(own, prefill.tokens);
-            if best.as_ref().is_none_or(|best| first_token < best.first_token) {
-                best = Some(Place { engine: id, cached, prefill, own, first_token });
+            let held = engine.load().tokens;
+            let place = Place { engine: id, cached, prefill, own, first_token, held };
+            if best.as_ref().is_none_or(|best| place.is_better_than(best)) {
+                best = Some(place);
             }
         }
         best.ok_or(blocked)
     }
 
     fn send(&mut self, ticket: Ticket, place: Place, now: Duration) {
-        let Some(waiting) = self.take_out(ticket) else { return };
+        let Some(waiting) = self.forget(ticket) else { return };
         let at = now.as_secs_f64();
         let queue = &mut self.queues[waiting.queue];
-        queue.shares.charge(waiting.leaf, u64::from(waiting.prompt));
+        queue.shares.serve(waiting.leaf, waiting.level, waiting.rank, ticket, u64::from(waiting.prompt));
         queue.started(waiting.class, waiting.cost, at);
         let reserve = reserve(&waiting, queue.expected(waiting.most));
         let engine = &mut self.engines[place.engine];
@@ -153,11 +172,11 @@ impl Scheduler {
         self.actions.push_back(Action::Start { ticket, engine: place.engine });
     }
 
-    fn refuse(&mut self, ticket: Ticket, now: Duration) {
+    pub(super) fn refuse(&mut self, ticket: Ticket, now: Duration) {
         let Some(waiting) = self.take_out(ticket) else { return };
-        let retry_after = self.retry_after(waiting.queue, waiting.leaf, waiting.class, now);
+        let refusal = self.late(waiting.queue, waiting.leaf, waiting.class, waiting.own_deadline, now);
         self.queues[waiting.queue].shares.release(waiting.leaf);
-        self.actions.push_back(Action::Refuse { ticket, refusal: Refusal::Late { retry_after } });
+        self.actions.push_back(Action::Refuse { ticket, refusal });
     }
 
     /// Nothing of this queue can start now. Somebody's batch work may have to make room for its first.

@@ -1,7 +1,8 @@
 //! First step: may this caller use this model? Answered from the local policy replica; nothing leaves the process.
 
 use crate::{error::Error, follow::PolicyView, prompt::Prompt};
-use policy::{Action, ModelId, Reason};
+use policy::{Action, Grantee, GroupId, KeyId, ModelId, Reason};
+use schedule::Share;
 use shared::auth::Person;
 use std::time::Instant;
 
@@ -14,6 +15,8 @@ pub struct Admitted {
     pub model: ModelId,
     /// What is asked.
     pub prompt: Prompt,
+    /// Whose share of the engines it takes: the group through which the caller may, the user, the key.
+    pub path: Vec<Share>,
     /// When it was accepted.
     pub accepted: Instant,
 }
@@ -25,7 +28,7 @@ pub struct Admitted {
 pub fn admit(policy: &PolicyView, person: Person, prompt: Prompt) -> Result<Admitted, Error> {
     let now = shared::time::now();
     let accepted = Instant::now();
-    let (model, served) = policy.read(now, |policy| {
+    let (model, served, group) = policy.read(now, |policy| {
         let unknown = || Error::UnknownModel { model: prompt.model.clone() };
         let model = policy.model_by_name(&prompt.model).ok_or_else(unknown)?;
         let denied = |reason: Reason| Error::Denied { model: prompt.model.clone(), reason: reason.as_str() };
@@ -39,13 +42,26 @@ pub fn admit(policy: &PolicyView, person: Person, prompt: Prompt) -> Result<Admi
             return Err(denied(decision.reason));
         }
         let alias = model.name != prompt.model;
-        Ok((model.id, alias.then(|| model.name.clone())))
+        let granted = decision.grant.and_then(|grant| policy.grant(grant)).map(|grant| grant.grantee);
+        Ok((model.id, alias.then(|| model.name.clone()), granted.and_then(group)))
     })??;
     let prompt = match served {
         Some(served) => prompt.served_as(served),
         None => prompt,
     };
-    Ok(Admitted { person, model, prompt, accepted })
+    Ok(Admitted { person, model, prompt, path: path(&person, group), accepted })
+}
+
+fn group(grantee: Grantee) -> Option<GroupId> {
+    match grantee {
+        Grantee::Group(group) => Some(group),
+        Grantee::User(_) | Grantee::Everyone => None,
+    }
+}
+
+fn path(person: &Person, group: Option<GroupId>) -> Vec<Share> {
+    let steps = [group.map(GroupId::uuid), Some(person.user.uuid()), person.key.map(KeyId::uuid)];
+    steps.into_iter().flatten().map(|id| Share { id: id.as_u128(), weight: 1 }).collect()
 }
 
 /// A name that a caller may send as `model`, and the name that engines know the model by.

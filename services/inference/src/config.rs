@@ -5,6 +5,7 @@ mod engine;
 pub use engine::{Breaker, Ejection, Engine, Kubernetes, Probe, Retry};
 
 use crate::engines::Source;
+use schedule::{Class, Objective, Settings};
 use serde::Deserialize;
 use shared::{config::Secret, tls::Trust};
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
@@ -45,9 +46,84 @@ pub struct Config {
 pub struct Queue {
     /// Requests that may wait per model; more are refused with 429.
     pub length: usize,
-    /// Longest wait of a request that names no deadline.
+    /// Longest wait of any request.
     #[serde(with = "humantime_serde")]
     pub wait: Duration,
+    /// What requests of each priority are promised.
+    pub promises: Promises,
+    /// Whether users take turns by the tokens that they had; without it, whoever sends more gets more.
+    pub fair: bool,
+    /// Part of the engines' work that is kept for a class while it has requests waiting, 0 to 1.
+    pub reserved: BTreeMap<String, f64>,
+}
+
+/// What requests of each priority are promised: a first token within a time, and the further ones at a pace.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Promises {
+    /// Until the first token of an interactive request.
+    #[serde(with = "humantime_serde")]
+    pub interactive_first_token: Duration,
+    /// Between its tokens, on the whole.
+    #[serde(with = "humantime_serde")]
+    pub interactive_per_token: Duration,
+    /// Until the first token of a request that says nothing.
+    #[serde(with = "humantime_serde")]
+    pub default_first_token: Duration,
+    /// Between its tokens, on the whole.
+    #[serde(with = "humantime_serde")]
+    pub default_per_token: Duration,
+    /// Until the last token of a batch request.
+    #[serde(with = "humantime_serde")]
+    pub batch_whole: Duration,
+}
+
+impl Default for Promises {
+    fn default() -> Self {
+        Self {
+            interactive_first_token: Duration::from_secs(1),
+            interactive_per_token: Duration::from_millis(50),
+            default_first_token: Duration::from_secs(5),
+            default_per_token: Duration::from_millis(100),
+            batch_whole: Duration::from_secs(600),
+        }
+    }
+}
+
+impl Queue {
+    /// The same for the scheduler.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let base = if self.fair { Settings::fair() } else { Settings::unfair() };
+        let said = &self.promises;
+        let interactive = Objective::Stream {
+            first_token: said.interactive_first_token,
+            per_token: said.interactive_per_token,
+        };
+        let ordinary =
+            Objective::Stream { first_token: said.default_first_token, per_token: said.default_per_token };
+        let shares = Class::ALL.map(|class| self.reserved.get(class.as_str()).copied().unwrap_or(0.0));
+        Settings {
+            objectives: [interactive, interactive, ordinary, Objective::Whole(said.batch_whole)],
+            shares,
+            length: self.length,
+            ..base
+        }
+    }
+
+    fn validate(&self, faults: &mut Vec<String>) {
+        for (class, part) in &self.reserved {
+            if Class::from_word(class).is_none() {
+                faults.push(format!("inference.queue.reserved.{class}: is no class; there are system, interactive, default, batch"));
+            }
+            if !(0.0..=1.0).contains(part) {
+                faults.push(format!("inference.queue.reserved.{class}: must be from 0 to 1"));
+            }
+        }
+        if self.reserved.values().sum::<f64>() > 1.0 {
+            faults.push("inference.queue.reserved: is more than 1 in all".to_owned());
+        }
+    }
 }
 
 /// How old the local policy may be.
@@ -83,7 +159,13 @@ impl Default for Config {
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { length: 1_000, wait: Duration::from_secs(60) }
+        Self {
+            length: 1_000,
+            wait: Duration::from_secs(600),
+            promises: Promises::default(),
+            fair: true,
+            reserved: BTreeMap::new(),
+        }
     }
 }
 
@@ -108,6 +190,7 @@ impl Config {
             faults.push(format!("inference.fallback.{model}: `{instead}` cannot stand in for itself"));
         }
         self.engine.validate(faults);
+        self.queue.validate(faults);
         let positive = [
             ("max_body_bytes", self.max_body_bytes),
             ("max_answer_bytes", self.max_answer_bytes),

@@ -49,6 +49,8 @@ pub struct Retry {
     pub again: bool,
     /// Whether nothing reached the engine, so that there is nothing to wait for.
     pub untouched: bool,
+    /// Whether it only made room for a more urgent one, which is no failure.
+    pub stopped: bool,
 }
 
 /// Sends prompts to engines.
@@ -64,6 +66,7 @@ pub struct Dispatcher {
 struct Sent<'a> {
     prompt: &'a Prompt,
     account: Account,
+    permit: Permit,
     attempt: Attempt,
     /// When the caller's time is over.
     until: Instant,
@@ -78,7 +81,7 @@ impl Dispatcher {
     pub async fn dispatch(
         &self,
         prompt: &Prompt,
-        permit: Permit,
+        mut permit: Permit,
         account: Account,
         until: Instant,
     ) -> Result<Answer, Failure> {
@@ -86,11 +89,13 @@ impl Dispatcher {
         let Some(engine) = self.fleet.get(permit.engine()) else {
             // It left between the turn and now.
             let account = Box::new(account);
+            permit.lost();
             return Err(Failure::Retry(Retry {
                 account,
                 cause: "engine left",
                 again: false,
                 untouched: true,
+                stopped: false,
             }));
         };
         let mut request = engine.request(http::Method::POST, prompt.endpoint.path(), prompt.body.clone());
@@ -102,32 +107,62 @@ impl Dispatcher {
         let now = Instant::now();
         let limit = (now + patience).min(until);
         let attempt = Attempt::new(engine, prompt.stream, now.into_std());
-        let sent = Sent { prompt, account, attempt, until, config: &config };
-        let answer = match timeout_at(limit, self.fleet.send(request)).await {
+        let sent = Sent { prompt, account, permit, attempt, until, config: &config };
+        let answer = match sent.within(limit, self.fleet.send(request)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(SendError::Connect)) => return Err(sent.unspent(Fault::Connect, "connect")),
             Ok(Err(SendError::Broken)) => return Err(sent.retry(Fault::Broken, "broken connection")),
-            Err(_) => return Err(sent.late()),
+            Err(cut) => return Err(sent.cut(cut)),
         };
         if answer.status() != StatusCode::OK {
             return Err(sent.refused(answer, limit).await);
         }
         if prompt.stream {
-            sent.stream(answer, permit, limit).await
+            sent.stream(answer, limit).await
         } else {
             sent.whole(answer, self.max_answer_bytes).await
         }
     }
 }
 
+/// Why an answer was not waited for.
+enum Cut {
+    Late,
+    /// It is to make room for a more urgent one.
+    Stopped,
+}
+
 impl Sent<'_> {
+    /// Waits for something that comes before the first token.
+    async fn within<T>(&self, limit: Instant, answer: impl Future<Output = T>) -> Result<T, Cut> {
+        tokio::select! {
+            biased;
+            answer = timeout_at(limit, answer) => answer.map_err(|_| Cut::Late),
+            () = self.permit.stopped() => Err(Cut::Stopped),
+        }
+    }
+
+    fn cut(mut self, cut: Cut) -> Failure {
+        match cut {
+            Cut::Late => self.late(),
+            Cut::Stopped => {
+                self.permit.lost();
+                let (account, cause) = (Box::new(self.account), "made room");
+                Failure::Retry(Retry { account, cause, again: false, untouched: true, stopped: true })
+            }
+        }
+    }
+
     async fn whole(mut self, answer: Response<Incoming>, largest: usize) -> Result<Answer, Failure> {
         let body = Limited::new(answer.into_body(), largest);
         match timeout_at(self.until, body.collect()).await {
             Ok(Ok(body)) => {
                 let bytes = body.to_bytes();
                 self.attempt.finish(now());
-                self.account.event(false, sse::usage(&bytes));
+                let usage = sse::usage(&bytes);
+                let made = usage.as_ref().map_or(0, |usage| usage.completion);
+                self.permit.made(u32::try_from(made).unwrap_or(u32::MAX));
+                self.account.event(false, usage);
                 self.account.finish();
                 Ok(Answer::Whole(bytes))
             }
@@ -136,24 +171,20 @@ impl Sent<'_> {
         }
     }
 
-    async fn stream(
-        mut self,
-        answer: Response<Incoming>,
-        permit: Permit,
-        limit: Instant,
-    ) -> Result<Answer, Failure> {
+    async fn stream(mut self, answer: Response<Incoming>, limit: Instant) -> Result<Answer, Failure> {
         let mut upstream = answer.into_body();
-        let begun = match timeout_at(limit, first_event(&mut upstream)).await {
+        let begun = match self.within(limit, first_event(&mut upstream)).await {
             Ok(Some(begun)) => begun,
             Ok(None) => return Err(self.retry(Fault::Broken, "empty stream")),
-            Err(_) => return Err(self.late()),
+            Err(cut) => return Err(self.cut(cut)),
         };
         if let Event::Error(error) = sse::read(&begun) {
             return Err(self.in_band(error));
         }
         self.attempt.heard(now());
+        self.permit.first_token();
         let patience = Patience { idle: self.config.idle_timeout, until: self.until };
-        let held = (permit, self.attempt);
+        let held = (self.permit, self.attempt);
         let metered = Metered::new(upstream, begun, !self.prompt.wants_usage, self.account, held, patience);
         Ok(Answer::Stream(Box::new(metered)))
     }
@@ -202,16 +233,22 @@ impl Sent<'_> {
     /// The engine did nothing for it.
     fn unspent(mut self, fault: Fault, cause: &'static str) -> Failure {
         self.attempt.fail(fault, now());
-        let untouched = fault == Fault::Connect;
-        Failure::Retry(Retry { account: Box::new(self.account), cause, again: false, untouched })
+        if fault == Fault::Busy {
+            self.permit.busy()
+        } else {
+            self.permit.lost()
+        }
+        let (account, untouched) = (Box::new(self.account), fault == Fault::Connect);
+        Failure::Retry(Retry { account, cause, again: false, untouched, stopped: false })
     }
 
     /// The engine may have worked for it.
     fn retry(mut self, fault: Fault, cause: &'static str) -> Failure {
         self.account.spent();
         self.attempt.fail(fault, now());
-        let again = self.attempt.may_be_asked_again();
-        Failure::Retry(Retry { account: Box::new(self.account), cause, again, untouched: false })
+        self.permit.lost();
+        let (account, again) = (Box::new(self.account), self.attempt.may_be_asked_again());
+        Failure::Retry(Retry { account, cause, again, untouched: false, stopped: false })
     }
 
     /// Time is over: for this engine, or for the request.

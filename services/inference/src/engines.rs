@@ -23,7 +23,7 @@ mod pulse;
 mod roster;
 mod watch;
 
-pub use crate::schedule::EngineId;
+pub use crate::queue::EngineId;
 pub use attempt::{Attempt, Fault};
 pub use engine::{Cordon, Engine, Standing};
 pub use source::Source;

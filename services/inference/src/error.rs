@@ -56,6 +56,17 @@ pub enum Error {
         /// When a place will be free, as predicted.
         retry_after: Duration,
     },
+    /// It could not be answered in the time that its class is promised.
+    #[error(
+        "`{model}` is too busy to answer in the time of this priority; try again in {} s, or with a lower priority",
+        retry_after.as_secs()
+    )]
+    Late {
+        /// The model's name.
+        model: String,
+        /// When it could be, as predicted.
+        retry_after: Duration,
+    },
     /// The deadline passed before an engine answered.
     #[error("the deadline passed before an engine answered")]
     Deadline,
@@ -124,6 +135,7 @@ impl IntoStatus for Error {
             Self::QueueFull { retry_after, .. } => {
                 Fault::retry(Code::ResourceExhausted, "QUEUE_FULL", *retry_after)
             }
+            Self::Late { retry_after, .. } => Fault::retry(Code::ResourceExhausted, "TOO_BUSY", *retry_after),
             Self::Deadline => Fault::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED"),
             Self::NoEngine { .. } => Fault::retry(Code::Unavailable, "NO_ENGINE", SOON),
             Self::Refused { status: 404, .. } => Fault::new(Code::NotFound, "ENGINE_REFUSED"),
@@ -164,6 +176,10 @@ impl IntoStatus for Error {
             }
             Self::QueueFull { model, .. } => {
                 details.add_quota_failure_violation(format!("model:{model}"), "as many requests wait as may");
+            }
+            Self::Late { model, .. } => {
+                details
+                    .add_quota_failure_violation(format!("model:{model}"), "its engines are busy for longer");
             }
             _ => {}
         }

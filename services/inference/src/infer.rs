@@ -7,9 +7,8 @@ use crate::{
     error::Error,
     follow::PolicyView,
     metrics,
-    prompt::Prompt,
-    queue::{Permit, Queue},
-    schedule::{Arrival, EngineId},
+    prompt::{Endpoint, Prompt},
+    queue::{Arrival, EngineId, Permit, Queue},
     settle::{Account, Ledger},
 };
 use proto::monitoring::v1::UsageRecord;
@@ -57,9 +56,6 @@ pub struct Inferred {
     pub answer: Answer,
 }
 
-/// Tokens that a prompt is expected to make when it does not limit them.
-const EXPECTED_OUTPUT: u64 = 256;
-
 impl Inference {
     /// Runs a prompt for a person. `deadline` is the caller's own.
     ///
@@ -97,18 +93,21 @@ impl Inference {
     async fn run(&self, admitted: &Admitted, request_id: &str, until: Instant) -> Result<Inferred, Error> {
         let usage_id = Uuid::now_v7();
         let config = self.dispatcher.fleet.settings();
-        let mut routed = self.route(admitted, until, None).await?;
+        let mut preempted = 0;
+        let mut routed = self.route(admitted, until, None, preempted).await?;
         let mut account = self.open(admitted, &routed, usage_id, request_id)?;
         let mut attempt = 1;
         loop {
-            let engine = routed.permit.engine();
+            let engine = Some(routed.permit.engine());
             let answer = self.dispatcher.dispatch(&admitted.prompt, routed.permit, account, until).await;
             let failed = match answer {
                 Ok(answer) => return Ok(Inferred { usage_id, instead: None, answer }),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Retry(failed)) => failed,
             };
-            if attempt >= config.attempts || !self.may_retry(&failed) {
+            if failed.stopped {
+                preempted += 1;
+            } else if attempt >= config.attempts || !self.may_retry(&failed) {
                 failed.account.give_up();
                 return Err(Error::EngineFailed { cause: failed.cause });
             }
@@ -116,8 +115,9 @@ impl Inference {
             if !failed.untouched {
                 tokio::time::sleep(back_off(&config.retry, attempt, rand::random_range(0.5..1.0))).await;
             }
-            attempt += 1;
-            routed = match self.route(admitted, until, Some(engine)).await {
+            attempt += u32::from(!failed.stopped);
+            let avoid = engine.filter(|_| !failed.stopped);
+            routed = match self.route(admitted, until, avoid, preempted).await {
                 Ok(routed) => routed,
                 Err(error) => {
                     failed.account.give_up();
@@ -145,15 +145,30 @@ impl Inference {
         admitted: &Admitted,
         until: Instant,
         avoid: Option<EngineId>,
+        preempted: u8,
     ) -> Result<Routed, Error> {
         let prompt = &admitted.prompt;
         let input = self.ledger.estimator.tokens(&prompt.model, prompt.input_bytes);
-        let output = prompt.max_tokens.unwrap_or(EXPECTED_OUTPUT).saturating_mul(prompt.choices);
+        let most = match prompt.endpoint {
+            Endpoint::Embeddings => Some(0),
+            Endpoint::Chat | Endpoint::Completions => {
+                prompt.max_tokens.map(|tokens| tokens.saturating_mul(prompt.choices))
+            }
+        };
+        let whole = |tokens: u64| u32::try_from(tokens).unwrap_or(u32::MAX);
         let arrival = Arrival {
             model: prompt.served(),
-            tokens: input.saturating_add(output),
-            deadline: until.min(Instant::now() + self.wait).into_std(),
+            path: &admitted.path,
+            class: prompt.class,
+            prompt: whole(input),
+            most: most.map(whole),
+            prefix: Arc::clone(&prompt.prefix),
+            arrived: admitted.accepted.into(),
+            deadline: until,
+            patience: self.wait,
             avoid,
+            streams: prompt.stream,
+            preempted,
         };
         let permit = self.queue.turn(arrival).await?;
         let engine = self.dispatcher.fleet.get(permit.engine());

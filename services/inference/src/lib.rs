@@ -21,7 +21,6 @@ pub mod metrics;
 pub mod openai;
 pub mod prompt;
 pub mod queue;
-pub mod schedule;
 pub mod settle;
 pub mod ship;
 pub mod sse;

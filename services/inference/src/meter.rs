@@ -155,7 +155,12 @@ impl Metered {
     fn count(&mut self, event: Event) -> bool {
         let Some(account) = self.account.as_mut() else { return false };
         match event {
-            Event::Content { tokens, usage } => account.event(tokens, usage),
+            Event::Content { tokens, usage } => {
+                if tokens && let Some(permit) = &self.permit {
+                    permit.made(1);
+                }
+                account.event(tokens, usage);
+            }
             Event::Usage(usage) => {
                 account.said(usage);
                 return !self.strip_usage;

@@ -9,7 +9,7 @@ use crate::{
     dispatch::Answer,
     error::Error,
     infer::{Inference, Inferred},
-    prompt::{Endpoint, Prompt},
+    prompt::{Endpoint, PRIORITY, Prompt},
 };
 use axum::{
     Extension, Router,
@@ -70,7 +70,8 @@ impl OpenAi {
         let id = head.extensions.get::<RequestId>().map_or("", RequestId::as_str);
         let deadline = head.extensions.get::<Deadline>().map(|deadline| deadline.0);
         let body = self.read(body).await?;
-        let prompt = Prompt::read(endpoint, body)?;
+        let priority = head.headers.get(PRIORITY).map(HeaderValue::as_bytes);
+        let prompt = Prompt::read(endpoint, body)?.with_priority(priority)?;
         self.inference.infer(person, prompt, id, deadline).await.map(response)
     }
 

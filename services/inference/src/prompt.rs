@@ -3,11 +3,15 @@
 //! No tree is built: one pass finds the few fields that decide something and where they stand, so that everything
 //! else, known or not, reaches the engine byte for byte.
 
-use crate::error::Error;
+use crate::{error::Error, queue::Class};
 use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    hash::{DefaultHasher, Hasher},
+    sync::Arc,
+};
 
 /// A route of the engines' HTTP API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +82,10 @@ pub struct Prompt {
     pub choices: u64,
     /// Length of the input in bytes, from which its tokens are guessed.
     pub input_bytes: usize,
+    /// Hashes of the beginnings of the input, block by block: equal ones are equal beginnings.
+    pub prefix: Arc<[u64]>,
+    /// How urgent it is.
+    pub class: Class,
     /// What the engine gets.
     pub body: Bytes,
     /// The model as engines name it, when that is another name.
@@ -113,7 +121,23 @@ struct Named<'a> {
     model: &'a RawValue,
 }
 
+/// The header, or metadata, that says how urgent a request is.
+pub const PRIORITY: &str = "x-tollgate-priority";
+
 impl Prompt {
+    /// The same with the priority that its caller gave it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when that is none.
+    pub fn with_priority(self, said: Option<&[u8]>) -> Result<Self, Error> {
+        let Some(said) = said else { return Ok(self) };
+        let class = std::str::from_utf8(said).ok().and_then(Class::from_word);
+        // What the installation does for itself comes before everybody; nobody else says so.
+        let class = class.filter(|class| *class != Class::System);
+        let invalid = Error::Invalid { param: PRIORITY, problem: "must be interactive, default or batch" };
+        class.map(|class| Self { class, ..self }).ok_or(invalid)
+    }
+
     /// The model as engines name it.
     #[must_use]
     pub fn served(&self) -> &str {
@@ -170,10 +194,11 @@ impl Prompt {
             Endpoint::Completions => head.prompt,
             Endpoint::Embeddings => head.input,
         };
-        let input_bytes = input
+        let input = input
             .filter(|raw| raw.get() != "null")
-            .map(|raw| raw.get().len())
+            .map(RawValue::get)
             .ok_or_else(|| Error::Invalid { param: endpoint.input(), problem: "is required" })?;
+        let (input_bytes, prefix) = (input.len(), beginnings(input.as_bytes()));
         let options = Options::read(head.stream_options, stream)?;
         let wants_usage = options.include_usage;
         let stands = head.stream_options.map(|raw| position(&body, raw));
@@ -186,10 +211,26 @@ impl Prompt {
             max_tokens,
             choices,
             input_bytes,
+            prefix,
+            class: Class::Default,
             body,
             served: None,
         })
     }
+}
+
+/// Bytes of one block of input: some hundred tokens.
+const BLOCK: usize = 512;
+/// Blocks that are told apart; what is longer shares the rest.
+const BLOCKS: usize = 1_024;
+
+fn beginnings(input: &[u8]) -> Arc<[u64]> {
+    let mut hasher = DefaultHasher::new();
+    let blocks = input.chunks_exact(BLOCK).take(BLOCKS).map(|block| {
+        hasher.write(block);
+        hasher.finish()
+    });
+    blocks.collect()
 }
 
 struct Options<'a> {

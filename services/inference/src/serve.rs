@@ -46,6 +46,7 @@ pub struct Gateway {
     /// Who may use what, as known here.
     pub policy: PolicyView,
     fallback: Fallback,
+    queue: Queue,
 }
 
 impl Gateway {
@@ -53,6 +54,7 @@ impl Gateway {
     pub fn configure(&self, config: &Config) {
         self.fleet.configure(config);
         self.fallback.configure(&config.fallback);
+        self.queue.set(config.queue.settings());
     }
 
     /// Both on one port, told apart by content type.
@@ -84,7 +86,8 @@ pub async fn open(
     let watch = Watch::default();
     security::ship(&watch, upstreams.permissions.clone(), tasks);
     follow::start(&policy, upstreams.permissions, kept, health.component("policy replica", true), tasks);
-    let queue = Queue::new(config.queue.length);
+    let queue = Queue::new(config.queue.settings());
+    queue.keep_time(tasks);
     let fleet = Fleet::open(&config, queue.clone(), tasks)?;
     fleet.first_look().await;
     fleet.watch(health.component("engines", false));
@@ -97,7 +100,7 @@ pub async fn open(
         wait: config.queue.wait,
         fallback: fallback.clone(),
     };
-    let api = Api { inference: inference.clone(), fleet: fleet.clone(), queue };
+    let api = Api { inference: inference.clone(), fleet: fleet.clone(), queue: queue.clone() };
     health.serves("tollgate.inference.v1.InferenceService");
     health.serves("tollgate.inference.v1.EngineService");
     let guard = Guard { in_flight: config.max_in_flight, deadline: None, service: "inference" };
@@ -112,5 +115,6 @@ pub async fn open(
         fleet,
         policy,
         fallback,
+        queue,
     })
 }

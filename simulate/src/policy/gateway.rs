@@ -111,7 +111,7 @@ fn reason(refusal: Refusal, late: &'static str) -> &'static str {
         Refusal::NoEngine => "no engine",
         Refusal::Full { .. } => "full",
         Refusal::Late { .. } => late,
-        Refusal::Infeasible { .. } => "infeasible",
+        Refusal::Deadline => "deadline",
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     error::Error,
     infer::Inferred,
     meter::Metered,
-    prompt::{Endpoint, Prompt},
+    prompt::{Endpoint, PRIORITY, Prompt},
     sse::{self, Event, Splitter},
 };
 use futures_util::{Stream, stream};
@@ -65,7 +65,8 @@ impl Api {
         let person = *caller.person().ok_or(Refusal::Missing).map_err(Status::from)?;
         let id = request.extensions().get::<RequestId>().map_or("", RequestId::as_str);
         let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
-        let prompt = Prompt::read(endpoint, body)?;
+        let priority = request.metadata().get(PRIORITY).map(|said| said.as_encoded_bytes());
+        let prompt = Prompt::read(endpoint, body)?.with_priority(priority)?;
         Ok(self.inference.infer(person, prompt, id, deadline).await?)
     }
 }

@@ -196,7 +196,7 @@ impl Engine {
         }
         let models: Vec<String> = state.sight.models.keys().cloned().collect();
         state.told = Some(Told { models: models.clone(), accepting, limit, standing });
-        self.settings.queue.engine(self.id, models, accepting, limit);
+        self.settings.queue.engine(self.id, &models, accepting, limit);
     }
 
     fn say(&self, state: &State, was: Standing, standing: Standing) {

@@ -143,7 +143,7 @@ async fn hung_in_the_middle_of_a_stream() {
 #[tokio::test]
 async fn draining() {
     let victim = Engine::own(&["--shutdown-timeout", "120"]).await;
-    let second = Engine::simulated(&victim.model, &["--time-scale", "1"]).await;
+    let second = Engine::simulated(&victim.model, &[]).await;
     let gateway = Gateway::open(&[&victim, &second]).await;
     let mut old = gateway.chat(&stream(1_000)).await;
     let mut events = some(&mut old, 2).await;

@@ -1,0 +1,93 @@
+//! Room is used: by whom it can be, as soon as it is there.
+
+use super::world::{Call, Machine, State, World};
+use crate::{Class, Outcome, Settings};
+use std::time::Duration;
+
+fn runs(world: &World) -> usize {
+    world.those(|job| matches!(job.state, State::Runs { .. })).len()
+}
+
+#[test]
+fn whole_answers_do_not_wait_for_each_other() {
+    let mut world = World::new(Settings::fair(), vec![Machine::new(&[0], 64, None)]);
+    let call = Call { streams: false, class: Class::Batch, prompt: 1_000, answer: 400, ..Call::default() };
+    let call = Call { patience: Duration::from_secs(600), ..call };
+    for _ in 0..20 {
+        world.arrive(&call);
+    }
+    world.pass(Duration::from_secs(3));
+    assert_eq!(runs(&world), 20, "each prompt is a tenth of a second, each answer several");
+}
+
+#[test]
+fn whoever_may_not_go_there_lets_others_pass() {
+    let mut world =
+        World::new(Settings::fair(), vec![Machine::new(&[0], 64, None), Machine::new(&[0], 1, None)]);
+    world.arrive(&Call { avoid: Some(0), answer: 400, ..Call::default() });
+    world.obey();
+    let stuck = world.arrive(&Call { avoid: Some(0), user: 2, ..Call::default() }).unwrap();
+    let free = world.arrive(&Call { user: 3, ..Call::default() }).unwrap();
+    world.obey();
+    assert!(matches!(world.jobs[&free].state, State::Runs { engine: 0, .. }));
+    assert!(matches!(world.jobs[&stuck].state, State::Waits { .. }));
+    world.open(1, false);
+    world.pass(Duration::from_millis(200));
+    assert!(matches!(world.jobs[&stuck].state, State::Runs { engine: 0, .. }), "there is no other any more");
+}
+
+#[test]
+fn a_start_that_was_lost_costs_nothing() {
+    let mut world = World::new(Settings::fair(), vec![Machine::new(&[0], 1, None)]);
+    for _ in 0..50 {
+        let ticket = world.arrive(&Call { user: 2, prompt: 4_000, ..Call::default() }).unwrap();
+        world.obey();
+        assert!(matches!(world.jobs[&ticket].state, State::Runs { .. }));
+        let again = world.fail(ticket, Outcome::Lost).unwrap();
+        world.cancel(again);
+    }
+    let busy = world.arrive(&Call::default()).unwrap();
+    world.obey();
+    let held = world.scheduler.queues[0].shares.hold(&[]);
+    let unlucky = world.arrive(&Call { user: 2, ..Call::default() }).unwrap();
+    let other = world.arrive(&Call { user: 4, class: Class::System, ..Call::default() }).unwrap();
+    assert_eq!(world.scheduler.queues[0].shares.spent(&[0, 2]), Some(0));
+    world.scheduler.queues[0].shares.release(held);
+    world.cancel(busy);
+    world.obey();
+    assert!(matches!(world.jobs[&other].state, State::Runs { .. }));
+    assert!(matches!(world.jobs[&unlucky].state, State::Waits { .. }));
+}
+
+#[test]
+fn batch_work_makes_room_at_most_twice() {
+    let mut world = World::new(Settings::fair(), vec![Machine::new(&[0], 64, None)]);
+    let batch =
+        Call { class: Class::Batch, prompt: 40_000, patience: Duration::from_secs(600), ..Call::default() };
+    world.arrive(&batch);
+    world.obey();
+    for user in 2..40 {
+        world.arrive(&Call { user, ..Call::default() });
+        world.pass(Duration::from_millis(600));
+    }
+    let stops = world.said.iter().filter(|(_, action)| matches!(action, crate::Action::Stop { .. })).count();
+    assert_eq!(stops, 2);
+    world.pass(Duration::from_secs(60));
+    let done = world.those(|job| job.call.class == Class::Batch && job.made.tokens() == job.call.answer);
+    assert_eq!(done.len(), 1, "and it is served all the same");
+}
+
+#[test]
+fn an_idle_engine_does_not_idle_for_somebody_who_may_not_go_there() {
+    for avoid in [0, 1] {
+        let mut world =
+            World::new(Settings::fair(), vec![Machine::new(&[0], 64, None), Machine::new(&[0], 64, None)]);
+        // An answer that cannot wait for a long prompt, at the engine that is not to be avoided.
+        world.arrive(&Call { avoid: Some(avoid), answer: 400, ..Call::default() });
+        world.pass(Duration::from_millis(100));
+        world.arrive(&Call { avoid: Some(avoid), class: Class::System, prompt: 30_000, ..Call::default() });
+        let free = world.arrive(&Call { user: 3, ..Call::default() }).unwrap();
+        world.obey();
+        assert!(matches!(world.jobs[&free].state, State::Runs { .. }), "the world checks that nothing idles");
+    }
+}
