@@ -12,10 +12,9 @@ use crate::{
     fair::Leaf,
     limit::Limit,
     prefix::Seen,
-    request::{Outcome, Ticket},
+    request::{ByTicket, Outcome, Ticket},
 };
 pub(crate) use held::{Due, Held};
-use std::collections::HashMap;
 use window::Window;
 
 /// An engine, by its place in the fleet.
@@ -70,7 +69,7 @@ pub(crate) struct Engine {
     pub(crate) seen: Seen,
     capacity: Capacity,
     held: Vec<Held>,
-    places: HashMap<Ticket, usize>,
+    places: ByTicket<usize>,
     /// Prompts under way: how many, their tokens and their seconds.
     prefilling: u32,
     ahead_tokens: f64,
@@ -99,7 +98,7 @@ impl Engine {
             seen: Seen::default(),
             capacity,
             held: Vec::new(),
-            places: HashMap::new(),
+            places: ByTicket::default(),
             prefilling: 0,
             ahead_tokens: 0.0,
             ahead: 0.0,

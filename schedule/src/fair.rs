@@ -26,6 +26,13 @@ pub struct Share {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Leaf(usize);
 
+impl Leaf {
+    /// A small number that no other leaf has at the time.
+    pub(crate) const fn index(self) -> usize {
+        self.0
+    }
+}
+
 const ROOT: usize = 0;
 /// Counters are in parts of a token, so that weights divide them.
 const PARTS: u64 = 1_024;

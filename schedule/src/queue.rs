@@ -9,7 +9,7 @@ use crate::{
     rate::Rate,
     settings::Settings,
 };
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 /// Part of an engine's time that goes into prompts, before anything was seen.
 const FIRST_RATE: f64 = 0.5;
@@ -23,8 +23,9 @@ pub(crate) struct Queue {
     pub(crate) engines: Vec<EngineId>,
     /// Seconds of engine time that wait, by class.
     work: [f64; 4],
-    /// The same of each leaf that has any.
-    by_leaf: HashMap<Leaf, Backlog>,
+    /// The same of each leaf, and how many leaves have any.
+    by_leaf: Vec<Backlog>,
+    leaves: usize,
     pub(crate) outputs: Outputs,
     /// Seconds of engine time that are started.
     started: Rate,
@@ -78,7 +79,8 @@ impl Queue {
             shares: Shares::new(settings.band),
             engines: Vec::new(),
             work: [0.0; 4],
-            by_leaf: HashMap::new(),
+            by_leaf: Vec::new(),
+            leaves: 0,
             outputs: Outputs::new(),
             started: Rate::default(),
             by_class: [Rate::default(); 4],
@@ -104,7 +106,11 @@ impl Queue {
     /// A request waits that takes so much work.
     pub(crate) fn joins(&mut self, leaf: Leaf, class: Class, work: f64) {
         self.work[class.index()] += work;
-        let of_leaf = self.by_leaf.entry(leaf).or_default();
+        if self.by_leaf.len() <= leaf.index() {
+            self.by_leaf.resize_with(leaf.index() + 1, Backlog::default);
+        }
+        let of_leaf = &mut self.by_leaf[leaf.index()];
+        self.leaves += usize::from(of_leaf.requests == 0);
         of_leaf.requests += 1;
         of_leaf.work[class.index()] += work;
     }
@@ -112,14 +118,15 @@ impl Queue {
     /// It no longer waits.
     pub(crate) fn leaves(&mut self, leaf: Leaf, class: Class, work: f64) {
         self.work[class.index()] -= work;
-        if let Some(of_leaf) = self.by_leaf.get_mut(&leaf) {
-            of_leaf.requests -= 1;
+        if let Some(of_leaf) = self.by_leaf.get_mut(leaf.index()) {
+            of_leaf.requests = of_leaf.requests.saturating_sub(1);
             of_leaf.work[class.index()] -= work;
             if of_leaf.requests == 0 {
-                self.by_leaf.remove(&leaf);
+                of_leaf.work = [0.0; 4];
+                self.leaves -= 1;
             }
         }
-        if self.by_leaf.is_empty() {
+        if self.leaves == 0 {
             self.work = [0.0; 4];
         }
     }
@@ -128,15 +135,16 @@ impl Queue {
     /// what waits in classes no less urgent, but no more than what there is for everyone who has as much as this leaf.
     pub(crate) fn before(&self, leaf: Leaf, class: Class) -> f64 {
         let until = |work: &[f64; 4]| work[..=class.index()].iter().sum::<f64>();
-        let (mine, all) = (self.by_leaf.get(&leaf).map_or(0.0, |mine| until(&mine.work)), until(&self.work));
-        let others = self.by_leaf.len().max(1) as f64;
+        let (mine, all) =
+            (self.by_leaf.get(leaf.index()).map_or(0.0, |mine| until(&mine.work)), until(&self.work));
+        let others = self.leaves.max(1) as f64;
         all.min(mine.mul_add(others, all / others))
     }
 
     /// Leaves of which something waits.
     #[cfg(test)]
     pub(crate) fn backlogged(&self) -> usize {
-        self.by_leaf.len()
+        self.leaves
     }
 
     /// Seconds until so much work is done at the pace of late.

@@ -1,11 +1,39 @@
 //! A request as the scheduler sees it.
 
 use crate::{class::Class, engine::EngineId, fair::Share, made::Made};
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+    sync::Arc,
+    time::Duration,
+};
 
 /// A request that waits or runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub(crate) u64);
+
+/// A map by tickets. They are counted up here, so nobody can choose them to collide, and neighbours lie side by side.
+pub(crate) type ByTicket<T> = HashMap<Ticket, T, BuildHasherDefault<Number>>;
+
+/// Hashes a number to itself; the highest bits, by which a map tells apart what shares a place, are mixed.
+#[derive(Debug, Default)]
+pub(crate) struct Number(u64);
+
+impl Hasher for Number {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(self.0 << 8 | u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number ^ (number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 57 << 57);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// What is known of a request when it arrives.
 #[derive(Debug, Clone)]

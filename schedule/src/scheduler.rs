@@ -8,7 +8,7 @@ use crate::{
     cost::{Cost, Speed},
     engine::{Capacity, Engine, EngineId, Load, Spent},
     queue::{Queue, Waiting},
-    request::{Outcome, Refusal, Request, Ticket},
+    request::{ByTicket, Outcome, Refusal, Request, Ticket},
     settings::Settings,
 };
 use std::{
@@ -73,8 +73,8 @@ pub struct Scheduler {
     queues: Vec<Queue>,
     names: HashMap<String, usize>,
     engines: Vec<Engine>,
-    waiting: HashMap<Ticket, Waiting>,
-    running: HashMap<Ticket, EngineId>,
+    waiting: ByTicket<Waiting>,
+    running: ByTicket<EngineId>,
     expiries: BTreeSet<(Duration, Ticket)>,
     agings: BTreeSet<(Duration, Ticket)>,
     /// Queues in which something may have become possible.
@@ -84,14 +84,16 @@ pub struct Scheduler {
     /// Requests taken out of their order for the moment, so that others can pass.
     aside: Vec<Ticket>,
     looked: f64,
+    /// When what the engines made was counted.
+    counted: f64,
     actions: VecDeque<Action>,
     spent: Vec<Spent>,
     next: u64,
 }
 
-/// Seconds between two looks at what the engines made, at least.
+/// Seconds between two looks at whether answers under way have gained time, at least.
 const GLANCE: f64 = 0.001;
-/// The same at most, while somebody waits until answers under way have gained time.
+/// The same at most, while somebody waits for that. All tokens are counted no more often: a step takes longer.
 const LOOK: Duration = Duration::from_millis(5);
 
 impl Scheduler {
@@ -103,14 +105,15 @@ impl Scheduler {
             queues: Vec::new(),
             names: HashMap::new(),
             engines: Vec::new(),
-            waiting: HashMap::new(),
-            running: HashMap::new(),
+            waiting: ByTicket::default(),
+            running: ByTicket::default(),
             expiries: BTreeSet::new(),
             agings: BTreeSet::new(),
             changed: BTreeSet::new(),
             held_up: BTreeSet::new(),
             aside: Vec::new(),
             looked: 0.0,
+            counted: 0.0,
             actions: VecDeque::new(),
             spent: Vec::new(),
             next: 0,
@@ -365,11 +368,14 @@ impl Scheduler {
             return;
         }
         self.looked = at;
-        for engine in &mut self.engines {
-            engine.look(at, &mut self.spent);
-        }
-        self.charge_spent();
         self.changed.append(&mut self.held_up);
+        if at >= self.counted + LOOK.as_secs_f64() {
+            self.counted = at;
+            for engine in &mut self.engines {
+                engine.look(at, &mut self.spent);
+            }
+            self.charge_spent();
+        }
     }
 
     fn charge_spent(&mut self) {
