@@ -2,14 +2,16 @@
 
 mod fairness;
 mod learning;
+mod parts;
 mod room;
 mod world;
 
 use super::Scheduler;
 use crate::{Action, Class, Outcome, Settings, Speed};
+use parts::{Call, Machine, State};
 use proptest::prelude::*;
 use std::time::Duration;
-use world::{Call, Machine, State, World};
+use world::World;
 
 /// What may happen; numbers choose among what is there.
 #[derive(Debug, Clone)]

@@ -1,6 +1,9 @@
 //! Who gets how much while everybody wants more than there is.
 
-use super::world::{Call, Machine, State, World};
+use super::{
+    parts::{Call, Job, Machine, State},
+    world::World,
+};
 use crate::{Action, Class, Outcome, Settings};
 use proptest::prelude::*;
 use std::time::Duration;
@@ -11,7 +14,7 @@ const LONG: Duration = Duration::from_secs(100_000);
 /// Brings what waits of a call to so many.
 fn top_up(world: &mut World, call: &Call, most: usize) {
     let waits = |user, class| {
-        move |job: &super::world::Job| {
+        move |job: &Job| {
             job.call.user == user && job.call.class == class && matches!(job.state, State::Waits { .. })
         }
     };
@@ -65,8 +68,8 @@ proptest! {
             Call { prompt, answer, streams, patience: LONG, ..Call::default() }
         });
         // Somebody alone, with something waiting all the time: only what it spends moves its counter.
-        let waits = |job: &super::world::Job| matches!(job.state, State::Waits { .. });
-        let runs = |job: &super::world::Job| matches!(job.state, State::Runs { .. });
+        let waits = |job: &Job| matches!(job.state, State::Waits { .. });
+        let runs = |job: &Job| matches!(job.state, State::Runs { .. });
         for (of, fails, busy) in failures {
             for _ in world.those(waits).len()..8 {
                 world.arrive(&calls.next().unwrap());

@@ -1,6 +1,9 @@
 //! Room is used: by whom it can be, as soon as it is there.
 
-use super::world::{Call, Machine, State, World};
+use super::{
+    parts::{Call, Machine, State},
+    world::World,
+};
 use crate::{Class, Outcome, Settings};
 use std::time::Duration;
 

@@ -3,9 +3,10 @@
 //! An engine computes prompts one after the other and makes tokens a few at a time, by its [`Speed`]. Nothing here
 //! knows how the scheduler decides: only what it may and must do.
 
+use super::parts::{Call, Job, Machine, State};
 use crate::{
-    Action, Capacity, Class, EngineId, Load, Made, Outcome, Refusal, Request, Scheduler, Settings, Share,
-    Speed, Ticket, Verdict,
+    Action, Class, EngineId, Load, Made, Outcome, Refusal, Request, Scheduler, Settings, Share, Speed,
+    Ticket, Verdict,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -16,80 +17,6 @@ use std::{
 pub(super) const MODELS: [&str; 2] = ["small", "large"];
 /// Tokens of an answer that come at once.
 const CHUNK: u32 = 8;
-
-/// What a caller wants.
-#[derive(Debug, Clone)]
-pub(super) struct Call {
-    pub(super) user: u128,
-    pub(super) weight: u32,
-    pub(super) model: usize,
-    pub(super) class: Class,
-    pub(super) prompt: u32,
-    pub(super) answer: u32,
-    pub(super) streams: bool,
-    pub(super) prefix: u64,
-    pub(super) patience: Duration,
-    pub(super) avoid: Option<EngineId>,
-}
-
-impl Default for Call {
-    fn default() -> Self {
-        Self {
-            user: 1,
-            weight: 1,
-            model: 0,
-            class: Class::Interactive,
-            prompt: 500,
-            answer: 40,
-            streams: true,
-            prefix: 0,
-            patience: Duration::from_secs(30),
-            avoid: None,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    Waits { expires: Duration },
-    Runs { engine: EngineId },
-    Gone,
-}
-
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) call: Call,
-    pub(super) state: State,
-    pub(super) arrived: Duration,
-    pub(super) preempted: u8,
-    pub(super) made: Made,
-    pub(super) first: bool,
-    pub(super) stopping: bool,
-    pub(super) ran: bool,
-}
-
-#[derive(Debug)]
-pub(super) struct Machine {
-    pub(super) serves: Vec<usize>,
-    pub(super) open: bool,
-    pub(super) capacity: Capacity,
-    pub(super) speed: Speed,
-    pub(super) held: BTreeSet<Ticket>,
-    busy: Duration,
-}
-
-impl Machine {
-    pub(super) fn new(serves: &[usize], requests: u32, kv_tokens: Option<u64>) -> Self {
-        Self {
-            serves: serves.to_vec(),
-            open: true,
-            capacity: Capacity { requests, kv_tokens, ..Capacity::default() },
-            speed: Speed::default(),
-            held: BTreeSet::new(),
-            busy: Duration::ZERO,
-        }
-    }
-}
 
 pub(super) struct World {
     pub(super) scheduler: Scheduler,
