@@ -12,12 +12,10 @@ pub struct Bound {
     pub tokens: f64,
 }
 
-/// Answers that share a step at the largest sensible batch: what each pays of the step's own time.
-const SHARED_BY: f64 = 64.0;
-
-/// The bound for a workload.
+/// The bound for a workload: steps are never less than full, so that an answer pays the smallest part of each.
 #[must_use]
 pub fn bound(setting: &Setting, workload: &Workload) -> Bound {
+    let shared_by = setting.profile.limits.max_num_seqs.max(1) as f64;
     let mut costs: Vec<(f64, f64)> = workload
         .offered
         .iter()
@@ -27,7 +25,7 @@ pub fn bound(setting: &Setting, workload: &Workload) -> Bound {
             let step = speed.duration(&Work::default()).as_secs_f64();
             let prompt = speed.duration(&Work::prefill(offered.prompt, 0)).as_secs_f64() - step;
             let middle = offered.prompt + offered.output / 2;
-            let token = speed.duration(&Work::decode(middle)).as_secs_f64() - step + step / SHARED_BY;
+            let token = speed.duration(&Work::decode(middle)).as_secs_f64() - step + step / shared_by;
             let tokens = f64::from(offered.prompt) + f64::from(offered.output);
             (f64::from(offered.output.saturating_sub(1)).mul_add(token, prompt), tokens)
         })
