@@ -26,7 +26,12 @@ def narrow_engine(tmp_path_factory):
 @pytest.fixture(scope="session")
 def narrow(tmp_path_factory, narrow_engine):
     """A gateway that lets one request through and one wait."""
-    settings = {"TOLLGATE_INFERENCE__QUEUE__LENGTH": "1", "TOLLGATE_INFERENCE__ENGINE__MAX_IN_FLIGHT": "1"}
+    settings = {
+        "TOLLGATE_INFERENCE__QUEUE__LENGTH": "1",
+        "TOLLGATE_INFERENCE__ENGINE__MAX_IN_FLIGHT": "1",
+        # Its engine is made to fail, and is to be asked again at once.
+        "TOLLGATE_INFERENCE__ENGINE__BREAKER__FAILURES": "1000",
+    }
     with gateways.gateway(tmp_path_factory.mktemp("narrow") / "gateway", narrow_engine, **settings) as started:
         yield started
 
