@@ -45,6 +45,17 @@ struct Routed {
     url: String,
 }
 
+/// One wait for an engine.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    since: Instant,
+    until: Instant,
+    /// The engine that failed it just now.
+    avoid: Option<EngineId>,
+    /// How often it had to make room.
+    preempted: u8,
+}
+
 /// What an answer says of itself.
 #[derive(Debug)]
 pub struct Inferred {
@@ -93,8 +104,8 @@ impl Inference {
     async fn run(&self, admitted: &Admitted, request_id: &str, until: Instant) -> Result<Inferred, Error> {
         let usage_id = Uuid::now_v7();
         let config = self.dispatcher.fleet.settings();
-        let mut preempted = 0;
-        let mut routed = self.route(admitted, until, None, preempted).await?;
+        let mut turn = Turn { since: Instant::now(), until, avoid: None, preempted: 0 };
+        let mut routed = self.route(admitted, turn).await?;
         let mut account = self.open(admitted, &routed, usage_id, request_id)?;
         let mut attempt = 1;
         loop {
@@ -106,7 +117,7 @@ impl Inference {
                 Err(Failure::Retry(failed)) => failed,
             };
             if failed.stopped {
-                preempted += 1;
+                turn.preempted += 1;
             } else if attempt >= config.attempts || !self.may_retry(&failed) {
                 failed.account.give_up();
                 return Err(Error::EngineFailed { cause: failed.cause });
@@ -115,9 +126,12 @@ impl Inference {
             if !failed.untouched {
                 tokio::time::sleep(back_off(&config.retry, attempt, rand::random_range(0.5..1.0))).await;
             }
-            attempt += u32::from(!failed.stopped);
-            let avoid = engine.filter(|_| !failed.stopped);
-            routed = match self.route(admitted, until, avoid, preempted).await {
+            if !failed.stopped {
+                attempt += 1;
+                // What an engine failed is promised anew: that time was not the queue's.
+                turn = Turn { since: Instant::now(), avoid: engine, ..turn };
+            }
+            routed = match self.route(admitted, turn).await {
                 Ok(routed) => routed,
                 Err(error) => {
                     failed.account.give_up();
@@ -139,14 +153,8 @@ impl Inference {
         may
     }
 
-    /// Second step: waits its turn for an engine. `avoid` failed it just now.
-    async fn route(
-        &self,
-        admitted: &Admitted,
-        until: Instant,
-        avoid: Option<EngineId>,
-        preempted: u8,
-    ) -> Result<Routed, Error> {
+    /// Second step: waits its turn for an engine.
+    async fn route(&self, admitted: &Admitted, turn: Turn) -> Result<Routed, Error> {
         let prompt = &admitted.prompt;
         let input = self.ledger.estimator.tokens(&prompt.model, prompt.input_bytes);
         let most = match prompt.endpoint {
@@ -163,12 +171,12 @@ impl Inference {
             prompt: whole(input),
             most: most.map(whole),
             prefix: Arc::clone(&prompt.prefix),
-            arrived: admitted.accepted.into(),
-            deadline: until,
+            arrived: turn.since,
+            deadline: turn.until,
             patience: self.wait,
-            avoid,
+            avoid: turn.avoid,
             streams: prompt.stream,
-            preempted,
+            preempted: turn.preempted,
         };
         let permit = self.queue.turn(arrival).await?;
         let engine = self.dispatcher.fleet.get(permit.engine());
