@@ -92,8 +92,8 @@ pub(crate) fn judge(workload: &Workload, ended: &Ended) -> Report {
     Report {
         offered_rps: counted.len() as f64 / seconds,
         goodput_rps: met.len() as f64 / seconds,
-        goodput_tps: met.iter().map(|(offered, _)| tokens(offered)).sum::<f64>() / seconds,
-        completed_tps: done().map(|(offered, _)| tokens(offered)).sum::<f64>() / seconds,
+        goodput_tps: met.iter().map(|(offered, _)| tokens(offered)).fold(0.0, std::ops::Add::add) / seconds,
+        completed_tps: done().map(|(offered, _)| tokens(offered)).fold(0.0, std::ops::Add::add) / seconds,
         attainment: part(met.len() as f64),
         attainment_by_class: by_class(|class| attainment(&counted, |offered| offered.class == class)),
         attainment_by_quartile: quartiles(&counted),

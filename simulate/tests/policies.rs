@@ -1,5 +1,7 @@
 //! What the comparison must show on a workload that is in no file: bursts, long and short prompts, twice what fits.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 use simulate::{
     Setting, bound, capacity,
     policy::Name,
