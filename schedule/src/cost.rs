@@ -83,20 +83,23 @@ pub(crate) struct Cost {
     fit: Fit<5>,
     corrections: [(f64, f64); SIZES],
     margin: f64,
-    seen: u32,
+    known: bool,
 }
-
-/// Stretches of its time after which something is known of an engine.
-const KNOWN: u32 = 1;
 
 impl Cost {
     pub(crate) fn new(believed: Speed) -> Self {
-        Self { believed, fit: Fit::new(), corrections: [(1.0, 0.0); SIZES], margin: FIRST_MARGIN, seen: 0 }
+        Self {
+            believed,
+            fit: Fit::new(),
+            corrections: [(1.0, 0.0); SIZES],
+            margin: FIRST_MARGIN,
+            known: false,
+        }
     }
 
     /// Whether something was learned of it.
     pub(crate) const fn is_known(&self) -> bool {
-        self.seen >= KNOWN
+        self.known
     }
 
     /// Takes over what is known of a peer, as a belief that its own observations soon outweigh.
@@ -132,7 +135,7 @@ impl Cost {
 
     /// Learns from a stretch of time.
     pub(crate) fn learn(&mut self, seen: Stretch) {
-        self.seen = self.seen.saturating_add(1);
+        self.known = true;
         let believed = &self.believed;
         let parts = [
             believed.prefill * seen.prefilled.tokens,

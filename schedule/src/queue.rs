@@ -17,7 +17,6 @@ const FIRST_RATE: f64 = 0.5;
 /// One model's queue.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    pub(crate) name: String,
     pub(crate) shares: Shares,
     /// Engines that serve the model.
     pub(crate) engines: Vec<EngineId>,
@@ -73,9 +72,8 @@ pub(crate) struct Waiting {
 }
 
 impl Queue {
-    pub(crate) fn new(name: &str, settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
         Self {
-            name: name.to_owned(),
             shares: Shares::new(settings.band),
             engines: Vec::new(),
             work: [0.0; 4],

@@ -281,17 +281,12 @@ impl Scheduler {
         waits
     }
 
-    /// Names of the models that were ever asked for or served.
-    pub fn models(&self) -> impl Iterator<Item = &str> {
-        self.queues.iter().map(|queue| queue.name.as_str())
-    }
-
     fn queue(&mut self, model: &str) -> usize {
         if let Some(&queue) = self.names.get(model) {
             return queue;
         }
         let queue = self.queues.len();
-        self.queues.push(Queue::new(model, &self.settings));
+        self.queues.push(Queue::new(&self.settings));
         self.names.insert(model.to_owned(), queue);
         queue
     }

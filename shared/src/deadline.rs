@@ -33,6 +33,13 @@ pub fn left() -> Option<Duration> {
     CURRENT.try_with(|deadline| Deadline(*deadline).left()).ok()
 }
 
+/// How a passed deadline is said.
+#[must_use]
+pub fn passed() -> Status {
+    let fault = Fault::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
+    status::status(fault, "the deadline passed before the answer was ready")
+}
+
 /// When a request must be answered, found among its extensions.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(pub Instant);
@@ -123,9 +130,7 @@ where
         {
             return Poll::Ready(answer);
         }
-        let fault = Fault::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
-        let refused = status::status(fault, "the deadline passed before the answer was ready");
-        Poll::Ready(Ok((this.refuse)(refused)))
+        Poll::Ready(Ok((this.refuse)(passed())))
     }
 }
 

@@ -55,8 +55,7 @@ impl Scheduler {
         let expires = seconds(latest).min(request.arrived.saturating_add(request.patience));
         let own_deadline = seconds(by_caller) <= expires;
         let level = if self.settings.fair { request.class } else { Class::Default };
-        let wait =
-            state.drain(state.before(leaf, request.class), self.well(queue).count(), now.as_secs_f64());
+        let wait = self.wait(queue, leaf, request.class, now);
         let hopeless = self.settings.refusing && seconds(wait / HOPELESS) > expires.saturating_sub(now);
         if expires <= now || hopeless {
             return Err(self.late(queue, leaf, request.class, own_deadline, now));
@@ -108,10 +107,15 @@ impl Scheduler {
         Refusal::Late { retry_after: self.retry_after(queue, leaf, class, now) }
     }
 
+    /// Seconds until one more request of a leaf would be served, as predicted.
+    fn wait(&self, queue: usize, leaf: Leaf, class: Class, now: Duration) -> f64 {
+        let state = &self.queues[queue];
+        state.drain(state.before(leaf, class), self.well(queue).count(), now.as_secs_f64())
+    }
+
     /// When one more request of a leaf would be served soon.
     fn retry_after(&self, queue: usize, leaf: Leaf, class: Class, now: Duration) -> Duration {
-        let state = &self.queues[queue];
-        let wait = state.drain(state.before(leaf, class), self.well(queue).count(), now.as_secs_f64());
+        let wait = self.wait(queue, leaf, class, now);
         let patience = self.settings.objective(class).patience();
         seconds(wait).saturating_sub(patience / 2).clamp(RETRY.0, RETRY.1)
     }

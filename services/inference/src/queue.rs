@@ -67,10 +67,13 @@ struct Shared {
 #[derive(Debug)]
 struct Inner {
     scheduler: Scheduler,
-    waiting: HashMap<Ticket, oneshot::Sender<Result<EngineId, Refusal>>>,
+    waiting: HashMap<Ticket, oneshot::Sender<Turn>>,
     running: HashMap<Ticket, Arc<Notify>>,
     planned: Option<Duration>,
 }
+
+/// Where a request may go and what tells it to make room, or why it is not served.
+type Turn = Result<(EngineId, Arc<Notify>), Refusal>;
 
 /// A place at one engine.
 #[derive(Debug)]
@@ -88,7 +91,7 @@ struct Waiting<'a> {
     queue: &'a Queue,
     ticket: Ticket,
     made: Made,
-    turn: Option<oneshot::Receiver<Result<EngineId, Refusal>>>,
+    turn: Option<oneshot::Receiver<Turn>>,
 }
 
 impl Queue {
@@ -195,9 +198,9 @@ impl Queue {
         let mut waiting = Waiting { queue: self, ticket, made, turn: Some(turn) };
         let turn = waiting.turn.as_mut().ok_or(Error::Stopping)?;
         match timeout_at(arrival.deadline, turn).await {
-            Ok(Ok(Ok(engine))) => {
+            Ok(Ok(Ok(place))) => {
                 waiting.turn = None;
-                Ok(self.permit(ticket, engine, waiting.made.clone()))
+                Ok(self.permit(ticket, place, waiting.made.clone()))
             }
             Ok(Ok(Err(refusal))) => {
                 waiting.turn = None;
@@ -208,8 +211,7 @@ impl Queue {
         }
     }
 
-    fn permit(&self, ticket: Ticket, engine: EngineId, made: Made) -> Permit {
-        let stop = self.lock().running.get(&ticket).cloned().unwrap_or_default();
+    fn permit(&self, ticket: Ticket, (engine, stop): (EngineId, Arc<Notify>), made: Made) -> Permit {
         Permit { queue: self.clone(), ticket, engine, made, stop, outcome: Outcome::Done }
     }
 
@@ -220,9 +222,10 @@ impl Queue {
             // A receiver that is gone finds its turn in its channel and gives it back; see `Waiting::drop`.
             match action {
                 Action::Start { ticket, engine } => {
-                    inner.running.insert(ticket, Arc::default());
+                    let stop = Arc::<Notify>::default();
+                    inner.running.insert(ticket, Arc::clone(&stop));
                     if let Some(turn) = inner.waiting.remove(&ticket) {
-                        let _ = turn.send(Ok(engine));
+                        let _ = turn.send(Ok((engine, stop)));
                     }
                 }
                 Action::Refuse { ticket, refusal } => {
@@ -319,8 +322,8 @@ impl Drop for Waiting<'_> {
         inner.waiting.remove(&self.ticket);
         drop(inner);
         // Its turn may have come in the meantime: then the place is given back by dropping a permit for it.
-        if let Ok(Ok(engine)) = turn.try_recv() {
-            let mut permit = self.queue.permit(self.ticket, engine, self.made.clone());
+        if let Ok(Ok(place)) = turn.try_recv() {
+            let mut permit = self.queue.permit(self.ticket, place, self.made.clone());
             permit.lost();
         }
     }

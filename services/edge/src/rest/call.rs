@@ -9,11 +9,10 @@ use shared::{
     dynamic::DynamicCodec,
     peer,
     request_id::{self, RequestId},
-    status::{self, Fault},
     telemetry,
 };
 use std::time::Duration;
-use tonic::{Code, Request, Status, Streaming, client::Grpc, metadata::MetadataMap};
+use tonic::{Request, Status, Streaming, client::Grpc, metadata::MetadataMap};
 
 /// Headers of the caller that services see.
 const PASSED: [HeaderName; 6] = [
@@ -66,7 +65,9 @@ impl<'a> Call<'a> {
             client.unary(request, self.route.grpc_path.clone(), self.codec()).await
         };
         let answer = match timeout {
-            Some(timeout) => tokio::time::timeout(timeout, answer).await.unwrap_or_else(|_| Err(too_late())),
+            Some(timeout) => {
+                tokio::time::timeout(timeout, answer).await.unwrap_or_else(|_| Err(deadline::passed()))
+            }
             None => answer.await,
         };
         Ok(answer?.into_inner())
@@ -108,9 +109,4 @@ fn on_the_wire(timeout: Duration) -> String {
         micros @ ..=99_999_999 => format!("{micros}u"),
         micros => format!("{}m", (micros / 1_000).min(99_999_999)),
     }
-}
-
-fn too_late() -> Status {
-    let fault = Fault::new(Code::DeadlineExceeded, "DEADLINE_EXCEEDED");
-    status::status(fault, "the deadline passed before the answer was ready")
 }
