@@ -67,10 +67,13 @@ impl Private {
     /// Stops all of its processes where they are: connections stay open, and nothing answers.
     pub fn freeze(&self) {
         signal("STOP", &self.processes());
+        // Those that it started while the others were being stopped.
+        signal("STOP", &self.processes());
     }
 
     /// Kills all of its processes (SIGKILL), frozen or not, and waits for their end.
     pub fn kill(&mut self) {
+        self.freeze();
         signal("KILL", &self.processes());
         // What runs the server as its user stops with it.
         signal("CONT", &[self.child.id().to_string()]);

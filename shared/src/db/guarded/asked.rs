@@ -86,6 +86,7 @@ impl<D: Database> Guarded<D> {
         if there {
             self.watch.told(|breaker| breaker.heard(now.into_std()));
         } else if patience >= SILENCE {
+            tracing::warn!("the database answers nobody and does not say that it is there");
             self.watch.found_silent(now);
         }
         there
