@@ -7,7 +7,7 @@ use shared::auth::Person;
 use std::time::Instant;
 
 /// A prompt whose caller may use its model.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Admitted {
     /// Who asks.
     pub person: Person,

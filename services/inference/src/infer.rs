@@ -9,6 +9,7 @@ use crate::{
     metrics,
     prompt::{Endpoint, Prompt},
     queue::{Arrival, EngineId, Permit, Queue},
+    resume::Resumable,
     settle::{Account, Ledger},
 };
 use proto::monitoring::v1::UsageRecord;
@@ -104,15 +105,55 @@ impl Inference {
     async fn run(&self, admitted: &Admitted, request_id: &str, until: Instant) -> Result<Inferred, Error> {
         let usage_id = Uuid::now_v7();
         let config = self.dispatcher.fleet.settings();
-        let mut turn = Turn { since: Instant::now(), until, avoid: None, preempted: 0 };
-        let mut routed = self.route(admitted, turn).await?;
-        let mut account = self.open(admitted, &routed, usage_id, request_id)?;
+        let resumable = || Resumable::of(self, admitted, until, config.attempts - 1);
+        let resumable = config.resume.then(resumable).flatten();
+        let admitted = resumable.as_ref().map_or(admitted, |resumable| &resumable.admitted);
+        let turn = Turn { since: Instant::now(), until, avoid: None, preempted: 0 };
+        let routed = self.route(admitted, turn).await?;
+        let account = self.open(admitted, &routed, usage_id, request_id)?;
+        let mut answer = self.attempts(admitted, turn, routed, account).await?;
+        if let (Answer::Stream(stream), Some(resumable)) = (&mut answer, resumable) {
+            stream.resume_with(Box::new(resumable));
+        }
+        Ok(Inferred { usage_id, instead: None, answer })
+    }
+
+    /// The rest of an answer that broke off at an engine.
+    pub(crate) async fn resume(
+        &self,
+        admitted: &Admitted,
+        mut account: Account,
+        avoid: EngineId,
+        until: Instant,
+    ) -> Result<Answer, Error> {
+        let turn = Turn { since: Instant::now(), until, avoid: Some(avoid), preempted: 0 };
+        account.spent();
+        let routed = match self.route(admitted, turn).await {
+            Ok(routed) => routed,
+            Err(error) => {
+                account.give_up();
+                return Err(error);
+            }
+        };
+        account.next_attempt(&routed.url);
+        self.attempts(admitted, turn, routed, account).await
+    }
+
+    /// Third step: one engine after the other, until one answers.
+    async fn attempts(
+        &self,
+        admitted: &Admitted,
+        mut turn: Turn,
+        mut routed: Routed,
+        mut account: Account,
+    ) -> Result<Answer, Error> {
+        let config = self.dispatcher.fleet.settings();
         let mut attempt = 1;
         loop {
             let engine = Some(routed.permit.engine());
-            let answer = self.dispatcher.dispatch(&admitted.prompt, routed.permit, account, until).await;
+            let answer = self.dispatcher.dispatch(&admitted.prompt, routed.permit, account, turn.until).await;
             let failed = match answer {
-                Ok(answer) => return Ok(Inferred { usage_id, instead: None, answer }),
+                Ok(answer) => return Ok(answer),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Retry(failed)) => failed,
             };

@@ -25,6 +25,7 @@ pub mod settle;
 pub mod ship;
 pub mod sse;
 
+mod resume;
 mod serve;
 
 pub use config::Config;

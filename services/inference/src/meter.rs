@@ -9,7 +9,9 @@
 
 use crate::{
     engines::{Attempt, Fault},
+    metrics,
     queue::Permit,
+    resume::{Heard, Resumable},
     settle::Account,
     sse::{self, Event, Splitter},
 };
@@ -19,7 +21,7 @@ use hyper::body::Incoming;
 use std::{
     convert::Infallible,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::time::{Instant, Sleep};
@@ -49,6 +51,22 @@ pub struct Metered {
     alarm: Pin<Box<Sleep>>,
     over: bool,
     gathered: Gathered,
+    /// How it may go on elsewhere.
+    resumable: Option<Box<Resumable>>,
+    /// Its way to another engine.
+    moving: Option<Moving>,
+}
+
+/// The rest of an answer, once another engine has begun with it; and what to say when none does.
+struct Moving {
+    rest: Pin<Box<dyn Future<Output = Option<Box<Metered>>> + Send>>,
+    why: &'static str,
+}
+
+impl std::fmt::Debug for Moving {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Moving").field("why", &self.why).finish_non_exhaustive()
+    }
 }
 
 /// Events on their way to the client in one piece.
@@ -116,7 +134,14 @@ impl Metered {
             alarm,
             over: false,
             gathered: Gathered::default(),
+            resumable: None,
+            moving: None,
         }
+    }
+
+    /// Lets it go on elsewhere when it breaks off.
+    pub(crate) fn resume_with(&mut self, resumable: Box<Resumable>) {
+        self.resumable = Some(resumable);
     }
 
     /// What the client gets of these bytes.
@@ -134,6 +159,9 @@ impl Metered {
     }
 
     fn pass_events(&mut self, bytes: Bytes) -> Bytes {
+        if self.resumable.is_some() {
+            return self.retell(&bytes);
+        }
         let (mut kept, mut start, mut cut) = (BytesMut::new(), 0, false);
         while let Some(length) = sse::end_of_event(&bytes[start..]) {
             let event = start..start + length;
@@ -149,6 +177,75 @@ impl Metered {
             }
         }
         if cut { kept.freeze() } else { bytes }
+    }
+
+    /// The same for an answer that may be continued, or is.
+    fn retell(&mut self, mut bytes: &[u8]) -> Bytes {
+        let mut told = BytesMut::new();
+        while let (false, Some(resumable), Some(end)) =
+            (self.over, self.resumable.as_mut(), sse::end_of_event(bytes))
+        {
+            let (event, rest) = bytes.split_at(end);
+            bytes = rest;
+            let counted = resumable.transcript.counted(sse::read(event));
+            if let Event::Error(error) = counted {
+                tracing::warn!(status = error.status, "the engine failed in the middle of a stream");
+                told.extend_from_slice(&self.go_on("the engine failed", Fault::Error));
+                continue;
+            }
+            match resumable.transcript.hear(event, &counted) {
+                Heard::Tell(event) => {
+                    if self.count(counted) {
+                        told.extend_from_slice(&event);
+                    }
+                }
+                Heard::Known => {
+                    if let (Some(account), Event::Content { usage: Some(usage), .. }) =
+                        (self.account.as_mut(), counted)
+                    {
+                        account.said(usage);
+                    }
+                }
+                Heard::Otherwise => {
+                    metrics::resumed("diverged");
+                    self.attempt.finish(self.heard.into_std());
+                    told.extend_from_slice(
+                        &self.break_off("no engine could go on with it exactly", Fault::Error),
+                    );
+                }
+            }
+        }
+        told.freeze()
+    }
+
+    /// Goes on elsewhere where that can be, or ends the stream honestly.
+    fn go_on(&mut self, why: &'static str, fault: Fault) -> Bytes {
+        let resumable = self.resumable.take().filter(|_| fault != Fault::Late).and_then(Resumable::again);
+        let Some(resumable) = resumable else { return self.break_off(why, fault) };
+        self.attempt.fail(fault, Instant::now().into_std());
+        let (Some(account), Some(mut permit)) = (self.account.take(), self.permit.take()) else {
+            return self.break_off(why, fault);
+        };
+        permit.lost();
+        let rest = Box::pin(resumable.go_on(account, permit.engine()));
+        self.moving = Some(Moving { rest, why });
+        Bytes::new()
+    }
+
+    /// Its way to another engine: what is to be told of it, or nothing where the rest follows.
+    fn moved(&mut self, context: &mut Context<'_>) -> Poll<Bytes> {
+        let Some(moving) = self.moving.as_mut() else { return Poll::Ready(Bytes::new()) };
+        let Some(rest) = ready!(moving.rest.as_mut().poll(context)) else {
+            metrics::resumed("refused");
+            let why = moving.why;
+            self.moving = None;
+            return Poll::Ready(self.break_off(why, Fault::Late));
+        };
+        metrics::resumed("resumed");
+        tracing::info!("an answer that broke off goes on at another engine");
+        let gathered = std::mem::take(&mut self.gathered);
+        *self = Self { gathered, ..*rest };
+        Poll::Ready(Bytes::new())
     }
 
     /// Notes an event. Returns whether it is for the client.
@@ -225,6 +322,11 @@ impl Body for Metered {
         let this = &mut *self;
         while !(this.over || this.gathered.is_full()) {
             let passed = match this.begun.take() {
+                _ if this.moving.is_some() => match this.moved(context) {
+                    Poll::Ready(told) => told,
+                    Poll::Pending if this.gathered.is_empty() => return Poll::Pending,
+                    Poll::Pending => break,
+                },
                 Some(begun) => this.pass(begun),
                 None => match Pin::new(&mut this.upstream).poll_frame(context) {
                     Poll::Ready(Some(Ok(frame))) => {
@@ -233,9 +335,9 @@ impl Body for Metered {
                         frame.into_data().map_or_else(|_| Bytes::new(), |bytes| this.pass(bytes))
                     }
                     Poll::Ready(Some(Err(_))) => {
-                        this.break_off("the connection to the engine was lost", Fault::Broken)
+                        this.go_on("the connection to the engine was lost", Fault::Broken)
                     }
-                    Poll::Ready(None) => this.break_off("the engine ended it early", Fault::Broken),
+                    Poll::Ready(None) => this.go_on("the engine ended it early", Fault::Broken),
                     Poll::Pending if !this.gathered.is_empty() => {
                         this.gathered.asked += 1;
                         if this.gathered.asked == ASKS {
@@ -245,7 +347,7 @@ impl Body for Metered {
                         return Poll::Pending;
                     }
                     Poll::Pending => match this.too_late(context) {
-                        Some((why, fault)) => this.break_off(why, fault),
+                        Some((why, fault)) => this.go_on(why, fault),
                         None => return Poll::Pending,
                     },
                 },

@@ -57,6 +57,9 @@ static ENGINES_UP: LazyLock<UpDownCounter<i64>> =
     LazyLock::new(|| gauge("tollgate.engines.healthy", "{engine}", "Engines that requests may be sent to"));
 static RETRIES: LazyLock<Counter<u64>> =
     LazyLock::new(|| counter("tollgate.engine.retries", "Attempts that failed before the first byte"));
+static RESUMED: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    counter("tollgate.engine.resumed", "Answers that broke off and went on elsewhere, or did not")
+});
 static SHIPPED: LazyLock<Counter<u64>> =
     LazyLock::new(|| counter("tollgate.journal.shipped", "Usage records that monitoring has taken"));
 static JOURNAL_ERRORS: LazyLock<Counter<u64>> =
@@ -140,6 +143,11 @@ pub fn retried(cause: &'static str) {
 /// A request is not tried again, because the budget is spent.
 pub fn retry_refused(cause: &'static str) {
     REFUSED_RETRIES.add(1, &[KeyValue::new("cause", cause)]);
+}
+
+/// An answer broke off; whether another engine goes on with it.
+pub fn resumed(outcome: &'static str) {
+    RESUMED.add(1, &[KeyValue::new("outcome", outcome)]);
 }
 
 /// Another model stands in for one that cannot be served.

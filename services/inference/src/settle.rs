@@ -153,11 +153,14 @@ impl Account {
 
     /// No engine could be found for another attempt.
     pub fn give_up(self) {
-        if self.spent { self.fail() } else { self.refuse() }
+        self.refuse();
     }
 
     /// The engine did nothing for it.
     pub fn refuse(mut self) {
+        if self.spent {
+            return self.fail();
+        }
         self.usage = Some(Usage::default());
         self.settle(Outcome::Failed, false);
     }

@@ -21,6 +21,15 @@ pub(crate) struct Prompt {
     pub(crate) tokens: Vec<u32>,
     /// Tells the words apart, the unknown ones too, which as tokens are all the same.
     words: Vec<u64>,
+    pub(crate) begun: Option<Begun>,
+}
+
+/// An answer that is to be gone on with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Begun {
+    /// The prompt that it answers.
+    pub(crate) asked: String,
+    pub(crate) said: String,
 }
 
 /// One message of a chat.
@@ -46,12 +55,12 @@ impl Prompt {
         let text = text.into();
         let tokens = text.split_whitespace().map(token_id).collect();
         let words = text.split_whitespace().map(fingerprint).collect();
-        Self { text, tokens, words }
+        Self { text, tokens, words, begun: None }
     }
 
     pub(crate) fn from_tokens(tokens: Vec<u32>) -> Self {
         let words = tokens.iter().copied().map(token_fingerprint).collect();
-        Self { text: detokenize(&tokens), tokens, words }
+        Self { text: detokenize(&tokens), tokens, words, begun: None }
     }
 
     /// The chat template: each message between its role and an end, then what is to come.
@@ -66,7 +75,14 @@ impl Prompt {
         if next == Next::Answer {
             text.push_str("<|assistant|>");
         }
-        Self::from_text(text)
+        let begun = match messages {
+            [before @ .., last] if next == Next::Continuation && last.role == "assistant" => Some(Begun {
+                asked: Self::from_messages(before, Next::Answer).text,
+                said: last.content.clone(),
+            }),
+            _ => None,
+        };
+        Self { begun, ..Self::from_text(text) }
     }
 
     /// What the full blocks of the prompt hold, and of an answer behind it: each hash covers everything before it too.

@@ -13,6 +13,8 @@ const END: u32 = 2;
 const SHORTEST: u64 = 16;
 /// and fewer than this many more.
 const SPREAD: u64 = 240;
+/// So many tokens of an answer are looked through for where it broke off.
+const LONGEST: u32 = 100_000;
 
 /// Sampling parameters that shape an answer.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -41,6 +43,8 @@ pub(crate) enum Finish {
 pub(crate) struct Answer {
     seed: u64,
     banner: bool,
+    /// Places that were told before, in the message that this answer goes on with.
+    begun: u32,
     pub(crate) tokens: u32,
     pub(crate) finish: Finish,
     /// Where the text is cut, when it ends in a stop string or stop token.
@@ -65,6 +69,24 @@ pub(crate) struct Token {
 }
 
 impl Answer {
+    /// The answer to a prompt, or the rest of one of which `said` was told before. As with greedy decoding, an answer
+    /// goes on as it would have without the break; what says something else is answered anew.
+    pub(crate) fn continued(asked: &str, said: &str, shape: &Shape) -> Option<Self> {
+        let endless =
+            Shape { max_tokens: u32::MAX, stop: Vec::new(), stop_token_ids: Vec::new(), ..shape.clone() };
+        let whole = Self::plan(asked, &endless);
+        let mut text = String::new();
+        let begun = (0..whole.tokens.min(LONGEST)).find_map(|place| {
+            text.push_str(&whole.token(place).text);
+            (text.trim_start() == said).then_some(place + 1)
+        })?;
+        let left = whole.tokens - begun;
+        let finish = if left <= shape.max_tokens { whole.finish } else { Finish::Length };
+        let mut rest = Self { begun, tokens: left.min(shape.max_tokens), finish, ..whole };
+        rest.stop_early(shape);
+        Some(rest)
+    }
+
     pub(crate) fn plan(prompt: &str, shape: &Shape) -> Self {
         let seed = hash(prompt, shape.seed);
         let natural = if shape.ignore_eos {
@@ -76,7 +98,7 @@ impl Answer {
         let hold =
             if shape.include_stop { 0 } else { shape.stop.iter().map(String::len).max().unwrap_or(1) - 1 };
         let tokens = natural.min(shape.max_tokens);
-        let mut answer = Self { seed, banner: !shape.ignore_eos, tokens, finish, cut: None, hold };
+        let mut answer = Self { seed, banner: !shape.ignore_eos, begun: 0, tokens, finish, cut: None, hold };
         answer.stop_early(shape);
         answer
     }
@@ -94,6 +116,7 @@ impl Answer {
         if self.finish == Finish::Stop && place + 1 == self.tokens {
             return Word::End;
         }
+        let place = place + self.begun;
         if self.banner && place == 0 {
             return Word::Banner;
         }

@@ -39,6 +39,8 @@ pub struct Engine {
     pub resolve_interval: Duration,
     /// Engines tried for one request, before its first byte.
     pub attempts: u32,
+    /// Whether an answer that breaks off in the middle goes on at another engine, where that can be exact.
+    pub resume: bool,
     /// When an engine is asked for a token.
     pub probe: Probe,
     /// What failures in a row lead to.
@@ -145,6 +147,7 @@ impl Default for Engine {
             scrape_interval: Duration::from_secs(1),
             resolve_interval: Duration::from_secs(5),
             attempts: 3,
+            resume: false,
             probe: Probe::default(),
             breaker: Breaker::default(),
             ejection: Ejection::default(),

@@ -63,7 +63,7 @@ pub(crate) fn check_whole(mut events: Vec<String>, choices: usize) -> Vec<Value>
 }
 
 /// The text of one choice.
-fn text(chunks: &[Value]) -> String {
+pub(crate) fn text(chunks: &[Value]) -> String {
     let choices = chunks.iter().filter_map(|chunk| chunk["choices"].get(0));
     choices.filter_map(|choice| choice["delta"]["content"].as_str()).collect()
 }

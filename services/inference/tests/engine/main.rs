@@ -27,6 +27,7 @@ mod ledger;
 mod peers;
 mod recorded;
 mod refusals;
+mod resumed;
 mod retries;
 
 use std::time::Duration;

@@ -133,7 +133,9 @@ impl Order<'_> {
             let problem = "max_tokens must be at least 1, got 0.";
             return Err(ApiError::out_of_range("max_tokens", 0, problem));
         }
-        let answer = Answer::plan(&prompt.text, &shape);
+        let rest =
+            prompt.begun.as_ref().and_then(|begun| Answer::continued(&begun.asked, &begun.said, &shape));
+        let answer = rest.unwrap_or_else(|| Answer::plan(&prompt.text, &shape));
         let prefix = engine.blocks(prompt, answer.fingerprints());
         Ok(Plan {
             answer,

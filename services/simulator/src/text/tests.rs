@@ -68,3 +68,20 @@ fn stop_strings_before_min_tokens_do_not_count() {
     let shape = Shape { stop: vec!["w".to_owned()], min_tokens: 7, ..load_test(20) };
     assert_eq!(Answer::plan("w1", &shape).tokens, 8);
 }
+
+#[test]
+fn an_answer_goes_on_as_it_would_have_without_a_break() {
+    let shape = Shape { max_tokens: 4000, ..Shape::default() };
+    let whole = Answer::plan("hello", &shape);
+    let (deltas, text) = tell(whole.clone());
+    for break_at in [1, 5, deltas.len() - 1] {
+        let said = deltas[..break_at].concat();
+        let rest = Answer::continued("hello", &said, &shape).unwrap();
+        assert_eq!((rest.tokens as usize, &rest.finish), (deltas.len() - break_at, &whole.finish));
+        assert_eq!(said + &tell(rest).1, text);
+    }
+    let few =
+        Answer::continued("hello", &deltas[..5].concat(), &Shape { max_tokens: 3, ..shape.clone() }).unwrap();
+    assert_eq!((few.tokens, few.finish), (3, Finish::Length));
+    assert_eq!(Answer::continued("hello", "(simulated) something else", &shape), None);
+}

@@ -103,7 +103,8 @@ impl<D: Database> Asked<'_, D> {
         let mut answer = pin!(answer);
         let answered = loop {
             let (looked, left) = (Instant::now(), deadline::left().unwrap_or(Duration::MAX));
-            let silence = if self.guarded.watch.is_silent(looked) { BRIEF } else { SILENCE.min(left.mul_f64(0.5)) };
+            let silence =
+                if self.guarded.watch.is_silent(looked) { BRIEF } else { SILENCE.min(left.mul_f64(0.5)) };
             let until = if left < SHORT { self.end } else { self.end.min(looked + silence) };
             if let Ok(answered) = timeout_at(until, &mut answer).await {
                 break answered;
