@@ -15,6 +15,8 @@ pub struct Admitted {
     pub model: ModelId,
     /// What is asked.
     pub prompt: Prompt,
+    /// The group through which the caller may.
+    pub group: Option<GroupId>,
     /// Whose share of the engines it takes: the group through which the caller may, the user, the key.
     pub path: Vec<Share>,
     /// When it was accepted.
@@ -49,7 +51,7 @@ pub fn admit(policy: &PolicyView, person: Person, prompt: Prompt) -> Result<Admi
         Some(served) => prompt.served_as(served),
         None => prompt,
     };
-    Ok(Admitted { person, model, prompt, path: path(&person, group), accepted })
+    Ok(Admitted { person, model, prompt, group, path: path(&person, group), accepted })
 }
 
 fn group(grantee: Grantee) -> Option<GroupId> {

@@ -8,10 +8,11 @@ use crate::{
     follow::PolicyView,
     metrics,
     prompt::{Endpoint, Prompt},
-    queue::{Arrival, EngineId, Permit, Queue},
+    queue::{EngineId, Permit, Queue, Who},
     settle::{Account, Ledger},
 };
 use proto::monitoring::v1::UsageRecord;
+use schedule::{Made, Request};
 use shared::{auth::Person, time};
 use std::{
     collections::BTreeMap,
@@ -105,7 +106,14 @@ impl Inference {
         let usage_id = Uuid::now_v7();
         let config = self.dispatcher.fleet.settings();
         let mut turn = Turn { since: Instant::now(), until, avoid: None, preempted: 0 };
-        let mut routed = self.route(admitted, turn).await?;
+        let who = || Who {
+            usage_id,
+            request_id: request_id.into(),
+            user: admitted.person.user,
+            group: admitted.group,
+            key: admitted.person.key,
+        };
+        let mut routed = self.route(admitted, turn, who()).await?;
         let mut account = self.open(admitted, &routed, usage_id, request_id)?;
         let mut attempt = 1;
         loop {
@@ -131,7 +139,7 @@ impl Inference {
                 // What an engine failed is promised anew: that time was not the queue's.
                 turn = Turn { since: Instant::now(), avoid: engine, ..turn };
             }
-            routed = match self.route(admitted, turn).await {
+            routed = match self.route(admitted, turn, who()).await {
                 Ok(routed) => routed,
                 Err(error) => {
                     failed.account.give_up();
@@ -154,7 +162,7 @@ impl Inference {
     }
 
     /// Second step: waits its turn for an engine.
-    async fn route(&self, admitted: &Admitted, turn: Turn) -> Result<Routed, Error> {
+    async fn route(&self, admitted: &Admitted, turn: Turn, who: Who) -> Result<Routed, Error> {
         let prompt = &admitted.prompt;
         let input = self.ledger.estimator.tokens(&prompt.model, prompt.input_bytes);
         let most = match prompt.endpoint {
@@ -164,21 +172,22 @@ impl Inference {
             }
         };
         let whole = |tokens: u64| u32::try_from(tokens).unwrap_or(u32::MAX);
-        let arrival = Arrival {
+        let request = Request {
             model: prompt.served(),
             path: &admitted.path,
             class: prompt.class,
             prompt: whole(input),
             most: most.map(whole),
             prefix: Arc::clone(&prompt.prefix),
-            arrived: turn.since,
-            deadline: turn.until,
+            arrived: self.queue.at(turn.since),
+            deadline: Some(self.queue.at(turn.until)),
             patience: self.wait,
             avoid: turn.avoid,
             streams: prompt.stream,
             preempted: turn.preempted,
+            made: Made::default(),
         };
-        let permit = self.queue.turn(arrival).await?;
+        let permit = self.queue.enter(&request, who)?.turn().await?;
         let engine = self.dispatcher.fleet.get(permit.engine());
         let url = engine.map(|engine| engine.url.clone()).unwrap_or_default();
         Ok(Routed { permit, url })

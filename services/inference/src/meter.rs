@@ -167,12 +167,12 @@ impl Metered {
             }
             Event::Done => {
                 self.attempt.finish(self.heard.into_std());
-                self.end(Account::finish);
+                self.end(Permit::done, Account::finish);
             }
             Event::Error(error) => {
                 tracing::warn!(status = error.status, "the engine failed in the middle of a stream");
                 self.attempt.fail(Fault::Error, self.heard.into_std());
-                self.end(Account::fail);
+                self.end(Permit::lost, Account::fail);
                 return true;
             }
             Event::Other => {}
@@ -180,19 +180,21 @@ impl Metered {
         true
     }
 
-    fn end(&mut self, settle: impl FnOnce(Account)) {
+    fn end(&mut self, leave: impl FnOnce(&mut Permit), settle: impl FnOnce(Account)) {
         self.over = true;
         if let Some(account) = self.account.take() {
             settle(account);
         }
-        self.permit = None;
+        if let Some(mut permit) = self.permit.take() {
+            leave(&mut permit);
+        }
     }
 
     /// Ends the stream honestly.
     fn break_off(&mut self, why: &'static str, fault: Fault) -> Bytes {
         tracing::warn!(why, "a stream could not go on");
         self.attempt.fail(fault, Instant::now().into_std());
-        self.end(Account::fail);
+        self.end(Permit::lost, Account::fail);
         Bytes::from(format!(
             "data: {{\"error\":{{\"message\":\"the answer broke off: {why}\",\"type\":\"server_error\",\"param\":null,\"code\":\"stream_interrupted\"}}}}\n\n"
         ))

@@ -3,11 +3,16 @@
 //! Who runs next, where, and who is refused is decided by [`schedule`]; this file gives it the time and carries its
 //! decisions to those who wait. The permit is a value: while it lives the engine's place is taken, and dropping it, for
 //! whatever reason, gives the place to the next. A request that goes away while it waits leaves the queue the same way.
+//! [`look`] shows who waits to people, and takes out whom they name.
+
+mod look;
+mod permit;
 
 use crate::{error::Error, metrics};
-use schedule::{
-    Action, Capacity, Made, Outcome, Refusal, Request, Scheduler, Settings, Share, Speed, Ticket, Verdict,
-};
+pub use look::Waits;
+pub use permit::Permit;
+use policy::{GroupId, KeyId, UserId};
+use schedule::{Action, Capacity, Made, Refusal, Request, Scheduler, Settings, Speed, Ticket, Verdict};
 pub use schedule::{Class, EngineId};
 use shared::server::Tasks;
 use std::{
@@ -19,34 +24,21 @@ use tokio::{
     sync::{Notify, oneshot},
     time::{Instant, timeout_at},
 };
+use uuid::Uuid;
 
-/// A request that arrives.
+/// Whose request it is, for people who look at the queue.
 #[derive(Debug, Clone)]
-pub struct Arrival<'a> {
-    /// The model as engines name it.
-    pub model: &'a str,
-    /// Whose share it takes from, the outermost first.
-    pub path: &'a [Share],
-    /// How urgent it is.
-    pub class: Class,
-    /// Tokens of its prompt, as far as can be said.
-    pub prompt: u32,
-    /// Most tokens that may be made; 0 for an embedding.
-    pub most: Option<u32>,
-    /// Hashes of the beginnings of its prompt.
-    pub prefix: Arc<[u64]>,
-    /// When it came to the gateway.
-    pub arrived: Instant,
-    /// When its caller's time is over.
-    pub deadline: Instant,
-    /// Longest time that it may wait.
-    pub patience: Duration,
-    /// An engine that failed it just now.
-    pub avoid: Option<EngineId>,
-    /// Whether its tokens are seen as they are made.
-    pub streams: bool,
-    /// How often it had to make room.
-    pub preempted: u8,
+pub struct Who {
+    /// The request's id in the ledger.
+    pub usage_id: Uuid,
+    /// What its caller calls it.
+    pub request_id: Box<str>,
+    /// Who asks.
+    pub user: UserId,
+    /// Through whose grant.
+    pub group: Option<GroupId>,
+    /// With which key.
+    pub key: Option<KeyId>,
 }
 
 /// All queues of a gateway.
@@ -67,28 +59,34 @@ struct Shared {
 #[derive(Debug)]
 struct Inner {
     scheduler: Scheduler,
-    waiting: HashMap<Ticket, oneshot::Sender<Turn>>,
+    waiting: HashMap<Ticket, Waiter>,
     running: HashMap<Ticket, Arc<Notify>>,
     planned: Option<Duration>,
 }
 
-/// Where a request may go and what tells it to make room, or why it is not served.
-type Turn = Result<(EngineId, Arc<Notify>), Refusal>;
-
-/// A place at one engine.
 #[derive(Debug)]
-pub struct Permit {
-    queue: Queue,
-    ticket: Ticket,
-    engine: EngineId,
-    made: Made,
-    stop: Arc<Notify>,
-    outcome: Outcome,
+struct Waiter {
+    who: Who,
+    turn: oneshot::Sender<Turn>,
+}
+
+/// Where a request may go, and what tells it to make room.
+type Place = (EngineId, Arc<Notify>);
+type Turn = Result<Place, Unserved>;
+
+/// Why a request that waited is not served.
+#[derive(Debug)]
+enum Unserved {
+    Refused(Refusal),
+    Withdrawn { reason: String },
 }
 
 /// A request that waits; dropping it takes it out of the queue.
-struct Waiting<'a> {
+#[derive(Debug)]
+pub struct Waiting<'a> {
     queue: &'a Queue,
+    model: &'a str,
+    deadline: Option<Duration>,
     ticket: Ticket,
     made: Made,
     turn: Option<oneshot::Receiver<Turn>>,
@@ -158,61 +156,37 @@ impl Queue {
         self.lock().scheduler.waiting(model)
     }
 
-    /// Waits for a place at an engine that serves the model.
+    /// A time as a request says it.
+    #[must_use]
+    pub fn at(&self, time: Instant) -> Duration {
+        time.saturating_duration_since(self.shared.origin)
+    }
+
+    /// Takes a request in, or refuses it at once.
     ///
     /// # Errors
     /// [`Error::QueueFull`], [`Error::Late`], [`Error::NoEngine`], or [`Error::Deadline`] when the caller's own time is
-    /// over first, or is too short for any engine.
-    pub async fn turn(&self, arrival: Arrival<'_>) -> Result<Permit, Error> {
-        let model = arrival.model;
-        let made = Made::default();
-        let (ticket, turn) = {
-            let mut inner = self.lock();
-            let now = self.now();
-            let request = Request {
-                model,
-                path: arrival.path,
-                class: arrival.class,
-                prompt: arrival.prompt,
-                most: arrival.most,
-                prefix: arrival.prefix.clone(),
-                arrived: arrival.arrived.saturating_duration_since(self.shared.origin),
-                deadline: Some(arrival.deadline.saturating_duration_since(self.shared.origin)),
-                patience: arrival.patience,
-                avoid: arrival.avoid,
-                streams: arrival.streams,
-                preempted: arrival.preempted,
-                made: made.clone(),
-            };
-            match inner.scheduler.arrive(&request, now) {
-                Verdict::Refused(refusal) => return Err(refused(refusal, model)),
-                Verdict::Queued(ticket) => {
-                    let (sender, turn) = oneshot::channel();
-                    inner.waiting.insert(ticket, sender);
-                    self.hand_out(&mut inner);
-                    (ticket, turn)
-                }
+    /// too short for any engine.
+    pub fn enter<'a>(&'a self, request: &Request<'a>, who: Who) -> Result<Waiting<'a>, Error> {
+        let mut inner = self.lock();
+        match inner.scheduler.arrive(request, self.now()) {
+            Verdict::Refused(refusal) => Err(refused(refusal, request.model)),
+            Verdict::Queued(ticket) => {
+                let (sender, turn) = oneshot::channel();
+                inner.waiting.insert(ticket, Waiter { who, turn: sender });
+                self.hand_out(&mut inner);
+                drop(inner);
+                metrics::queued(1);
+                Ok(Waiting {
+                    queue: self,
+                    model: request.model,
+                    deadline: request.deadline,
+                    ticket,
+                    made: request.made.clone(),
+                    turn: Some(turn),
+                })
             }
-        };
-        metrics::queued(1);
-        let mut waiting = Waiting { queue: self, ticket, made, turn: Some(turn) };
-        let turn = waiting.turn.as_mut().ok_or(Error::Stopping)?;
-        match timeout_at(arrival.deadline, turn).await {
-            Ok(Ok(Ok(place))) => {
-                waiting.turn = None;
-                Ok(self.permit(ticket, place, waiting.made.clone()))
-            }
-            Ok(Ok(Err(refusal))) => {
-                waiting.turn = None;
-                Err(refused(refusal, model))
-            }
-            Ok(Err(_)) => Err(Error::Stopping),
-            Err(_) => Err(Error::Deadline),
         }
-    }
-
-    fn permit(&self, ticket: Ticket, (engine, stop): (EngineId, Arc<Notify>), made: Made) -> Permit {
-        Permit { queue: self.clone(), ticket, engine, made, stop, outcome: Outcome::Done }
     }
 
     /// Carries out what the scheduler decides.
@@ -224,13 +198,13 @@ impl Queue {
                 Action::Start { ticket, engine } => {
                     let stop = Arc::<Notify>::default();
                     inner.running.insert(ticket, Arc::clone(&stop));
-                    if let Some(turn) = inner.waiting.remove(&ticket) {
-                        let _ = turn.send(Ok((engine, stop)));
+                    if let Some(waiter) = inner.waiting.remove(&ticket) {
+                        let _ = waiter.turn.send(Ok((engine, stop)));
                     }
                 }
                 Action::Refuse { ticket, refusal } => {
-                    if let Some(turn) = inner.waiting.remove(&ticket) {
-                        let _ = turn.send(Err(refusal));
+                    if let Some(waiter) = inner.waiting.remove(&ticket) {
+                        let _ = waiter.turn.send(Err(Unserved::Refused(refusal)));
                     }
                 }
                 Action::Stop { ticket } => {
@@ -267,49 +241,27 @@ fn refused(refusal: Refusal, model: &str) -> Error {
     }
 }
 
-impl Permit {
-    /// The engine whose place it is.
-    #[must_use]
-    pub const fn engine(&self) -> EngineId {
-        self.engine
-    }
-
-    /// Resolves when the request is to make room, which it can until its first token has come.
-    pub async fn stopped(&self) {
-        self.stop.notified().await;
-    }
-
-    /// The first token has come.
-    pub fn first_token(&self) {
-        let mut inner = self.queue.lock();
-        let now = self.queue.now();
-        inner.scheduler.first_token(self.ticket, now);
-        self.queue.hand_out(&mut inner);
-    }
-
-    /// Tokens have come.
-    pub fn made(&self, tokens: u32) {
-        self.made.add(tokens);
-    }
-
-    /// The request left the engine without an answer and may come again.
-    pub const fn lost(&mut self) {
-        self.outcome = Outcome::Lost;
-    }
-
-    /// The engine was full and did nothing for it.
-    pub const fn busy(&mut self) {
-        self.outcome = Outcome::Busy;
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let mut inner = self.queue.lock();
-        inner.running.remove(&self.ticket);
-        let now = self.queue.now();
-        inner.scheduler.finished(self.ticket, self.outcome, now);
-        self.queue.hand_out(&mut inner);
+impl Waiting<'_> {
+    /// Waits for a place at an engine that serves the model.
+    ///
+    /// # Errors
+    /// [`Error::Late`], [`Error::Withdrawn`], or [`Error::Deadline`] when the caller's own time is over first.
+    pub async fn turn(mut self) -> Result<Permit, Error> {
+        let (queue, model) = (self.queue, self.model);
+        let turn = self.turn.as_mut().ok_or(Error::Stopping)?;
+        let came = match self.deadline {
+            Some(deadline) => {
+                timeout_at(queue.shared.origin + deadline, turn).await.map_err(|_| Error::Deadline)?
+            }
+            None => turn.await,
+        };
+        let came = came.map_err(|_| Error::Stopping)?;
+        self.turn = None;
+        match came {
+            Ok(place) => Ok(Permit::new(queue, self.ticket, place, self.made.clone())),
+            Err(Unserved::Refused(refusal)) => Err(refused(refusal, model)),
+            Err(Unserved::Withdrawn { reason }) => Err(Error::Withdrawn { reason }),
+        }
     }
 }
 
@@ -323,7 +275,7 @@ impl Drop for Waiting<'_> {
         drop(inner);
         // Its turn may have come in the meantime: then the place is given back by dropping a permit for it.
         if let Ok(Ok(place)) = turn.try_recv() {
-            let mut permit = self.queue.permit(self.ticket, place, self.made.clone());
+            let mut permit = Permit::new(self.queue, self.ticket, place, self.made.clone());
             permit.lost();
         }
     }
