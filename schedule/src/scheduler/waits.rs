@@ -33,6 +33,15 @@ pub struct Wait {
     answer: f64,
 }
 
+impl Wait {
+    /// Where it stands in the order of [`Line::predict`]: the smaller, the sooner.
+    #[must_use]
+    pub const fn place(&self) -> (bool, u8, i64, u64) {
+        let (far, level, rank, ticket) = self.order;
+        (far, level as u8, rank, ticket.0)
+    }
+}
+
 /// Why a request waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {

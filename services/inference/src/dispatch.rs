@@ -7,6 +7,7 @@ use crate::{
     config,
     engines::{Attempt, Fault, Fleet, SendError},
     error::Error,
+    goodput::Used,
     meter::{Metered, Patience},
     prompt::Prompt,
     queue::Permit,
@@ -23,8 +24,8 @@ use tokio::time::{Instant, timeout_at};
 /// An engine's answer on its way to the client.
 #[derive(Debug)]
 pub enum Answer {
-    /// All of it, as the engine wrote it.
-    Whole(Bytes),
+    /// All of it, as the engine wrote it, and what it took.
+    Whole(Bytes, Used),
     /// As it is made.
     Stream(Box<Metered>),
 }
@@ -164,8 +165,7 @@ impl Sent<'_> {
                 self.permit.made(u32::try_from(made).unwrap_or(u32::MAX));
                 self.permit.done();
                 self.account.event(false, usage);
-                self.account.finish();
-                Ok(Answer::Whole(bytes))
+                Ok(Answer::Whole(bytes, self.account.finish()))
             }
             Ok(Err(_)) => Err(self.retry(Fault::Broken, "broken answer")),
             Err(_) => Err(self.late()),

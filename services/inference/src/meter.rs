@@ -9,6 +9,7 @@
 
 use crate::{
     engines::{Attempt, Fault},
+    goodput::Trial,
     queue::Permit,
     settle::Account,
     sse::{self, Event, Splitter},
@@ -119,6 +120,13 @@ impl Metered {
         }
     }
 
+    /// How it will be judged.
+    pub fn judge(&mut self, trial: Trial) {
+        if let Some(account) = &mut self.account {
+            account.judge(trial);
+        }
+    }
+
     /// What the client gets of these bytes.
     fn pass(&mut self, bytes: Bytes) -> Bytes {
         // Whole events, as engines send them, go on as they are; only a torn one is put together first.
@@ -167,7 +175,9 @@ impl Metered {
             }
             Event::Done => {
                 self.attempt.finish(self.heard.into_std());
-                self.end(Permit::done, Account::finish);
+                self.end(Permit::done, |account| {
+                    account.finish();
+                });
             }
             Event::Error(error) => {
                 tracing::warn!(status = error.status, "the engine failed in the middle of a stream");

@@ -8,16 +8,18 @@
 mod look;
 mod permit;
 
-use crate::{error::Error, metrics};
+use crate::error::Error;
 pub use look::Waits;
 pub use permit::Permit;
 use policy::{GroupId, KeyId, UserId};
-use schedule::{Action, Capacity, Made, Refusal, Request, Scheduler, Settings, Speed, Ticket, Verdict};
+use schedule::{
+    Action, Capacity, Made, Objective, Refusal, Request, Scheduler, Settings, Speed, Ticket, Verdict,
+};
 pub use schedule::{Class, EngineId};
 use shared::server::Tasks;
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 use tokio::{
@@ -45,6 +47,18 @@ pub struct Who {
 #[derive(Debug, Clone)]
 pub struct Queue {
     shared: Arc<Shared>,
+}
+
+/// All queues of a gateway that may be gone.
+#[derive(Debug)]
+pub struct Weakly(Weak<Shared>);
+
+impl Weakly {
+    /// The queues, while they are there.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Queue> {
+        self.0.upgrade().map(|shared| Queue { shared })
+    }
 }
 
 #[derive(Debug)]
@@ -87,6 +101,7 @@ pub struct Waiting<'a> {
     queue: &'a Queue,
     model: &'a str,
     deadline: Option<Duration>,
+    promise: Option<Objective>,
     ticket: Ticket,
     made: Made,
     turn: Option<oneshot::Receiver<Turn>>,
@@ -156,6 +171,20 @@ impl Queue {
         self.lock().scheduler.waiting(model)
     }
 
+    /// Requests that an engine holds and may hold by now, and the tokens of those that it holds.
+    #[must_use]
+    pub fn held(&self, engine: EngineId) -> (u32, u32, u64) {
+        let inner = self.lock();
+        let load = inner.scheduler.load(engine);
+        (load.requests, inner.scheduler.limit(engine), load.tokens)
+    }
+
+    /// The same without keeping it.
+    #[must_use]
+    pub fn downgrade(&self) -> Weakly {
+        Weakly(Arc::downgrade(&self.shared))
+    }
+
     /// A time as a request says it.
     #[must_use]
     pub fn at(&self, time: Instant) -> Duration {
@@ -172,12 +201,12 @@ impl Queue {
         match inner.scheduler.arrive(request, self.now()) {
             Verdict::Refused(refusal) => Err(refused(refusal, request.model)),
             Verdict::Queued(ticket) => {
+                let promise = inner.scheduler.promised(ticket);
                 let (sender, turn) = oneshot::channel();
                 inner.waiting.insert(ticket, Waiter { who, turn: sender });
                 self.hand_out(&mut inner);
-                drop(inner);
-                metrics::queued(1);
                 Ok(Waiting {
+                    promise,
                     queue: self,
                     model: request.model,
                     deadline: request.deadline,
@@ -242,6 +271,12 @@ fn refused(refusal: Refusal, model: &str) -> Error {
 }
 
 impl Waiting<'_> {
+    /// What it is promised.
+    #[must_use]
+    pub const fn promise(&self) -> Option<Objective> {
+        self.promise
+    }
+
     /// Waits for a place at an engine that serves the model.
     ///
     /// # Errors
@@ -267,7 +302,6 @@ impl Waiting<'_> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        metrics::queued(-1);
         let Some(mut turn) = self.turn.take() else { return };
         let mut inner = self.queue.lock();
         inner.scheduler.cancel(self.ticket);

@@ -39,6 +39,8 @@ pub struct Engine {
     pub resolve_interval: Duration,
     /// Engines tried for one request, before its first byte.
     pub attempts: u32,
+    /// Whether engines are told how urgent a request is: only when they run with `--scheduling-policy priority`.
+    pub tell_priority: bool,
     /// When an engine is asked for a token.
     pub probe: Probe,
     /// What failures in a row lead to.
@@ -117,6 +119,12 @@ pub struct Retry {
     /// At most so long.
     #[serde(with = "humantime_serde")]
     pub max_back_off: Duration,
+    /// The same for requests of class batch, for which nobody waits.
+    #[serde(with = "humantime_serde")]
+    pub batch_back_off: Duration,
+    /// At most so long.
+    #[serde(with = "humantime_serde")]
+    pub batch_max_back_off: Duration,
 }
 
 /// The API server that `k8s://` engines are found at.
@@ -145,6 +153,7 @@ impl Default for Engine {
             scrape_interval: Duration::from_secs(1),
             resolve_interval: Duration::from_secs(5),
             attempts: 3,
+            tell_priority: false,
             probe: Probe::default(),
             breaker: Breaker::default(),
             ejection: Ejection::default(),
@@ -192,6 +201,8 @@ impl Default for Retry {
             window: Duration::from_secs(10),
             back_off: Duration::from_millis(20),
             max_back_off: Duration::from_millis(200),
+            batch_back_off: Duration::from_secs(1),
+            batch_max_back_off: Duration::from_secs(60),
         }
     }
 }

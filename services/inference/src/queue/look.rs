@@ -5,7 +5,8 @@
 
 use super::{Queue, Unserved, Who};
 use crate::error::Error;
-use schedule::{Line, Mark, Wait};
+use schedule::{Line, Mark, Ticket, Wait};
+use std::collections::HashMap;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -34,9 +35,20 @@ impl Queue {
         models
     }
 
+    /// How many wait for each model, by class.
+    #[must_use]
+    pub fn lengths(&self) -> Vec<(String, [usize; 4])> {
+        let inner = self.lock();
+        let models = inner.scheduler.models();
+        let now = self.now();
+        models
+            .filter_map(|model| Some((model.to_owned(), inner.scheduler.line(model, now)?.waiting)))
+            .collect()
+    }
+
     /// Who waits for a model.
     pub async fn look(&self, model: &str) -> Option<Waits> {
-        let (mut waits, mut whose) = (Vec::new(), std::collections::HashMap::new());
+        let (mut waits, mut whose) = (Vec::new(), HashMap::new());
         let mut from = None;
         loop {
             from = self.piece(model, from, &mut waits, &mut whose);
@@ -57,7 +69,7 @@ impl Queue {
         model: &str,
         from: Option<Mark>,
         waits: &mut Vec<Wait>,
-        whose: &mut std::collections::HashMap<schedule::Ticket, Who>,
+        whose: &mut HashMap<Ticket, Who>,
     ) -> Option<Mark> {
         let inner = self.lock();
         let (some, next) = inner.scheduler.waits(model, from, AT_ONCE, self.now());
