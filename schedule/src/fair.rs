@@ -115,6 +115,18 @@ impl Shares {
         })
     }
 
+    /// Whether all above a leaf are within the band, so that one of its requests may be next.
+    pub(crate) fn is_near(&self, leaf: Leaf) -> bool {
+        let mut at = leaf.0;
+        while let Some(parent) = self.nodes[at].parent {
+            if !self.nodes[parent].near.contains(&(self.nodes[at].counter, at)) {
+                return false;
+            }
+            at = parent;
+        }
+        true
+    }
+
     /// Tokens were spent for a request of this leaf; all above it spent them too.
     pub(crate) fn charge(&mut self, leaf: Leaf, tokens: u64) {
         self.climb(leaf.0, |node| node.counter = node.counter.saturating_add(tokens * PARTS / node.weight));

@@ -28,5 +28,5 @@ pub use engine::{Capacity, EngineId, Load};
 pub use fair::Share;
 pub use made::Made;
 pub use request::{Outcome, Refusal, Request, Ticket};
-pub use scheduler::{Action, Scheduler, Verdict, Wait};
+pub use scheduler::{Action, Line, Mark, Scheduler, Verdict, Wait, Why};
 pub use settings::Settings;

@@ -23,6 +23,10 @@ impl Limit {
         }
     }
 
+    pub(crate) fn requests(&self) -> u32 {
+        self.now.ceil() as u32
+    }
+
     pub(crate) fn has_room(&self, held: usize) -> bool {
         (held as f64) < self.now
     }

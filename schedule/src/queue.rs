@@ -7,6 +7,7 @@ use crate::{
     made::Made,
     output::Outputs,
     rate::Rate,
+    scheduler::Why,
     settings::Settings,
 };
 use std::{sync::Arc, time::Duration};
@@ -20,12 +21,17 @@ pub(crate) struct Queue {
     pub(crate) shares: Shares,
     /// Engines that serve the model.
     pub(crate) engines: Vec<EngineId>,
-    /// Seconds of engine time that wait, by class.
+    /// Requests that wait, and the seconds of engine time that they take, by class.
+    pub(crate) waiting: [usize; 4],
     work: [f64; 4],
     /// The same of each leaf, and how many leaves have any.
     by_leaf: Vec<Backlog>,
     leaves: usize,
     pub(crate) outputs: Outputs,
+    /// Why the first in line did not start when it was last tried.
+    pub(crate) held_up: Option<Why>,
+    /// Requests that were stopped to make room.
+    pub(crate) stopped: u64,
     /// Seconds of engine time that are started.
     started: Rate,
     /// The same by class.
@@ -76,10 +82,13 @@ impl Queue {
         Self {
             shares: Shares::new(settings.band),
             engines: Vec::new(),
+            waiting: [0; 4],
             work: [0.0; 4],
             by_leaf: Vec::new(),
             leaves: 0,
             outputs: Outputs::new(),
+            held_up: None,
+            stopped: 0,
             started: Rate::default(),
             by_class: [Rate::default(); 4],
         }
@@ -103,6 +112,7 @@ impl Queue {
 
     /// A request waits that takes so much work.
     pub(crate) fn joins(&mut self, leaf: Leaf, class: Class, work: f64) {
+        self.waiting[class.index()] += 1;
         self.work[class.index()] += work;
         if self.by_leaf.len() <= leaf.index() {
             self.by_leaf.resize_with(leaf.index() + 1, Backlog::default);
@@ -115,6 +125,7 @@ impl Queue {
 
     /// It no longer waits.
     pub(crate) fn leaves(&mut self, leaf: Leaf, class: Class, work: f64) {
+        self.waiting[class.index()] -= 1;
         self.work[class.index()] -= work;
         if let Some(of_leaf) = self.by_leaf.get_mut(leaf.index()) {
             of_leaf.requests = of_leaf.requests.saturating_sub(1);
@@ -137,6 +148,11 @@ impl Queue {
             (self.by_leaf.get(leaf.index()).map_or(0.0, |mine| until(&mine.work)), until(&self.work));
         let others = self.leaves.max(1) as f64;
         all.min(mine.mul_add(others, all / others))
+    }
+
+    /// Seconds of engine time that wait.
+    pub(crate) fn work(&self) -> f64 {
+        self.work.iter().sum()
     }
 
     /// Leaves of which something waits.

@@ -69,8 +69,10 @@ pub struct Request<'a> {
 /// How a request left its engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// With an answer, or a refusal that would be the same anywhere, or because the caller went away.
+    /// With an answer as long as it was to be.
     Done,
+    /// Its caller went away. What was done for it is charged, but says nothing of how long answers are.
+    Left,
     /// Without one; what it was charged is given back, and it may come again.
     Lost,
     /// The engine was full and did nothing for it.

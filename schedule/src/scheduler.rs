@@ -2,9 +2,10 @@
 
 mod plan;
 mod start;
+mod waits;
 
 use crate::{
-    class::Class,
+    class::{Class, Objective},
     cost::{Cost, Speed},
     engine::{Capacity, Engine, EngineId, Load, Spent},
     queue::{Queue, Waiting},
@@ -15,6 +16,7 @@ use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     time::Duration,
 };
+pub use waits::{Line, Mark, Wait, Why};
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,23 +49,6 @@ pub enum Verdict {
     Queued(Ticket),
     /// It is not served.
     Refused(Refusal),
-}
-
-/// A request that waits, for people to look at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wait {
-    /// Which.
-    pub ticket: Ticket,
-    /// How urgent.
-    pub class: Class,
-    /// Tokens of its prompt.
-    pub prompt: u32,
-    /// Since when.
-    pub arrived: Duration,
-    /// When it is believed to start.
-    pub starts: Duration,
-    /// When it is refused if it has not started.
-    pub expires: Duration,
 }
 
 /// Decides whose request runs next, where, and which one is refused.
@@ -216,13 +201,13 @@ impl Scheduler {
         match outcome {
             Outcome::Done => state.limit.answered(),
             Outcome::Busy => state.limit.turned_away(usize::try_from(state.load().requests).unwrap_or(0)),
-            Outcome::Lost => {}
+            Outcome::Left | Outcome::Lost => {}
         }
         self.changed.extend(state.serves.iter().copied());
         self.tell_peers(engine);
         self.charge_spent();
         let shares = &mut self.queues[held.queue].shares;
-        if outcome != Outcome::Done && held.made.tokens() == 0 {
+        if matches!(outcome, Outcome::Lost | Outcome::Busy) && held.made.tokens() == 0 {
             shares.refund(held.leaf, u64::from(held.prompt));
         }
         shares.release(held.leaf);
@@ -244,41 +229,29 @@ impl Scheduler {
         self.names.get(model).map_or(0, |&queue| self.queues[queue].shares.waiting())
     }
 
+    /// What a request that waits is promised, which may be more than its class is: nobody is promised a prompt in less
+    /// than three times what an idle engine takes for it.
+    #[must_use]
+    pub fn promised(&self, ticket: Ticket) -> Option<Objective> {
+        let waiting = self.waiting.get(&ticket)?;
+        let first = (waiting.due - waiting.arrived.as_secs_f64()).max(0.0);
+        let first = Duration::try_from_secs_f64(first).unwrap_or(Duration::MAX);
+        Some(match self.settings.objective(waiting.class) {
+            Objective::Stream { per_token, .. } => Objective::Stream { first_token: first, per_token },
+            Objective::Whole(_) => Objective::Whole(first),
+        })
+    }
+
+    /// Requests that an engine may hold at once by now.
+    #[must_use]
+    pub fn limit(&self, engine: EngineId) -> u32 {
+        self.engines.get(engine).map_or(0, |engine| engine.limit.requests())
+    }
+
     /// What an engine holds.
     #[must_use]
     pub fn load(&self, engine: EngineId) -> Load {
         self.engines.get(engine).map(Engine::load).unwrap_or_default()
-    }
-
-    /// Everyone who waits for a model, the first to come first.
-    #[must_use]
-    pub fn waits(&self, model: &str, now: Duration) -> Vec<Wait> {
-        let Some(&queue) = self.names.get(model) else { return Vec::new() };
-        let mut waits: Vec<Wait> = self
-            .waiting
-            .iter()
-            .filter(|(_, waiting)| waiting.queue == queue)
-            .map(|(&ticket, waiting)| Wait {
-                ticket,
-                class: waiting.class,
-                prompt: waiting.prompt,
-                arrived: waiting.arrived,
-                starts: Duration::ZERO,
-                expires: waiting.expires,
-            })
-            .collect();
-        // In the order in which they would be asked if all were equally far.
-        waits.sort_by_key(|wait| {
-            (self.waiting.get(&wait.ticket).map(|waiting| (waiting.level, waiting.rank)), wait.ticket)
-        });
-        let (state, mut work) = (&self.queues[queue], 0.0);
-        for wait in &mut waits {
-            let starts = state.drain(work, self.well(queue).count(), now.as_secs_f64());
-            wait.starts = now + Duration::from_secs_f64(starts.min(1e6));
-            work += self.waiting.get(&wait.ticket).map_or(0.0, |waiting| waiting.cost);
-        }
-        waits.sort_by_key(|wait| wait.ticket);
-        waits
     }
 
     fn queue(&mut self, model: &str) -> usize {

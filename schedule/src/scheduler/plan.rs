@@ -85,7 +85,7 @@ impl Scheduler {
     }
 
     /// Seconds that a step takes at an engine of this queue now, on the mean.
-    fn step(&self, queue: usize) -> f64 {
+    pub(super) fn step(&self, queue: usize) -> f64 {
         let (count, sum) = self
             .well(queue)
             .fold((0.0, 0.0), |(count, sum), engine| (count + 1.0, sum + self.engines[engine].step()));

@@ -1,6 +1,6 @@
 //! The next start: who is first, and the engine where the first token comes soonest.
 
-use super::{Action, Scheduler};
+use super::{Action, Scheduler, Why};
 use crate::{
     class::Class,
     cost::Prefill,
@@ -15,6 +15,8 @@ use std::time::Duration;
 enum Blocked {
     /// Until an engine gives something back.
     Full,
+    /// Until a prompt under way is computed.
+    Gated,
     /// Until answers under way have gained time, or a prompt is believed to be computed.
     Spare,
     /// Only for this one: it is not to go where there is room.
@@ -34,6 +36,16 @@ struct Place {
 
 /// Predictions that differ by less than this part say nothing.
 const ALIKE: f64 = 0.2;
+
+impl From<&Blocked> for Why {
+    fn from(blocked: &Blocked) -> Self {
+        match blocked {
+            Blocked::Full => Self::Full,
+            Blocked::Gated | Blocked::Spare => Self::Paced,
+            Blocked::Elsewhere => Self::Elsewhere,
+        }
+    }
+}
 
 impl Place {
     fn is_better_than(&self, other: &Self) -> bool {
@@ -64,15 +76,16 @@ impl Scheduler {
                     self.send(ticket, place, now);
                 }
             }
-            Err(Blocked::Elsewhere) => {
-                self.held_up.insert(queue);
-                self.set_aside(ticket);
+            Err(blocked) => {
+                self.queues[queue].held_up = Some(Why::from(&blocked));
+                if matches!(blocked, Blocked::Elsewhere | Blocked::Spare) {
+                    self.held_up.insert(queue);
+                }
+                match blocked {
+                    Blocked::Elsewhere => self.set_aside(ticket),
+                    Blocked::Full | Blocked::Gated | Blocked::Spare => self.block(queue, ticket, now),
+                }
             }
-            Err(Blocked::Spare) => {
-                self.held_up.insert(queue);
-                self.block(queue, ticket, now);
-            }
-            Err(Blocked::Full) => self.block(queue, ticket, now),
         }
         true
     }
@@ -123,8 +136,12 @@ impl Scheduler {
             let gated = !engine.gate_is_open(own);
             if gated || (self.settings.pacing && !engine.can_spare(own, now.as_secs_f64())) {
                 // Nobody tells when the prompt of an answer that does not stream is done.
-                let waits = (!gated || engine.is_silent()) && matches!(blocked, Blocked::Full);
-                blocked = if waits { Blocked::Spare } else { blocked };
+                let waits = !gated || engine.is_silent();
+                blocked = match blocked {
+                    Blocked::Full | Blocked::Gated if waits => Blocked::Spare,
+                    Blocked::Full => Blocked::Gated,
+                    other => other,
+                };
                 continue;
             }
             let first_token = engine.first_token_in(own, prefill.tokens);
@@ -195,6 +212,7 @@ impl Scheduler {
         });
         if let Some((engine, ticket)) = victim {
             self.engines[engine].stopping(ticket);
+            self.queues[queue].stopped += 1;
             self.actions.push_back(Action::Stop { ticket });
         }
     }

@@ -1,7 +1,7 @@
 //! First step: may this caller use this model? Answered from the local policy replica; nothing leaves the process.
 
-use crate::{error::Error, follow::PolicyView, prompt::Prompt};
-use policy::{Action, Grantee, GroupId, KeyId, ModelId, Reason};
+use crate::{error::Error, follow::PolicyView, prompt::Prompt, weights::Weights};
+use policy::{Action, Grantee, GroupId, ModelId, Reason};
 use schedule::Share;
 use shared::auth::Person;
 use std::time::Instant;
@@ -15,6 +15,8 @@ pub struct Admitted {
     pub model: ModelId,
     /// What is asked.
     pub prompt: Prompt,
+    /// The group through which the caller may.
+    pub group: Option<GroupId>,
     /// Whose share of the engines it takes: the group through which the caller may, the user, the key.
     pub path: Vec<Share>,
     /// When it was accepted.
@@ -25,7 +27,12 @@ pub struct Admitted {
 ///
 /// # Errors
 /// [`Error::UnknownModel`], [`Error::Denied`], or [`Error::PolicyUnavailable`] when the replica is too old.
-pub fn admit(policy: &PolicyView, person: Person, prompt: Prompt) -> Result<Admitted, Error> {
+pub fn admit(
+    policy: &PolicyView,
+    weights: &Weights,
+    person: Person,
+    prompt: Prompt,
+) -> Result<Admitted, Error> {
     let now = shared::time::now();
     let accepted = Instant::now();
     let (model, served, group) = policy.read(now, |policy| {
@@ -49,7 +56,7 @@ pub fn admit(policy: &PolicyView, person: Person, prompt: Prompt) -> Result<Admi
         Some(served) => prompt.served_as(served),
         None => prompt,
     };
-    Ok(Admitted { person, model, prompt, path: path(&person, group), accepted })
+    Ok(Admitted { person, model, prompt, group, path: weights.path(&person, group), accepted })
 }
 
 fn group(grantee: Grantee) -> Option<GroupId> {
@@ -57,11 +64,6 @@ fn group(grantee: Grantee) -> Option<GroupId> {
         Grantee::Group(group) => Some(group),
         Grantee::User(_) | Grantee::Everyone => None,
     }
-}
-
-fn path(person: &Person, group: Option<GroupId>) -> Vec<Share> {
-    let steps = [group.map(GroupId::uuid), Some(person.user.uuid()), person.key.map(KeyId::uuid)];
-    steps.into_iter().flatten().map(|id| Share { id: id.as_u128(), weight: 1 }).collect()
 }
 
 /// A name that a caller may send as `model`, and the name that engines know the model by.

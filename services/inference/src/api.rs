@@ -2,11 +2,13 @@
 
 mod engines;
 mod infer;
+mod queue;
 mod wire;
 
 use crate::{engines::Fleet, infer::Inference, queue::Queue};
 use proto::inference::v1::{
     engine_service_server::EngineServiceServer, inference_service_server::InferenceServiceServer,
+    queue_service_server::QueueServiceServer,
 };
 use tonic::service::Routes;
 
@@ -25,5 +27,6 @@ pub struct Api {
 #[must_use]
 pub fn routes(api: Api, max_body_bytes: usize) -> Routes {
     let inference = InferenceServiceServer::new(api.clone()).max_decoding_message_size(max_body_bytes);
-    Routes::new(inference).add_service(EngineServiceServer::new(api))
+    let queue = QueueServiceServer::new(api.clone());
+    Routes::new(inference).add_service(EngineServiceServer::new(api)).add_service(queue)
 }

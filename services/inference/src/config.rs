@@ -9,6 +9,7 @@ use schedule::{Class, Objective, Settings};
 use serde::Deserialize;
 use shared::{config::Secret, tls::Trust};
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use uuid::Uuid;
 
 /// Settings of the inference service.
 #[derive(Debug, Clone, Deserialize)]
@@ -55,6 +56,33 @@ pub struct Queue {
     pub fair: bool,
     /// Part of the engines' work that is kept for a class while it has requests waiting, 0 to 1.
     pub reserved: BTreeMap<String, f64>,
+    /// Who gets more than others do.
+    pub weights: Weights,
+}
+
+/// How many times as much as others of their kind somebody gets while all of them wait, by id; 1 when nothing is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Weights {
+    /// Groups, among the groups through whose grants requests come.
+    pub groups: BTreeMap<Uuid, u32>,
+    /// Users, within each group.
+    pub users: BTreeMap<Uuid, u32>,
+    /// API keys, among those of their user.
+    pub keys: BTreeMap<Uuid, u32>,
+}
+
+/// The largest weight: more would let the others starve.
+const MAX_WEIGHT: u32 = 1_000;
+
+impl Weights {
+    fn validate(&self, faults: &mut Vec<String>) {
+        for (kind, weights) in [("groups", &self.groups), ("users", &self.users), ("keys", &self.keys)] {
+            for (id, _) in weights.iter().filter(|(_, weight)| !(1..=MAX_WEIGHT).contains(*weight)) {
+                faults.push(format!("inference.queue.weights.{kind}.{id}: must be from 1 to {MAX_WEIGHT}"));
+            }
+        }
+    }
 }
 
 /// What requests of each priority are promised: a first token within a time, and the further ones at a pace.
@@ -120,6 +148,7 @@ impl Queue {
                 faults.push(format!("inference.queue.reserved.{class}: must be from 0 to 1"));
             }
         }
+        self.weights.validate(faults);
         if self.reserved.values().sum::<f64>() > 1.0 {
             faults.push("inference.queue.reserved: is more than 1 in all".to_owned());
         }
@@ -165,6 +194,7 @@ impl Default for Queue {
             promises: Promises::default(),
             fair: true,
             reserved: BTreeMap::new(),
+            weights: Weights::default(),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     config,
     engines::{Attempt, Fault, Fleet, SendError},
     error::Error,
+    goodput::Used,
     meter::{Metered, Patience},
     prompt::Prompt,
     queue::Permit,
@@ -23,8 +24,8 @@ use tokio::time::{Instant, timeout_at};
 /// An engine's answer on its way to the client.
 #[derive(Debug)]
 pub enum Answer {
-    /// All of it, as the engine wrote it.
-    Whole(Bytes),
+    /// All of it, as the engine wrote it, and what it took.
+    Whole(Bytes, Used),
     /// As it is made.
     Stream(Box<Metered>),
 }
@@ -162,9 +163,9 @@ impl Sent<'_> {
                 let usage = sse::usage(&bytes);
                 let made = usage.as_ref().map_or(0, |usage| usage.completion);
                 self.permit.made(u32::try_from(made).unwrap_or(u32::MAX));
+                self.permit.done();
                 self.account.event(false, usage);
-                self.account.finish();
-                Ok(Answer::Whole(bytes))
+                Ok(Answer::Whole(bytes, self.account.finish()))
             }
             Ok(Err(_)) => Err(self.retry(Fault::Broken, "broken answer")),
             Err(_) => Err(self.late()),
@@ -213,6 +214,7 @@ impl Sent<'_> {
             Error::EngineFailed { .. } => self.attempt.fail(Fault::Error, now()),
             _ => self.attempt.finish(now()),
         }
+        self.permit.lost();
         self.account.refuse();
         Failure::Final(refusal)
     }
@@ -222,6 +224,7 @@ impl Sent<'_> {
             Ok(status) if busy(status) => self.unspent(Fault::Busy, "engine busy"),
             Ok(status) if status.is_client_error() => {
                 self.attempt.finish(now());
+                self.permit.lost();
                 self.account.refuse();
                 let (kind, param) = ("BadRequestError".to_owned(), None);
                 Failure::Final(Error::Refused { status: error.status, kind, param, message: error.message })

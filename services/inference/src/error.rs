@@ -100,6 +100,18 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// No request of that id waits.
+    #[error("no request `{usage_id}` waits here; it has started, has ended, or waits at another gateway")]
+    NotQueued {
+        /// The id.
+        usage_id: uuid::Uuid,
+    },
+    /// An operator took the request out of the queue.
+    #[error("an operator took this request out of the queue: {reason}")]
+    Withdrawn {
+        /// What they said.
+        reason: String,
+    },
     /// What an operator said could not be written down.
     #[error(
         "the data folder cannot be written, so this would be forgotten at the next start; nothing was changed"
@@ -142,6 +154,8 @@ impl IntoStatus for Error {
             Self::Refused { .. } => Fault::new(Code::InvalidArgument, "ENGINE_REFUSED"),
             Self::EngineFailed { .. } => Fault::retry(Code::Unavailable, "ENGINE_FAILED", SOON),
             Self::UnknownEngine { .. } => Fault::new(Code::NotFound, "ENGINE_NOT_FOUND"),
+            Self::NotQueued { .. } => Fault::new(Code::NotFound, "REQUEST_NOT_QUEUED"),
+            Self::Withdrawn { .. } => Fault::new(Code::Aborted, "REQUEST_WITHDRAWN"),
             Self::NotKept => Fault::retry(Code::Unavailable, "CORDON_NOT_KEPT", SOON),
             Self::Elsewhere { .. } => Fault::retry(Code::Unavailable, "SERVED_ELSEWHERE", SOON),
             Self::Stopping => Fault::retry(Code::Unavailable, "GATEWAY_STOPPING", SOON),
@@ -173,6 +187,9 @@ impl IntoStatus for Error {
             }
             Self::UnknownEngine { name } => {
                 details.set_resource_info("engine", name, "", "no such engine");
+            }
+            Self::NotQueued { usage_id } => {
+                details.set_resource_info("request", usage_id.to_string(), "", "does not wait here");
             }
             Self::QueueFull { model, .. } => {
                 details.add_quota_failure_violation(format!("model:{model}"), "as many requests wait as may");

@@ -6,13 +6,16 @@ use crate::{
     dispatch::{Answer, Dispatcher, Failure, Retry},
     error::Error,
     follow::PolicyView,
+    goodput::{Answered, Asked, Goodput, Trial},
     metrics,
     prompt::{Endpoint, Prompt},
-    queue::{Arrival, EngineId, Permit, Queue},
+    queue::{Class, EngineId, Permit, Queue, Who},
     resume::Resumable,
     settle::{Account, Ledger},
+    weights::Weights,
 };
 use proto::monitoring::v1::UsageRecord;
+use schedule::{Made, Request};
 use shared::{auth::Person, time};
 use std::{
     collections::BTreeMap,
@@ -29,10 +32,14 @@ pub struct Inference {
     pub policy: PolicyView,
     /// Whose turn it is.
     pub queue: Queue,
+    /// How much of the engines is whose.
+    pub weights: Weights,
     /// How it is sent.
     pub dispatcher: Dispatcher,
     /// How it is accounted for.
     pub ledger: Ledger,
+    /// How well promises are kept.
+    pub goodput: Goodput,
     /// Longest wait in the queue.
     pub wait: Duration,
     /// Which model stands in for which.
@@ -80,38 +87,76 @@ impl Inference {
         request_id: &str,
         deadline: Option<Instant>,
     ) -> Result<Inferred, Error> {
-        let admitted = admit(&self.policy, person, prompt)?;
+        let mut admitted = admit(&self.policy, &self.weights, person, prompt)?;
         let fleet = &self.dispatcher.fleet;
+        if fleet.settings().tell_priority {
+            admitted.prompt = admitted.prompt.telling()?;
+        }
         fleet.came();
         let total = Instant::now() + fleet.settings().total_timeout;
         let until = deadline.map_or(total, |deadline| deadline.min(total));
-        let error = match self.run(&admitted, request_id, until).await {
-            Err(error @ (Error::NoEngine { .. } | Error::EngineFailed { .. })) => error,
-            answer => return answer,
+        let mut trial =
+            self.goodput.begin(admitted.prompt.served(), asked(&admitted.prompt), admitted.accepted);
+        let mut answer = match self.run(&admitted, request_id, until, &mut trial).await {
+            Err(error @ (Error::NoEngine { .. } | Error::EngineFailed { .. })) => {
+                self.fall_back(&admitted, error, request_id, until, &mut trial).await
+            }
+            answer => answer,
         };
-        let Some(instead) = self.instead(&admitted) else { return Err(error) };
+        match answer {
+            Ok(Inferred { answer: Answer::Whole(_, used), .. }) => trial.answered(Answered::Whole, &used),
+            Ok(Inferred { answer: Answer::Stream(ref mut metered), .. }) => metered.judge(trial),
+            Err(ref error) => trial.refused(error),
+        }
+        answer
+    }
+
+    /// Lets the model answer that stands in, when there is one that the caller may use.
+    async fn fall_back(
+        &self,
+        admitted: &Admitted,
+        error: Error,
+        request_id: &str,
+        until: Instant,
+        trial: &mut Trial,
+    ) -> Result<Inferred, Error> {
+        let Some(instead) = self.instead(admitted) else { return Err(error) };
         metrics::fell_back(admitted.prompt.served(), instead.prompt.served());
-        let inferred = self.run(&instead, request_id, until).await.map_err(|_| error)?;
+        let inferred = self.run(&instead, request_id, until, trial).await.map_err(|_| error)?;
         Ok(Inferred { instead: Some(instead.prompt.model), ..inferred })
     }
 
     /// The same prompt for the model that stands in, when there is one that the caller may use.
     fn instead(&self, admitted: &Admitted) -> Option<Admitted> {
         let model = self.fallback.of(admitted.prompt.served())?;
-        let instead = admit(&self.policy, admitted.person, admitted.prompt.clone().for_model(model)).ok()?;
+        let prompt = admitted.prompt.clone().for_model(model);
+        let instead = admit(&self.policy, &self.weights, admitted.person, prompt).ok()?;
         Some(Admitted { accepted: admitted.accepted, ..instead })
     }
 
-    async fn run(&self, admitted: &Admitted, request_id: &str, until: Instant) -> Result<Inferred, Error> {
+    async fn run(
+        &self,
+        admitted: &Admitted,
+        request_id: &str,
+        until: Instant,
+        trial: &mut Trial,
+    ) -> Result<Inferred, Error> {
         let usage_id = Uuid::now_v7();
         let config = self.dispatcher.fleet.settings();
-        let resumable = || Resumable::of(self, admitted, until, config.attempts - 1);
+        let who = Who {
+            usage_id,
+            request_id: request_id.into(),
+            user: admitted.person.user,
+            group: admitted.group,
+            key: admitted.person.key,
+        };
+        let resumable = || Resumable::of(self, admitted, &who, until, config.attempts - 1);
         let resumable = config.resume.then(resumable).flatten();
         let admitted = resumable.as_ref().map_or(admitted, |resumable| &resumable.admitted);
         let turn = Turn { since: Instant::now(), until, avoid: None, preempted: 0 };
-        let routed = self.route(admitted, turn).await?;
+        let routed = self.route(admitted, turn, &who, Some(trial)).await?;
         let account = self.open(admitted, &routed, usage_id, request_id)?;
-        let mut answer = self.attempts(admitted, turn, routed, account).await?;
+        let mut answer = self.attempts(admitted, turn, &who, Some(trial), (routed, account)).await?;
         if let (Answer::Stream(stream), Some(resumable)) = (&mut answer, resumable) {
             stream.resume_with(Box::new(resumable));
         }
@@ -122,13 +167,14 @@ impl Inference {
     pub(crate) async fn resume(
         &self,
         admitted: &Admitted,
+        who: &Who,
         mut account: Account,
         avoid: EngineId,
         until: Instant,
     ) -> Result<Answer, Error> {
         let turn = Turn { since: Instant::now(), until, avoid: Some(avoid), preempted: 0 };
         account.spent();
-        let routed = match self.route(admitted, turn).await {
+        let routed = match self.route(admitted, turn, who, None).await {
             Ok(routed) => routed,
             Err(error) => {
                 account.give_up();
@@ -136,7 +182,7 @@ impl Inference {
             }
         };
         account.next_attempt(&routed.url);
-        self.attempts(admitted, turn, routed, account).await
+        self.attempts(admitted, turn, who, None, (routed, account)).await
     }
 
     /// Third step: one engine after the other, until one answers.
@@ -144,8 +190,9 @@ impl Inference {
         &self,
         admitted: &Admitted,
         mut turn: Turn,
-        mut routed: Routed,
-        mut account: Account,
+        who: &Who,
+        mut trial: Option<&mut Trial>,
+        (mut routed, mut account): (Routed, Account),
     ) -> Result<Answer, Error> {
         let config = self.dispatcher.fleet.settings();
         let mut attempt = 1;
@@ -164,15 +211,17 @@ impl Inference {
                 return Err(Error::EngineFailed { cause: failed.cause });
             }
             metrics::retried(failed.cause);
-            if !failed.untouched {
-                tokio::time::sleep(back_off(&config.retry, attempt, rand::random_range(0.5..1.0))).await;
+            let background = admitted.prompt.class == Class::Batch;
+            if !failed.stopped && (background || !failed.untouched) {
+                let back_off = back_off(&config.retry, background, attempt, rand::random_range(0.5..1.0));
+                tokio::time::sleep_until(turn.until.min(Instant::now() + back_off)).await;
             }
             if !failed.stopped {
                 attempt += 1;
                 // What an engine failed is promised anew: that time was not the queue's.
                 turn = Turn { since: Instant::now(), avoid: engine, ..turn };
             }
-            routed = match self.route(admitted, turn).await {
+            routed = match self.route(admitted, turn, who, trial.as_deref_mut()).await {
                 Ok(routed) => routed,
                 Err(error) => {
                     failed.account.give_up();
@@ -195,31 +244,37 @@ impl Inference {
     }
 
     /// Second step: waits its turn for an engine.
-    async fn route(&self, admitted: &Admitted, turn: Turn) -> Result<Routed, Error> {
+    async fn route(
+        &self,
+        admitted: &Admitted,
+        turn: Turn,
+        who: &Who,
+        trial: Option<&mut Trial>,
+    ) -> Result<Routed, Error> {
         let prompt = &admitted.prompt;
         let input = self.ledger.estimator.tokens(&prompt.model, prompt.input_bytes);
-        let most = match prompt.endpoint {
-            Endpoint::Embeddings => Some(0),
-            Endpoint::Chat | Endpoint::Completions => {
-                prompt.max_tokens.map(|tokens| tokens.saturating_mul(prompt.choices))
-            }
-        };
+        let most = asked(prompt).most.map(|tokens| tokens.saturating_mul(prompt.choices));
         let whole = |tokens: u64| u32::try_from(tokens).unwrap_or(u32::MAX);
-        let arrival = Arrival {
+        let request = Request {
             model: prompt.served(),
             path: &admitted.path,
             class: prompt.class,
             prompt: whole(input),
             most: most.map(whole),
             prefix: Arc::clone(&prompt.prefix),
-            arrived: turn.since,
-            deadline: turn.until,
+            arrived: self.queue.at(turn.since),
+            deadline: Some(self.queue.at(turn.until)),
             patience: self.wait,
             avoid: turn.avoid,
             streams: prompt.stream,
             preempted: turn.preempted,
+            made: Made::default(),
         };
-        let permit = self.queue.turn(arrival).await?;
+        let waiting = self.queue.enter(&request, who.clone())?;
+        if let (Some(trial), Some(promise)) = (trial, waiting.promise()) {
+            trial.promised(promise);
+        }
+        let permit = waiting.turn().await?;
         let engine = self.dispatcher.fleet.get(permit.engine());
         let url = engine.map(|engine| engine.url.clone()).unwrap_or_default();
         Ok(Routed { permit, url })
@@ -250,12 +305,19 @@ impl Inference {
             queue_duration: Some(time::duration_to_proto(queued)),
             ..UsageRecord::default()
         };
-        Account::begin(self.ledger.clone(), record, prompt.endpoint, prompt.input_bytes, admitted.accepted)
-            .map_err(|error| {
-                tracing::error!(%error, "the journal could not be written");
-                Error::Journal
-            })
+        Account::begin(self.ledger.clone(), record, prompt, admitted.accepted).map_err(|error| {
+            tracing::error!(%error, "the journal could not be written");
+            Error::Journal
+        })
     }
+}
+
+fn asked(prompt: &Prompt) -> Asked {
+    let most = match prompt.endpoint {
+        Endpoint::Embeddings => Some(0),
+        Endpoint::Chat | Endpoint::Completions => prompt.max_tokens,
+    };
+    Asked { class: prompt.class, streams: prompt.stream, choices: prompt.choices, most }
 }
 
 /// Which model stands in for which, by their own names.
@@ -280,9 +342,12 @@ impl Fallback {
 }
 
 /// How long to wait after so many attempts. `chance` spreads those that failed together, 0.5 to 1.
-fn back_off(config: &config::Retry, attempts: u32, chance: f64) -> Duration {
-    let doubled = config.back_off.saturating_mul(1 << (attempts - 1).min(16));
-    doubled.min(config.max_back_off).mul_f64(chance)
+fn back_off(config: &config::Retry, background: bool, attempts: u32, chance: f64) -> Duration {
+    let (first, most) = match background {
+        true => (config.batch_back_off, config.batch_max_back_off),
+        false => (config.back_off, config.max_back_off),
+    };
+    first.saturating_mul(1 << (attempts - 1).min(16)).min(most).mul_f64(chance)
 }
 
 #[cfg(test)]
@@ -292,8 +357,13 @@ mod tests {
     #[test]
     fn each_wait_is_twice_the_last_up_to_the_longest() {
         let config = config::Retry::default();
-        let millis = |attempts, chance| back_off(&config, attempts, chance).as_millis();
-        assert_eq!([1, 2, 3, 4, 5, 40].map(|attempts| millis(attempts, 1.0)), [20, 40, 80, 160, 200, 200]);
-        assert_eq!(millis(3, 0.5), 40);
+        let millis =
+            |background, attempts, chance| back_off(&config, background, attempts, chance).as_millis();
+        let waits = |background, attempts: &[u32]| -> Vec<u128> {
+            attempts.iter().map(|&attempt| millis(background, attempt, 1.0)).collect()
+        };
+        assert_eq!(waits(false, &[1, 2, 3, 4, 5, 40]), [20, 40, 80, 160, 200, 200]);
+        assert_eq!(waits(true, &[1, 2, 3, 6, 7, 40]), [1_000, 2_000, 4_000, 32_000, 60_000, 60_000]);
+        assert_eq!((millis(false, 3, 0.5), millis(true, 1, 0.5)), (40, 500));
     }
 }

@@ -3,7 +3,7 @@
 //! A request enters in [`openai`] (HTTP) or [`api`] (gRPC) and becomes a [`prompt::Prompt`]. [`infer`] takes it
 //! through `Prompt → Admitted → Routed → Answer`: [`admit`] asks the policy replica, [`queue`] gives it its turn and
 //! an engine, [`dispatch`] sends it, and [`meter`] counts what streams back. [`journal`] keeps the account on disk
-//! and [`ship`] brings it to monitoring. [`follow`] keeps the replica, [`engines`] the fleet.
+//! and [`ship`] brings it to monitoring. [`goodput`] judges whether it kept its promise. [`follow`] keeps the replica, [`engines`] the fleet.
 
 pub mod admit;
 pub mod api;
@@ -14,6 +14,7 @@ pub mod error;
 pub mod follow;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod goodput;
 pub mod infer;
 pub mod journal;
 pub mod meter;
@@ -24,6 +25,7 @@ pub mod queue;
 pub mod settle;
 pub mod ship;
 pub mod sse;
+pub mod weights;
 
 mod resume;
 mod serve;

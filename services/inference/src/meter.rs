@@ -9,6 +9,7 @@
 
 use crate::{
     engines::{Attempt, Fault},
+    goodput::Trial,
     metrics,
     queue::Permit,
     resume::{Heard, Resumable},
@@ -144,6 +145,13 @@ impl Metered {
         self.resumable = Some(resumable);
     }
 
+    /// How it will be judged.
+    pub fn judge(&mut self, trial: Trial) {
+        if let Some(account) = &mut self.account {
+            account.judge(trial);
+        }
+    }
+
     /// What the client gets of these bytes.
     fn pass(&mut self, bytes: Bytes) -> Bytes {
         // Whole events, as engines send them, go on as they are; only a torn one is put together first.
@@ -264,12 +272,14 @@ impl Metered {
             }
             Event::Done => {
                 self.attempt.finish(self.heard.into_std());
-                self.end(Account::finish);
+                self.end(Permit::done, |account| {
+                    account.finish();
+                });
             }
             Event::Error(error) => {
                 tracing::warn!(status = error.status, "the engine failed in the middle of a stream");
                 self.attempt.fail(Fault::Error, self.heard.into_std());
-                self.end(Account::fail);
+                self.end(Permit::lost, Account::fail);
                 return true;
             }
             Event::Other => {}
@@ -277,19 +287,21 @@ impl Metered {
         true
     }
 
-    fn end(&mut self, settle: impl FnOnce(Account)) {
+    fn end(&mut self, leave: impl FnOnce(&mut Permit), settle: impl FnOnce(Account)) {
         self.over = true;
         if let Some(account) = self.account.take() {
             settle(account);
         }
-        self.permit = None;
+        if let Some(mut permit) = self.permit.take() {
+            leave(&mut permit);
+        }
     }
 
     /// Ends the stream honestly.
     fn break_off(&mut self, why: &'static str, fault: Fault) -> Bytes {
         tracing::warn!(why, "a stream could not go on");
         self.attempt.fail(fault, Instant::now().into_std());
-        self.end(Account::fail);
+        self.end(Permit::lost, Account::fail);
         Bytes::from(format!(
             "data: {{\"error\":{{\"message\":\"the answer broke off: {why}\",\"type\":\"server_error\",\"param\":null,\"code\":\"stream_interrupted\"}}}}\n\n"
         ))

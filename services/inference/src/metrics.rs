@@ -2,7 +2,11 @@
 //!
 //! Labels are bounded: model names are those registered, operations and outcomes are ours. Never a user or a key.
 
-use crate::engines::{Fleet, gauges::Gauges};
+use crate::{
+    engines::{Fleet, gauges::Gauges},
+    goodput::{End, Goodput},
+    queue::{Class, Queue},
+};
 use opentelemetry::{
     KeyValue,
     metrics::{Counter, Histogram, UpDownCounter},
@@ -22,6 +26,9 @@ const DURATION: &[f64] =
     &[0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
 const TOKENS: &[f64] =
     &[1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0];
+
+/// The label of a request's class.
+const CLASS: &str = "tollgate.class";
 
 static FIRST_TOKEN: LazyLock<Histogram<f64>> = LazyLock::new(|| {
     seconds(
@@ -44,8 +51,6 @@ static USED: LazyLock<Histogram<u64>> = LazyLock::new(|| {
     let tokens = meter.u64_histogram("gen_ai.client.token.usage").with_unit("{token}");
     tokens.with_description("Tokens of each request").with_boundaries(TOKENS.to_vec()).build()
 });
-static QUEUED: LazyLock<UpDownCounter<i64>> =
-    LazyLock::new(|| gauge("tollgate.queue.requests", "{request}", "Requests that wait for an engine"));
 static PROBES: LazyLock<Counter<u64>> =
     LazyLock::new(|| counter("tollgate.engine.probes", "Engines asked for one token, by what came"));
 static REFUSED_RETRIES: LazyLock<Counter<u64>> = LazyLock::new(|| {
@@ -86,6 +91,8 @@ pub struct Ended<'a> {
     pub model: &'a str,
     /// `gen_ai.operation.name`.
     pub operation: &'static str,
+    /// How urgent it was.
+    pub class: Class,
     /// How it ended, when not well: `cancelled`, `failed`.
     pub error: Option<&'static str>,
     /// Tokens read and made.
@@ -106,8 +113,9 @@ impl Ended<'_> {
             model,
             KeyValue::new("gen_ai.operation.name", self.operation),
             KeyValue::new("gen_ai.provider.name", "vllm"),
+            KeyValue::new(CLASS, self.class.as_str()),
         ];
-        QUEUE_TIME.record(self.queued.as_secs_f64(), &labels[..1]);
+        QUEUE_TIME.record(self.queued.as_secs_f64(), &[labels[0].clone(), labels[3].clone()]);
         if let Some(first_token) = self.first_token {
             FIRST_TOKEN.record(first_token.as_secs_f64(), &labels);
             let (_, made) = self.tokens;
@@ -128,11 +136,6 @@ impl Ended<'_> {
             labels.pop();
         }
     }
-}
-
-/// A request joined (1) or left (-1) a queue.
-pub fn queued(change: i64) {
-    QUEUED.add(change, &[]);
 }
 
 /// A request is tried on another engine, because of this.
@@ -190,6 +193,68 @@ pub fn observe_engines(fleet: &Fleet) {
             })
             .build();
     }
+}
+
+/// Shows how many wait for each model, by class.
+pub fn observe_queue(queue: &Queue) {
+    let queue = queue.downgrade();
+    let meter = meter();
+    let gauge = meter.u64_observable_gauge("tollgate.queue.requests").with_unit("{request}");
+    let _ = gauge
+        .with_description("Requests that wait for an engine")
+        .with_callback(move |observer| {
+            let Some(queue) = queue.upgrade() else { return };
+            for (model, waiting) in queue.lengths() {
+                for (class, waiting) in Class::ALL.into_iter().zip(waiting) {
+                    observer.observe(waiting as u64, &of(&model, class));
+                }
+            }
+        })
+        .build();
+}
+
+/// Shows what became of requests, and their tokens.
+pub fn observe_goodput(goodput: &Goodput) {
+    let (ends, tokens) = (goodput.observer(), goodput.observer());
+    let meter = meter();
+    let requests = meter.u64_observable_counter("tollgate.goodput.requests").with_unit("{request}");
+    let _ = requests
+        .with_description("Requests by what became of the promise of their class")
+        .with_callback(move |observer| {
+            ends(&mut |model, class, totals| {
+                let [model, class] = of(model, class);
+                for end in End::ALL {
+                    let labels = [model.clone(), class.clone(), KeyValue::new("tollgate.end", end.as_str())];
+                    observer.observe(totals.of(end), &labels);
+                }
+            });
+        })
+        .build();
+    let counter = meter.u64_observable_counter("tollgate.goodput.tokens").with_unit("{token}");
+    let _ = counter
+        .with_description(
+            "Tokens: prompts computed, found in a prefix cache, made; and all of requests in time",
+        )
+        .with_callback(move |observer| {
+            tokens(&mut |model, class, totals| {
+                let [model, class] = of(model, class);
+                let kinds = [
+                    ("prefill", totals.prefill),
+                    ("cached", totals.cached),
+                    ("decode", totals.decode),
+                    ("met", totals.met_tokens),
+                ];
+                for (kind, tokens) in kinds {
+                    let labels = [model.clone(), class.clone(), KeyValue::new("tollgate.tokens", kind)];
+                    observer.observe(tokens, &labels);
+                }
+            });
+        })
+        .build();
+}
+
+fn of(model: &str, class: Class) -> [KeyValue; 2] {
+    [KeyValue::new("gen_ai.request.model", model.to_owned()), KeyValue::new(CLASS, class.as_str())]
 }
 
 /// An engine became healthy (1) or stopped being it (-1).

@@ -92,7 +92,7 @@ impl OpenAi {
 
 fn response(inferred: Inferred) -> Response {
     let (kind, body) = match inferred.answer {
-        Answer::Whole(bytes) => ("application/json", Body::from(bytes)),
+        Answer::Whole(bytes, _) => ("application/json", Body::from(bytes)),
         Answer::Stream(metered) => ("text/event-stream; charset=utf-8", Body::new(*metered)),
     };
     let mut response = Response::new(body);

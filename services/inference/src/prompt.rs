@@ -121,6 +121,13 @@ struct Named<'a> {
     model: &'a RawValue,
 }
 
+/// Where an engine's own priority stands, which is not for callers to say.
+#[derive(Deserialize)]
+struct Ranked<'a> {
+    #[serde(borrow, default)]
+    priority: Option<&'a RawValue>,
+}
+
 /// The header, or metadata, that says how urgent a request is.
 pub const PRIORITY: &str = "x-tollgate-priority";
 
@@ -148,16 +155,33 @@ impl Prompt {
     #[must_use]
     pub fn served_as(mut self, name: String) -> Self {
         if let Ok(Named { model }) = serde_json::from_slice(&self.body) {
-            let stands = position(&self.body, model);
             let own = serde_json::Value::from(name.as_str()).to_string();
-            let mut body = BytesMut::with_capacity(self.body.len() + own.len());
-            body.extend_from_slice(&self.body[..stands.start]);
-            body.extend_from_slice(own.as_bytes());
-            body.extend_from_slice(&self.body[stands.end..]);
-            self.body = body.freeze();
+            self.body = replaced(&self.body, position(&self.body, model), &own);
         }
         self.served = Some(name);
         self
+    }
+
+    /// The same with its class as the engine's `priority`, whatever its caller put there: a lower one goes first, and
+    /// requests that come to the engine by other ways have 0.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when the field is there twice: engines would believe the other one.
+    pub fn telling(mut self) -> Result<Self, Error> {
+        let Ranked { priority } =
+            serde_json::from_slice(&self.body).map_err(|error| malformed(&self.body, &error))?;
+        let rank: i8 = match self.class {
+            Class::System => -2,
+            Class::Interactive => -1,
+            Class::Default => 0,
+            Class::Batch => 1,
+        };
+        let rank = rank.to_string();
+        self.body = match priority.map(|raw| position(&self.body, raw)) {
+            Some(stands) => replaced(&self.body, stands, &rank),
+            None => with_field(&self.body, "priority", &rank),
+        };
+        Ok(self)
     }
 
     /// The same for another model, by its own name.
@@ -303,21 +327,31 @@ fn ask_for_usage(body: &Bytes, stands: Option<std::ops::Range<usize>>, options: 
         wanted.push_str(value.get());
     }
     wanted.push('}');
-    let mut asking = BytesMut::with_capacity(body.len() + wanted.len() + 20);
-    if let Some(stands) = stands {
-        asking.extend_from_slice(&body[..stands.start]);
-        asking.extend_from_slice(wanted.as_bytes());
-        asking.extend_from_slice(&body[stands.end..]);
-    } else {
-        // The body is an object with at least `model` in it, so a comma after its brace is in place.
-        let brace = body.iter().position(|&byte| byte == b'{').map_or(0, |at| at + 1);
-        asking.extend_from_slice(&body[..brace]);
-        asking.extend_from_slice(br#""stream_options":"#);
-        asking.extend_from_slice(wanted.as_bytes());
-        asking.extend_from_slice(b",");
-        asking.extend_from_slice(&body[brace..]);
+    match stands {
+        Some(stands) => replaced(body, stands, &wanted),
+        None => with_field(body, "stream_options", &wanted),
     }
-    asking.freeze()
+}
+
+/// The body with something else in the place of a value.
+fn replaced(body: &Bytes, stands: std::ops::Range<usize>, value: &str) -> Bytes {
+    let mut other = BytesMut::with_capacity(body.len() + value.len());
+    other.extend_from_slice(&body[..stands.start]);
+    other.extend_from_slice(value.as_bytes());
+    other.extend_from_slice(&body[stands.end..]);
+    other.freeze()
+}
+
+/// The body with one more field. It is an object with at least `model` in it, so a comma after the field is in place.
+fn with_field(body: &Bytes, name: &str, value: &str) -> Bytes {
+    let brace = body.iter().position(|&byte| byte == b'{').map_or(0, |at| at + 1);
+    let mut more = BytesMut::with_capacity(body.len() + name.len() + value.len() + 4);
+    more.extend_from_slice(&body[..brace]);
+    for part in ["\"", name, "\":", value, ","] {
+        more.extend_from_slice(part.as_bytes());
+    }
+    more.extend_from_slice(&body[brace..]);
+    more.freeze()
 }
 
 fn text(raw: Option<&RawValue>) -> Result<String, Error> {

@@ -3,56 +3,62 @@
 //! Who runs next, where, and who is refused is decided by [`schedule`]; this file gives it the time and carries its
 //! decisions to those who wait. The permit is a value: while it lives the engine's place is taken, and dropping it, for
 //! whatever reason, gives the place to the next. A request that goes away while it waits leaves the queue the same way.
+//! [`look`] shows who waits to people, and takes out whom they name.
 
-use crate::{error::Error, metrics};
+mod look;
+mod permit;
+
+use crate::error::Error;
+pub use look::Waits;
+pub use permit::Permit;
+use policy::{GroupId, KeyId, UserId};
 use schedule::{
-    Action, Capacity, Made, Outcome, Refusal, Request, Scheduler, Settings, Share, Speed, Ticket, Verdict,
+    Action, Capacity, Made, Objective, Refusal, Request, Scheduler, Settings, Speed, Ticket, Verdict,
 };
 pub use schedule::{Class, EngineId};
 use shared::server::Tasks;
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 use tokio::{
     sync::{Notify, oneshot},
     time::{Instant, timeout_at},
 };
+use uuid::Uuid;
 
-/// A request that arrives.
+/// Whose request it is, for people who look at the queue.
 #[derive(Debug, Clone)]
-pub struct Arrival<'a> {
-    /// The model as engines name it.
-    pub model: &'a str,
-    /// Whose share it takes from, the outermost first.
-    pub path: &'a [Share],
-    /// How urgent it is.
-    pub class: Class,
-    /// Tokens of its prompt, as far as can be said.
-    pub prompt: u32,
-    /// Most tokens that may be made; 0 for an embedding.
-    pub most: Option<u32>,
-    /// Hashes of the beginnings of its prompt.
-    pub prefix: Arc<[u64]>,
-    /// When it came to the gateway.
-    pub arrived: Instant,
-    /// When its caller's time is over.
-    pub deadline: Instant,
-    /// Longest time that it may wait.
-    pub patience: Duration,
-    /// An engine that failed it just now.
-    pub avoid: Option<EngineId>,
-    /// Whether its tokens are seen as they are made.
-    pub streams: bool,
-    /// How often it had to make room.
-    pub preempted: u8,
+pub struct Who {
+    /// The request's id in the ledger.
+    pub usage_id: Uuid,
+    /// What its caller calls it.
+    pub request_id: Box<str>,
+    /// Who asks.
+    pub user: UserId,
+    /// Through whose grant.
+    pub group: Option<GroupId>,
+    /// With which key.
+    pub key: Option<KeyId>,
 }
 
 /// All queues of a gateway.
 #[derive(Debug, Clone)]
 pub struct Queue {
     shared: Arc<Shared>,
+}
+
+/// All queues of a gateway that may be gone.
+#[derive(Debug)]
+pub struct Weakly(Weak<Shared>);
+
+impl Weakly {
+    /// The queues, while they are there.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Queue> {
+        self.0.upgrade().map(|shared| Queue { shared })
+    }
 }
 
 #[derive(Debug)]
@@ -67,28 +73,35 @@ struct Shared {
 #[derive(Debug)]
 struct Inner {
     scheduler: Scheduler,
-    waiting: HashMap<Ticket, oneshot::Sender<Turn>>,
+    waiting: HashMap<Ticket, Waiter>,
     running: HashMap<Ticket, Arc<Notify>>,
     planned: Option<Duration>,
 }
 
-/// Where a request may go and what tells it to make room, or why it is not served.
-type Turn = Result<(EngineId, Arc<Notify>), Refusal>;
-
-/// A place at one engine.
 #[derive(Debug)]
-pub struct Permit {
-    queue: Queue,
-    ticket: Ticket,
-    engine: EngineId,
-    made: Made,
-    stop: Arc<Notify>,
-    outcome: Outcome,
+struct Waiter {
+    who: Who,
+    turn: oneshot::Sender<Turn>,
+}
+
+/// Where a request may go, and what tells it to make room.
+type Place = (EngineId, Arc<Notify>);
+type Turn = Result<Place, Unserved>;
+
+/// Why a request that waited is not served.
+#[derive(Debug)]
+enum Unserved {
+    Refused(Refusal),
+    Withdrawn { reason: String },
 }
 
 /// A request that waits; dropping it takes it out of the queue.
-struct Waiting<'a> {
+#[derive(Debug)]
+pub struct Waiting<'a> {
     queue: &'a Queue,
+    model: &'a str,
+    deadline: Option<Duration>,
+    promise: Option<Objective>,
     ticket: Ticket,
     made: Made,
     turn: Option<oneshot::Receiver<Turn>>,
@@ -158,61 +171,51 @@ impl Queue {
         self.lock().scheduler.waiting(model)
     }
 
-    /// Waits for a place at an engine that serves the model.
+    /// Requests that an engine holds and may hold by now, and the tokens of those that it holds.
+    #[must_use]
+    pub fn held(&self, engine: EngineId) -> (u32, u32, u64) {
+        let inner = self.lock();
+        let load = inner.scheduler.load(engine);
+        (load.requests, inner.scheduler.limit(engine), load.tokens)
+    }
+
+    /// The same without keeping it.
+    #[must_use]
+    pub fn downgrade(&self) -> Weakly {
+        Weakly(Arc::downgrade(&self.shared))
+    }
+
+    /// A time as a request says it.
+    #[must_use]
+    pub fn at(&self, time: Instant) -> Duration {
+        time.saturating_duration_since(self.shared.origin)
+    }
+
+    /// Takes a request in, or refuses it at once.
     ///
     /// # Errors
     /// [`Error::QueueFull`], [`Error::Late`], [`Error::NoEngine`], or [`Error::Deadline`] when the caller's own time is
-    /// over first, or is too short for any engine.
-    pub async fn turn(&self, arrival: Arrival<'_>) -> Result<Permit, Error> {
-        let model = arrival.model;
-        let made = Made::default();
-        let (ticket, turn) = {
-            let mut inner = self.lock();
-            let now = self.now();
-            let request = Request {
-                model,
-                path: arrival.path,
-                class: arrival.class,
-                prompt: arrival.prompt,
-                most: arrival.most,
-                prefix: arrival.prefix.clone(),
-                arrived: arrival.arrived.saturating_duration_since(self.shared.origin),
-                deadline: Some(arrival.deadline.saturating_duration_since(self.shared.origin)),
-                patience: arrival.patience,
-                avoid: arrival.avoid,
-                streams: arrival.streams,
-                preempted: arrival.preempted,
-                made: made.clone(),
-            };
-            match inner.scheduler.arrive(&request, now) {
-                Verdict::Refused(refusal) => return Err(refused(refusal, model)),
-                Verdict::Queued(ticket) => {
-                    let (sender, turn) = oneshot::channel();
-                    inner.waiting.insert(ticket, sender);
-                    self.hand_out(&mut inner);
-                    (ticket, turn)
-                }
+    /// too short for any engine.
+    pub fn enter<'a>(&'a self, request: &Request<'a>, who: Who) -> Result<Waiting<'a>, Error> {
+        let mut inner = self.lock();
+        match inner.scheduler.arrive(request, self.now()) {
+            Verdict::Refused(refusal) => Err(refused(refusal, request.model)),
+            Verdict::Queued(ticket) => {
+                let promise = inner.scheduler.promised(ticket);
+                let (sender, turn) = oneshot::channel();
+                inner.waiting.insert(ticket, Waiter { who, turn: sender });
+                self.hand_out(&mut inner);
+                Ok(Waiting {
+                    promise,
+                    queue: self,
+                    model: request.model,
+                    deadline: request.deadline,
+                    ticket,
+                    made: request.made.clone(),
+                    turn: Some(turn),
+                })
             }
-        };
-        metrics::queued(1);
-        let mut waiting = Waiting { queue: self, ticket, made, turn: Some(turn) };
-        let turn = waiting.turn.as_mut().ok_or(Error::Stopping)?;
-        match timeout_at(arrival.deadline, turn).await {
-            Ok(Ok(Ok(place))) => {
-                waiting.turn = None;
-                Ok(self.permit(ticket, place, waiting.made.clone()))
-            }
-            Ok(Ok(Err(refusal))) => {
-                waiting.turn = None;
-                Err(refused(refusal, model))
-            }
-            Ok(Err(_)) => Err(Error::Stopping),
-            Err(_) => Err(Error::Deadline),
         }
-    }
-
-    fn permit(&self, ticket: Ticket, (engine, stop): (EngineId, Arc<Notify>), made: Made) -> Permit {
-        Permit { queue: self.clone(), ticket, engine, made, stop, outcome: Outcome::Done }
     }
 
     /// Carries out what the scheduler decides.
@@ -224,13 +227,13 @@ impl Queue {
                 Action::Start { ticket, engine } => {
                     let stop = Arc::<Notify>::default();
                     inner.running.insert(ticket, Arc::clone(&stop));
-                    if let Some(turn) = inner.waiting.remove(&ticket) {
-                        let _ = turn.send(Ok((engine, stop)));
+                    if let Some(waiter) = inner.waiting.remove(&ticket) {
+                        let _ = waiter.turn.send(Ok((engine, stop)));
                     }
                 }
                 Action::Refuse { ticket, refusal } => {
-                    if let Some(turn) = inner.waiting.remove(&ticket) {
-                        let _ = turn.send(Err(refusal));
+                    if let Some(waiter) = inner.waiting.remove(&ticket) {
+                        let _ = waiter.turn.send(Err(Unserved::Refused(refusal)));
                     }
                 }
                 Action::Stop { ticket } => {
@@ -267,55 +270,38 @@ fn refused(refusal: Refusal, model: &str) -> Error {
     }
 }
 
-impl Permit {
-    /// The engine whose place it is.
+impl Waiting<'_> {
+    /// What it is promised.
     #[must_use]
-    pub const fn engine(&self) -> EngineId {
-        self.engine
+    pub const fn promise(&self) -> Option<Objective> {
+        self.promise
     }
 
-    /// Resolves when the request is to make room, which it can until its first token has come.
-    pub async fn stopped(&self) {
-        self.stop.notified().await;
-    }
-
-    /// The first token has come.
-    pub fn first_token(&self) {
-        let mut inner = self.queue.lock();
-        let now = self.queue.now();
-        inner.scheduler.first_token(self.ticket, now);
-        self.queue.hand_out(&mut inner);
-    }
-
-    /// Tokens have come.
-    pub fn made(&self, tokens: u32) {
-        self.made.add(tokens);
-    }
-
-    /// The request left the engine without an answer and may come again.
-    pub const fn lost(&mut self) {
-        self.outcome = Outcome::Lost;
-    }
-
-    /// The engine was full and did nothing for it.
-    pub const fn busy(&mut self) {
-        self.outcome = Outcome::Busy;
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let mut inner = self.queue.lock();
-        inner.running.remove(&self.ticket);
-        let now = self.queue.now();
-        inner.scheduler.finished(self.ticket, self.outcome, now);
-        self.queue.hand_out(&mut inner);
+    /// Waits for a place at an engine that serves the model.
+    ///
+    /// # Errors
+    /// [`Error::Late`], [`Error::Withdrawn`], or [`Error::Deadline`] when the caller's own time is over first.
+    pub async fn turn(mut self) -> Result<Permit, Error> {
+        let (queue, model) = (self.queue, self.model);
+        let turn = self.turn.as_mut().ok_or(Error::Stopping)?;
+        let came = match self.deadline {
+            Some(deadline) => {
+                timeout_at(queue.shared.origin + deadline, turn).await.map_err(|_| Error::Deadline)?
+            }
+            None => turn.await,
+        };
+        let came = came.map_err(|_| Error::Stopping)?;
+        self.turn = None;
+        match came {
+            Ok(place) => Ok(Permit::new(queue, self.ticket, place, self.made.clone())),
+            Err(Unserved::Refused(refusal)) => Err(refused(refusal, model)),
+            Err(Unserved::Withdrawn { reason }) => Err(Error::Withdrawn { reason }),
+        }
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        metrics::queued(-1);
         let Some(mut turn) = self.turn.take() else { return };
         let mut inner = self.queue.lock();
         inner.scheduler.cancel(self.ticket);
@@ -323,7 +309,7 @@ impl Drop for Waiting<'_> {
         drop(inner);
         // Its turn may have come in the meantime: then the place is given back by dropping a permit for it.
         if let Ok(Ok(place)) = turn.try_recv() {
-            let mut permit = self.queue.permit(self.ticket, place, self.made.clone());
+            let mut permit = Permit::new(self.queue, self.ticket, place, self.made.clone());
             permit.lost();
         }
     }

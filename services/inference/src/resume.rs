@@ -11,7 +11,12 @@ mod transcript;
 pub(crate) use transcript::{Heard, Transcript};
 
 use crate::{
-    admit::Admitted, dispatch::Answer, infer::Inference, meter::Metered, queue::EngineId, settle::Account,
+    admit::Admitted,
+    dispatch::Answer,
+    infer::Inference,
+    meter::Metered,
+    queue::{EngineId, Who},
+    settle::Account,
 };
 use body::Body;
 use tokio::time::Instant;
@@ -23,6 +28,7 @@ pub(crate) struct Resumable {
     /// The prompt as an engine is to get it: the number of tokens comes with every chunk.
     pub(crate) admitted: Admitted,
     body: Body,
+    who: Who,
     until: Instant,
     /// How often it may still be continued.
     times: u32,
@@ -31,7 +37,13 @@ pub(crate) struct Resumable {
 
 impl Resumable {
     /// The prompt, changed so that its answer can be continued; `None` when it never can.
-    pub(crate) fn of(inference: &Inference, admitted: &Admitted, until: Instant, times: u32) -> Option<Self> {
+    pub(crate) fn of(
+        inference: &Inference,
+        admitted: &Admitted,
+        who: &Who,
+        until: Instant,
+        times: u32,
+    ) -> Option<Self> {
         let body = Body::read(&admitted.prompt)?;
         let mut admitted = admitted.clone();
         admitted.prompt.body = body.whole();
@@ -39,6 +51,7 @@ impl Resumable {
             inference: inference.clone(),
             admitted,
             body,
+            who: who.clone(),
             until,
             times,
             transcript: Transcript::default(),
@@ -58,7 +71,7 @@ impl Resumable {
 
     /// The rest of the answer, from another engine than this.
     pub(crate) async fn go_on(self: Box<Self>, account: Account, avoid: EngineId) -> Option<Box<Metered>> {
-        let answer = self.inference.resume(&self.admitted, account, avoid, self.until).await;
+        let answer = self.inference.resume(&self.admitted, &self.who, account, avoid, self.until).await;
         let Ok(Answer::Stream(mut rest)) = answer else { return None };
         rest.resume_with(self);
         Some(rest)

@@ -6,12 +6,15 @@ use crate::{
     dispatch::Dispatcher,
     engines::Fleet,
     follow::{self, PolicyView},
+    goodput::Goodput,
     infer::{Fallback, Inference},
     journal::Journal,
+    metrics,
     openai::{self, OpenAi},
     queue::Queue,
     settle::{Estimator, Ledger},
     ship,
+    weights::Weights,
 };
 use axum::{Router, extract::Request, routing::any};
 use policy::Bounds;
@@ -47,6 +50,7 @@ pub struct Gateway {
     pub policy: PolicyView,
     fallback: Fallback,
     queue: Queue,
+    weights: Weights,
 }
 
 impl Gateway {
@@ -55,6 +59,7 @@ impl Gateway {
         self.fleet.configure(config);
         self.fallback.configure(&config.fallback);
         self.queue.set(config.queue.settings());
+        self.weights.configure(&config.queue.weights);
     }
 
     /// Both on one port, told apart by content type.
@@ -91,18 +96,24 @@ pub async fn open(
     let fleet = Fleet::open(&config, queue.clone(), tasks)?;
     fleet.first_look().await;
     fleet.watch(health.component("engines", false));
-    let fallback = Fallback::new(&config.fallback);
+    let (fallback, weights) = (Fallback::new(&config.fallback), Weights::new(&config.queue.weights));
+    let goodput = Goodput::new(std::time::Instant::now());
+    metrics::observe_queue(&queue);
+    metrics::observe_goodput(&goodput);
     let inference = Inference {
         policy: policy.clone(),
         queue: queue.clone(),
         dispatcher: Dispatcher { fleet: fleet.clone(), max_answer_bytes: config.max_answer_bytes },
         ledger: Ledger { journal, estimator: Arc::new(Estimator::default()) },
+        goodput,
+        weights: weights.clone(),
         wait: config.queue.wait,
         fallback: fallback.clone(),
     };
     let api = Api { inference: inference.clone(), fleet: fleet.clone(), queue: queue.clone() };
     health.serves("tollgate.inference.v1.InferenceService");
     health.serves("tollgate.inference.v1.EngineService");
+    health.serves("tollgate.inference.v1.QueueService");
     let guard = Guard { in_flight: config.max_in_flight, deadline: None, service: "inference" };
     let methods =
         AuthLayer::new(policy.clone(), service_token.clone(), Access::Methods, server::grpc_refusal);
@@ -116,5 +127,6 @@ pub async fn open(
         policy,
         fallback,
         queue,
+        weights,
     })
 }

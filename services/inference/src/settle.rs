@@ -3,9 +3,11 @@
 //! An [`Account`] that is dropped without having been ended was cut off by its caller, and says so itself.
 
 use crate::{
+    goodput::{Answered, Trial, Used},
     journal::Journal,
     metrics::{self, Ended},
-    prompt::Endpoint,
+    prompt::{Endpoint, Prompt},
+    queue::Class,
     sse::Usage,
 };
 use proto::monitoring::v1::{Outcome, UsageRecord};
@@ -68,8 +70,11 @@ pub struct Account {
     ledger: Ledger,
     record: UsageRecord,
     endpoint: Endpoint,
+    class: Class,
     input_bytes: usize,
     accepted: Instant,
+    /// How it is judged, once its answer streams.
+    trial: Option<Trial>,
     first_token: Option<Duration>,
     /// Events that held tokens: the count where the engine did not get to say one.
     events: u64,
@@ -88,19 +93,20 @@ impl Account {
     pub fn begin(
         ledger: Ledger,
         record: UsageRecord,
-        endpoint: Endpoint,
-        input_bytes: usize,
+        prompt: &Prompt,
         accepted: Instant,
     ) -> std::io::Result<Self> {
-        let estimate = ledger.estimator.tokens(&record.model, input_bytes);
+        let estimate = ledger.estimator.tokens(&record.model, prompt.input_bytes);
         let record = UsageRecord { prompt_tokens: estimate, ..record };
         ledger.journal.begin(&record).inspect_err(|_| metrics::journal_error())?;
         let account = Self {
             ledger,
             record,
-            endpoint,
-            input_bytes,
+            endpoint: prompt.endpoint,
+            class: prompt.class,
+            input_bytes: prompt.input_bytes,
             accepted,
+            trial: None,
             first_token: None,
             events: 0,
             usage: None,
@@ -136,9 +142,14 @@ impl Account {
         self.usage = Some(usage);
     }
 
+    /// Its answer streams from now on, and this is how it will be judged.
+    pub fn judge(&mut self, trial: Trial) {
+        self.trial = Some(trial);
+    }
+
     /// The answer came whole.
-    pub fn finish(mut self) {
-        self.settle(Outcome::Finished, self.usage.is_none());
+    pub fn finish(mut self) -> Used {
+        self.settle(Outcome::Finished, self.usage.is_none())
     }
 
     /// The engine failed it on the way.
@@ -165,9 +176,9 @@ impl Account {
         self.settle(Outcome::Failed, false);
     }
 
-    fn settle(&mut self, outcome: Outcome, estimated: bool) {
+    fn settle(&mut self, outcome: Outcome, estimated: bool) -> Used {
         if std::mem::replace(&mut self.settled, true) {
-            return;
+            return Used::default();
         }
         let record = &mut self.record;
         record.outcome = outcome.into();
@@ -191,21 +202,34 @@ impl Account {
             metrics::journal_error();
             tracing::error!(%error, usage_id = record.usage_id, "the journal could not be written");
         }
-        let error = match outcome {
-            Outcome::Finished => None,
-            Outcome::Cancelled => Some("cancelled"),
-            _ => Some("failed"),
+        let (error, how) = match outcome {
+            Outcome::Finished => (None, Answered::Whole),
+            Outcome::Cancelled => (Some("cancelled"), Answered::Abandoned),
+            _ => (Some("failed"), Answered::Cut),
+        };
+        let used = Used {
+            prompt: record.prompt_tokens,
+            cached: record.cached_prompt_tokens,
+            made: record.completion_tokens,
+            first_token: self.first_token.filter(|_| record.stream),
+            duration,
+            queued: record.queue_duration.as_ref().and_then(time::duration_from_proto).unwrap_or_default(),
         };
         let ended = Ended {
             model: &record.model,
             operation: self.endpoint.operation(),
+            class: self.class,
             error,
-            tokens: (record.prompt_tokens, record.completion_tokens),
+            tokens: (used.prompt, used.made),
             first_token: self.first_token,
             duration,
-            queued: record.queue_duration.as_ref().and_then(time::duration_from_proto).unwrap_or_default(),
+            queued: used.queued,
         };
         ended.record();
+        if let Some(trial) = self.trial.take() {
+            trial.answered(how, &used);
+        }
+        used
     }
 }
 

@@ -15,6 +15,7 @@ mod login;
 mod models;
 mod names;
 mod plan;
+mod queue;
 mod requests;
 mod show;
 mod users;
@@ -79,6 +80,8 @@ pub(crate) enum Operate {
     Keys(On<keys::Keys>),
     /// Engines: how they stand, taking them out and putting them back.
     Engines(On<engines::Engines>),
+    /// The queue: who waits and why, and how well promises are kept.
+    Queue(On<queue::Queue>),
     /// What was changed, by whom, and what was true when.
     Audit(On<audit::Audit>),
 }
@@ -121,6 +124,7 @@ pub(crate) async fn run(command: Operate) -> anyhow::Result<ExitCode> {
         Operate::Engines(On { verb, common }) => {
             show(&common, async |client| verb.plan(client).await).await?
         }
+        Operate::Queue(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
         Operate::Audit(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
     }
     Ok(ExitCode::SUCCESS)

@@ -93,7 +93,7 @@ impl World {
             self.refused += 1;
             return None;
         };
-        let waits = self.scheduler.waits(MODELS[call.model], self.now);
+        let (waits, _) = self.scheduler.waits(MODELS[call.model], None, usize::MAX, self.now);
         let expires = waits.iter().find(|wait| wait.ticket == ticket).unwrap().expires;
         assert!(expires > self.now, "it was let in to be refused");
         let state = State::Waits { expires };
@@ -109,7 +109,7 @@ impl World {
                 self.scheduler.cancel(ticket);
                 self.job(ticket).state = State::Gone;
             }
-            State::Runs { .. } => self.leave(ticket, Outcome::Done),
+            State::Runs { .. } => self.leave(ticket, Outcome::Left),
             State::Gone => self.scheduler.cancel(ticket),
         }
     }
@@ -134,7 +134,8 @@ impl World {
         job.state = State::Gone;
         let made = job.made.tokens();
         let (user, prompt) = (job.call.user, job.call.prompt);
-        let prompt = if outcome == Outcome::Done || made > 0 { prompt } else { 0 };
+        let charged = matches!(outcome, Outcome::Done | Outcome::Left) || made > 0;
+        let prompt = if charged { prompt } else { 0 };
         let weight = u64::from(self.settings.output_weight);
         *self.charged.entry(user).or_default() += u64::from(prompt) + u64::from(made) * weight;
         self.engines[engine].held.remove(&ticket);

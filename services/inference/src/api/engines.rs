@@ -78,14 +78,14 @@ impl EngineService for Api {
     }
 }
 
-fn actor<T>(request: &Request<T>) -> Result<String, Status> {
+pub(super) fn actor<T>(request: &Request<T>) -> Result<String, Status> {
     Ok(match request.caller()? {
         Caller::Person(person) => person.user.to_string(),
         Caller::Service => "service".into(),
     })
 }
 
-fn checked(reason: String) -> Result<String, Error> {
+pub(super) fn checked(reason: String) -> Result<String, Error> {
     if reason.len() > MAX_REASON {
         return Err(Error::Invalid { param: "reason", problem: "may have at most 500 bytes" });
     }

@@ -82,7 +82,7 @@ fn answered<T>(message: T, instead: Option<String>) -> Response<T> {
 
 fn whole(inferred: Inferred) -> Result<(Uuid, bytes::Bytes), Status> {
     match inferred.answer {
-        Answer::Whole(json) => Ok((inferred.usage_id, json)),
+        Answer::Whole(json, _) => Ok((inferred.usage_id, json)),
         Answer::Stream(_) => Err(unexpected()),
     }
 }

@@ -41,6 +41,8 @@ pub struct Engine {
     pub attempts: u32,
     /// Whether an answer that breaks off in the middle goes on at another engine, where that can be exact.
     pub resume: bool,
+    /// Whether engines are told how urgent a request is: only when they run with `--scheduling-policy priority`.
+    pub tell_priority: bool,
     /// When an engine is asked for a token.
     pub probe: Probe,
     /// What failures in a row lead to.
@@ -119,6 +121,12 @@ pub struct Retry {
     /// At most so long.
     #[serde(with = "humantime_serde")]
     pub max_back_off: Duration,
+    /// The same for requests of class batch, for which nobody waits.
+    #[serde(with = "humantime_serde")]
+    pub batch_back_off: Duration,
+    /// At most so long.
+    #[serde(with = "humantime_serde")]
+    pub batch_max_back_off: Duration,
 }
 
 /// The API server that `k8s://` engines are found at.
@@ -148,6 +156,7 @@ impl Default for Engine {
             resolve_interval: Duration::from_secs(5),
             attempts: 3,
             resume: false,
+            tell_priority: false,
             probe: Probe::default(),
             breaker: Breaker::default(),
             ejection: Ejection::default(),
@@ -195,6 +204,8 @@ impl Default for Retry {
             window: Duration::from_secs(10),
             back_off: Duration::from_millis(20),
             max_back_off: Duration::from_millis(200),
+            batch_back_off: Duration::from_secs(1),
+            batch_max_back_off: Duration::from_secs(60),
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use crate::error::Error;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use serde::Serialize;
 use shared::status::{self, IntoStatus};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
+
+const RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -36,10 +38,15 @@ impl IntoResponse for Error {
             Self::UnknownModel { .. } | Self::Denied { .. } => Some("model".to_owned()),
             _ => None,
         };
-        let fault = self.fault();
+        let (fault, withdrawn) = (self.fault(), matches!(self, Self::Withdrawn { .. }));
         let answered = self.into_status();
         let code = fault.reason.to_ascii_lowercase();
-        body(status, answered.message(), kind, param.as_deref(), &code, fault.retry_after)
+        let mut response = body(status, answered.message(), kind, param.as_deref(), &code, fault.retry_after);
+        if withdrawn {
+            // OpenAI's clients ask again after a conflict unless they are told not to.
+            response.headers_mut().insert(RETRY, HeaderValue::from_static("false"));
+        }
+        response
     }
 }
 
@@ -79,6 +86,7 @@ fn kind(code: Code) -> (StatusCode, &'static str) {
         Code::Unauthenticated => (StatusCode::UNAUTHORIZED, "authentication_error"),
         Code::PermissionDenied => (StatusCode::FORBIDDEN, "permission_error"),
         Code::NotFound => (StatusCode::NOT_FOUND, "invalid_request_error"),
+        Code::Aborted => (StatusCode::CONFLICT, "conflict_error"),
         Code::ResourceExhausted => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error"),
         Code::DeadlineExceeded => (StatusCode::REQUEST_TIMEOUT, "timeout_error"),
         Code::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable_error"),

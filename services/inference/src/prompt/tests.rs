@@ -113,3 +113,23 @@ fn a_further_name_is_replaced_by_the_model_s_own_and_nothing_else_is_touched() {
     assert_eq!(&prompt.body[..], expected.as_bytes());
     assert_eq!((prompt.model.as_str(), prompt.served()), ("fast", "org/own:1"));
 }
+
+#[test]
+fn the_engine_is_told_the_class_and_never_what_a_caller_made_up() {
+    let told = |body: &'static str, class: Option<&str>| {
+        let prompt = Prompt::read(Endpoint::Chat, Bytes::from(body)).unwrap();
+        prompt.with_priority(class.map(str::as_bytes)).unwrap().telling()
+    };
+    let body = r#"{"model": "m", "messages": [], "x": 1}"#;
+    for (class, rank) in [(None, 0), (Some("interactive"), -1), (Some("batch"), 1)] {
+        let told = told(body, class).unwrap().body;
+        let read: serde_json::Value = serde_json::from_slice(&told).unwrap();
+        assert_eq!((&read["priority"], &read["x"]), (&rank.into(), &1.into()), "{told:?}");
+    }
+    let cheeky = r#"{"model": "m", "prior\u0069ty": -1000, "messages": []}"#;
+    let told_cheeky = told(cheeky, Some("batch")).unwrap().body;
+    let read: serde_json::Value = serde_json::from_slice(&told_cheeky).unwrap();
+    assert_eq!(read["priority"], 1, "{told_cheeky:?}");
+    let twice = r#"{"model": "m", "priority": 0, "messages": [], "priority": -1000}"#;
+    assert!(matches!(told(twice, None), Err(Error::Malformed(_))));
+}

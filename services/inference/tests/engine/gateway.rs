@@ -12,7 +12,7 @@ use inference::{Config, Upstreams};
 use proto::{
     inference::v1::{
         self as pb, EngineState, engine_service_client::EngineServiceClient,
-        inference_service_client::InferenceServiceClient,
+        inference_service_client::InferenceServiceClient, queue_service_client::QueueServiceClient,
     },
     monitoring::v1::{UsageRecord, usage_service_server::UsageServiceServer},
     permissions::v1::policy_service_server::PolicyServiceServer,
@@ -104,6 +104,11 @@ impl Gateway {
     /// What operators ask of the engines, as the owner.
     pub(crate) fn operator(&self) -> EngineServiceClient<Channel> {
         EngineServiceClient::new(self.grpc.clone())
+    }
+
+    /// What operators ask of the queue, as the owner.
+    pub(crate) fn queue(&self) -> QueueServiceClient<Channel> {
+        QueueServiceClient::new(self.grpc.clone())
     }
 
     /// Every engine as the gateway sees it.

@@ -25,6 +25,7 @@ mod judged;
 mod kubernetes;
 mod ledger;
 mod peers;
+mod queued;
 mod recorded;
 mod refusals;
 mod resumed;

@@ -213,6 +213,7 @@ mod tests {
             include_str!("login.rs"),
             include_str!("models.rs"),
             include_str!("names.rs"),
+            include_str!("queue.rs"),
             include_str!("requests.rs"),
         ];
         let contract = Contract::open().unwrap();
