@@ -25,6 +25,7 @@ mod judged;
 mod kubernetes;
 mod ledger;
 mod peers;
+mod readers;
 mod recorded;
 mod refusals;
 mod retries;
