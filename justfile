@@ -43,6 +43,14 @@ bench-load:
 away *ARGS:
     cargo run -p benches --bin away -- {{ARGS}}
 
+# A replay while one of two engines is killed every 30 s: `just killed --trace azure-llm-2023-conv.csv`.
+killed *ARGS:
+    cargo run --release -p benches --bin killed -- {{ARGS}}
+
+# One workload simulated and replayed in real time, side by side: `just agree --trace azure-llm-2023-conv.csv`.
+agree *ARGS:
+    cargo run --release -p benches --bin agree -- {{ARGS}}
+
 # The engine suite against a live vLLM: `just test-vllm http://127.0.0.1:8123`.
 test-vllm URL *ARGS:
     TOLLGATE_TEST_VLLM={{URL}} cargo test -p inference --test '*' -- --nocapture {{ARGS}}

@@ -42,6 +42,23 @@ pub fn find(setting: &Setting, trace: &[Recorded]) -> Capacity {
     found
 }
 
+/// Part of the requests that has to be in time under a load that can be sustained.
+const IN_TIME: f64 = 0.95;
+/// Halvings in which that load is sought, from 0 to twice load 1: to a hundredth of load 1.
+const LOAD_HALVINGS: usize = 8;
+
+/// The largest load, in times of load 1, under which 95 of a hundred requests are in time.
+#[must_use]
+pub fn sustained(setting: &Setting, trace: &[Recorded], policy: Name, one: Capacity) -> f64 {
+    let (mut low, mut high) = (0.0, 2.0);
+    for _ in 0..LOAD_HALVINGS {
+        let middle = f64::midpoint(low, high);
+        let report = setting.run(trace, one.requests * middle, policy);
+        if report.attainment >= IN_TIME { low = middle } else { high = middle }
+    }
+    low
+}
+
 /// Tokens a second that are completed at a rate, when that is nearly all of them.
 fn attempt(setting: &Setting, trace: &[Recorded], rate: f64) -> Option<f64> {
     let workload = setting.workload(trace, rate);

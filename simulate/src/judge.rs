@@ -65,10 +65,10 @@ pub struct Report {
     pub max_wait_s: f64,
     /// Part of the offered requests refused, by reason.
     pub refused: BTreeMap<&'static str, f64>,
-    /// Part of the engines' time that was busy.
-    pub utilisation: f64,
-    /// Sequences that engines threw out and began anew.
-    pub preemptions: u64,
+    /// Part of the engines' time that was busy, where that is known.
+    pub utilisation: Option<f64>,
+    /// Sequences that engines threw out and began anew, where that is known.
+    pub preemptions: Option<u64>,
 }
 
 /// Answers with fewer tokens say nothing of the time between them.
@@ -76,7 +76,7 @@ const TELLING: u32 = 16;
 
 /// Judges what became of the counted requests.
 #[must_use]
-pub(crate) fn judge(workload: &Workload, ended: &Ended) -> Report {
+pub fn judge(workload: &Workload, ended: &Ended) -> Report {
     let counted: Vec<(&Offered, &Fate)> =
         workload.offered.iter().zip(&ended.fates).filter(|(offered, _)| workload.counts(offered)).collect();
     let (all, seconds) = (counted.len().max(1) as f64, workload.seconds());
@@ -87,8 +87,8 @@ pub(crate) fn judge(workload: &Workload, ended: &Ended) -> Report {
     for (_, reason) in counted.iter().filter_map(|(_, fate)| fate.refused) {
         *refused.entry(reason).or_insert(0.0) += part(1.0);
     }
-    let shares = Shares::of(workload, &counted, &ended.served);
-    let end = workload.settled();
+    let shares = Shares::of(workload, &counted, ended.served.windows());
+    let end = workload.settled;
     Report {
         offered_rps: counted.len() as f64 / seconds,
         goodput_rps: met.len() as f64 / seconds,
@@ -109,7 +109,7 @@ pub(crate) fn judge(workload: &Workload, ended: &Ended) -> Report {
         others_met: shares.met[1..].iter().sum::<f64>() / shares.demanded[1..].iter().sum::<f64>().max(1e-9),
         max_wait_s: counted.iter().map(|(offered, fate)| waited(offered, fate, end)).fold(0.0, f64::max),
         refused,
-        utilisation: ended.utilisation.min(1.0),
+        utilisation: ended.utilisation.map(|busy| busy.min(1.0)),
         preemptions: ended.preemptions,
     }
 }

@@ -12,8 +12,11 @@ pub mod policy;
 pub mod workload;
 mod world;
 
+pub use world::{Ended, Fate, Served};
+
 use judge::Report;
 use policy::Name;
+pub use schedule::Class;
 use simulator::Profile;
 use std::time::Duration;
 use workload::{Recorded, Workload};
@@ -29,6 +32,14 @@ pub struct Setting {
     pub counted: Duration,
     /// How long requests arrive before.
     pub warm_up: Duration,
+    /// How long requests go on arriving after; what is not answered by then is late.
+    pub settle: Duration,
+    /// Whether requests say how long their answer will be.
+    pub lengths_known: bool,
+    /// How requests are divided among classes: any weights.
+    pub mix: Vec<(Class, f64)>,
+    /// The weight of cost in the gateway's policies, in the place of their own.
+    pub weight: Option<f64>,
     /// Who sends them.
     pub users: workload::Users,
     /// Decides users, classes and the engines' noise.
@@ -36,11 +47,28 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// Four engines of a profile, half an hour of arrivals, of which the first ten minutes are not counted.
+    #[must_use]
+    pub fn new(profile: Profile) -> Self {
+        Self {
+            engines: 4,
+            profile,
+            counted: Duration::from_secs(1_200),
+            warm_up: Duration::from_secs(600),
+            settle: workload::DECIDED,
+            lengths_known: false,
+            mix: workload::MIX.to_vec(),
+            weight: None,
+            users: workload::Users::default(),
+            seed: 7,
+        }
+    }
+
     /// Lets a recording arrive at a rate, in requests a second, under a policy.
     #[must_use]
     pub fn run(&self, trace: &[Recorded], rate: f64, policy: Name) -> Report {
         let workload = self.workload(trace, rate);
-        let settled = workload.settled();
+        let settled = workload.settled;
         let world = world::World::new(self, &workload, policy.engines_prioritise());
         let ended = world.run(policy.make(self).as_mut(), settled);
         judge::judge(&workload, &ended)

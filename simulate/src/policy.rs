@@ -72,6 +72,10 @@ impl Name {
 
     pub(crate) fn make(self, setting: &Setting) -> Box<dyn Policy> {
         let gateway = |settings: Settings| -> Box<dyn Policy> { Box::new(Gateway::new(settings, setting)) };
+        let weighed = |settings: Settings| Settings {
+            cost_weight: setting.weight.unwrap_or(settings.cost_weight),
+            ..settings
+        };
         match self {
             Self::Fifo | Self::Priority => Box::new(Pass::default()),
             Self::FifoImpatient => {
@@ -81,8 +85,8 @@ impl Name {
             Self::EdfRefuse => {
                 gateway(Settings { cost_weight: 0.0, pacing: false, preempting: false, ..Settings::unfair() })
             }
-            Self::TollgateUnfair => gateway(Settings::unfair()),
-            Self::Tollgate => gateway(Settings::fair()),
+            Self::TollgateUnfair => gateway(weighed(Settings::unfair())),
+            Self::Tollgate => gateway(weighed(Settings::fair())),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A recording at some rate: repeated and compressed, each request with a user and a class drawn from a seed.
 //!
-//! 30 % are interactive, 50 % default, 20 % batch. Users are 100 by Zipf's law with exponent 1.1, or 16 of which one
+//! Unless it is said otherwise, 30 % are interactive, 50 % default, 20 % batch. Users are 100 by Zipf's law with exponent 1.1, or 16 of which one
 //! sends half.
 
 use crate::Setting;
@@ -59,13 +59,16 @@ pub struct Workload {
     pub users: usize,
     /// Requests of which the fate counts arrive in this span.
     pub counted: (Duration, Duration),
+    /// When every counted fate is decided.
+    pub settled: Duration,
     /// Part of them for which three times the idle engine's time is more than their class is promised.
     pub stretched: f64,
 }
 
-const MIX: [(Class, f64); 3] = [(Class::Interactive, 0.3), (Class::Default, 0.5), (Class::Batch, 0.2)];
+/// Part of the requests that each class has.
+pub const MIX: [(Class, f64); 3] = [(Class::Interactive, 0.3), (Class::Default, 0.5), (Class::Batch, 0.2)];
 /// Longest time in which a fate is decided: the promise of class batch.
-const DECIDED: Duration = Duration::from_secs(600);
+pub const DECIDED: Duration = Duration::from_secs(600);
 /// Requests per simulation at most.
 const MOST: usize = 5_000_000;
 
@@ -76,7 +79,8 @@ impl Workload {
         let span = trace.last().map_or(1.0, |last| last.at.as_secs_f64()) + 1.0;
         let faster = rate / (trace.len() as f64 / span).max(1e-9);
         let end = setting.warm_up + setting.counted;
-        let stop = (end + DECIDED).as_secs_f64();
+        let settled = end + setting.settle;
+        let stop = settled.as_secs_f64();
         let mut chance = SmallRng::seed_from_u64(setting.seed);
         let crowd = Crowd::of(setting.users);
         let (mut offered, mut lap) = (Vec::new(), 0.0_f64);
@@ -87,7 +91,7 @@ impl Workload {
                     break 'laps;
                 }
                 let user = crowd.pick(chance.random());
-                let class = pick_class(chance.random());
+                let class = pick_class(&setting.mix, chance.random());
                 offered.push(request(&setting.profile, at, row, class, user));
             }
             lap += 1.0;
@@ -97,13 +101,7 @@ impl Workload {
         }
         let counted = (setting.warm_up, end);
         let stretched = stretched(&offered);
-        Self { offered, users: crowd.limits.len(), counted, stretched }
-    }
-
-    /// When every counted fate is decided.
-    #[must_use]
-    pub fn settled(&self) -> Duration {
-        self.counted.1 + DECIDED
+        Self { offered, users: crowd.limits.len(), counted, settled, stretched }
     }
 
     /// Whether the fate of a request counts.
@@ -141,12 +139,13 @@ fn stretched(offered: &[Offered]) -> f64 {
     stretched as f64 / offered.len().max(1) as f64
 }
 
-fn pick_class(chance: f64) -> Class {
+fn pick_class(mix: &[(Class, f64)], chance: f64) -> Class {
+    let all: f64 = mix.iter().map(|(_, part)| part).sum();
     let mut below = 0.0;
-    for (class, part) in MIX {
+    for (class, part) in mix {
         below += part;
-        if chance < below {
-            return class;
+        if chance * all < below {
+            return *class;
         }
     }
     Class::Batch

@@ -10,33 +10,62 @@ use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 
 /// What became of one request.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Fate {
-    /// When it went to an engine.
-    pub(crate) sent: Option<Duration>,
+pub struct Fate {
     /// When its first token came.
-    pub(crate) first: Option<Duration>,
+    pub first: Option<Duration>,
     /// When its last token so far came.
-    pub(crate) last: Duration,
+    pub last: Duration,
     /// Tokens that it has.
-    pub(crate) made: u32,
+    pub made: u32,
     /// Whether that is all of them.
-    pub(crate) done: bool,
+    pub done: bool,
     /// When it was refused or left, and why.
-    pub(crate) refused: Option<(Duration, &'static str)>,
+    pub refused: Option<(Duration, &'static str)>,
 }
 
 /// How it ended.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub struct Ended {
     /// By request.
-    pub(crate) fates: Vec<Fate>,
-    /// What users got while requests were counted, by windows of [`WINDOW`]: tokens of a prompt when its first token
-    /// comes, and each token of an answer for two.
-    pub(crate) served: Vec<Vec<f64>>,
-    /// Part of the time that engines were busy, while requests were counted.
-    pub(crate) utilisation: f64,
-    /// Sequences that engines threw out and began anew.
-    pub(crate) preemptions: u64,
+    pub fates: Vec<Fate>,
+    /// What users got while requests were counted.
+    pub served: Served,
+    /// Part of the time that engines were busy while requests were counted, where that is known.
+    pub utilisation: Option<f64>,
+    /// Sequences that engines threw out and began anew, where that is known.
+    pub preemptions: Option<u64>,
+}
+
+/// What users got by windows of [`WINDOW`]: tokens of a prompt when its first token comes, and each token of an answer
+/// for two.
+#[derive(Debug, Clone)]
+pub struct Served {
+    from: Duration,
+    until: Duration,
+    windows: Vec<Vec<f64>>,
+}
+
+impl Served {
+    /// Nothing yet, while the requests of a workload are counted.
+    #[must_use]
+    pub fn new(workload: &Workload) -> Self {
+        let windows = vec![vec![0.0; workload.users]; (workload.seconds() / WINDOW).ceil() as usize];
+        Self { from: workload.counted.0, until: workload.counted.1, windows }
+    }
+
+    /// Tokens of an answer came, with the first one of it or without.
+    pub fn add(&mut self, at: Duration, offered: &Offered, first: bool, tokens: u32) {
+        let Some(since) = at.checked_sub(self.from).filter(|_| at < self.until) else { return };
+        let prompt = if first { f64::from(offered.prompt) } else { 0.0 };
+        if let Some(window) = self.windows.get_mut((since.as_secs_f64() / WINDOW) as usize) {
+            window[offered.user] += OUTPUT_WEIGHT.mul_add(f64::from(tokens), prompt);
+        }
+    }
+
+    /// Users' service by window.
+    pub(crate) fn windows(&self) -> &[Vec<f64>] {
+        &self.windows
+    }
 }
 
 /// What a step made for one request.
@@ -63,7 +92,7 @@ pub(crate) struct World<'a> {
     events: BinaryHeap<Reverse<(Duration, Event)>>,
     woken: Option<Duration>,
     busy: Duration,
-    served: Vec<Vec<f64>>,
+    served: Served,
 }
 
 /// Length of the windows in which service is compared, seconds.
@@ -92,7 +121,7 @@ impl<'a> World<'a> {
             events: BinaryHeap::new(),
             woken: None,
             busy: Duration::ZERO,
-            served: vec![vec![0.0; workload.users]; (workload.seconds() / WINDOW).ceil() as usize],
+            served: Served::new(workload),
         }
     }
 
@@ -128,7 +157,12 @@ impl<'a> World<'a> {
         let engines = self.engines.len().max(1) as u32;
         let utilisation = self.busy.as_secs_f64() / (self.workload.seconds() * f64::from(engines));
         let preemptions = self.engines.iter().map(|engine| engine.counts().preemptions).sum();
-        Ended { fates: self.fates, served: self.served, utilisation, preemptions }
+        Ended {
+            fates: self.fates,
+            served: self.served,
+            utilisation: Some(utilisation),
+            preemptions: Some(preemptions),
+        }
     }
 
     /// How many engines there are.
@@ -163,7 +197,6 @@ impl<'a> World<'a> {
         if self.engines[engine].add(self.now, sequence).is_err() {
             return self.refuse(request, "too long");
         }
-        self.fates[request].sent = Some(self.now);
         self.at[request] = Some(engine);
         self.begin_step(engine);
     }
@@ -206,9 +239,6 @@ impl<'a> World<'a> {
         progress.clear();
         made.clear();
         self.engines[engine].end(self.now, progress);
-        let since =
-            self.now.checked_sub(self.workload.counted.0).filter(|_| self.now < self.workload.counted.1);
-        let mut served = since.and_then(|since| self.served.get_mut((since.as_secs_f64() / WINDOW) as usize));
         for progress in progress.iter() {
             let request = usize::try_from(progress.id).unwrap_or(usize::MAX);
             let fate = &mut self.fates[request];
@@ -219,11 +249,7 @@ impl<'a> World<'a> {
             }
             fate.made += 1;
             (fate.last, fate.done) = (self.now, progress.finished.is_some());
-            if let Some(served) = &mut served {
-                let offered = &self.workload.offered[request];
-                let prompt = if first { f64::from(offered.prompt) } else { 0.0 };
-                served[offered.user] += prompt + OUTPUT_WEIGHT;
-            }
+            self.served.add(self.now, &self.workload.offered[request], first, 1);
             made.push(Made { request, first, last: fate.done });
         }
     }

@@ -35,11 +35,11 @@ fn trace() -> Vec<Recorded> {
 fn setting(users: Users) -> Setting {
     Setting {
         engines: 1,
-        profile: Profile::reference(),
         counted: Duration::from_secs(120),
         warm_up: Duration::from_secs(60),
         users,
         seed: 3,
+        ..Setting::new(Profile::reference())
     }
 }
 
@@ -87,7 +87,10 @@ fn every_policy_accounts_for_all_that_was_offered() {
         let report = setting.run(&trace, 9.0, policy);
         let refused: f64 = report.refused.values().sum();
         assert!(report.attainment + report.late + refused <= 1.0 + 1e-9, "{policy:?}: {report:?}");
-        assert!((0.0..=1.0).contains(&report.jain) && report.utilisation <= 1.0, "{policy:?}: {report:?}");
+        assert!(
+            (0.0..=1.0).contains(&report.jain) && report.utilisation.unwrap() <= 1.0,
+            "{policy:?}: {report:?}"
+        );
         assert_eq!(Name::from_word(policy.as_str()), Some(policy));
     }
 }

@@ -84,6 +84,16 @@ impl Process {
         until(&format!("the end of {}", self.name), async || self.child.try_wait().unwrap()).await
     }
 
+    /// Waits for its end, however long that takes.
+    pub async fn over(&mut self) -> ExitStatus {
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            tokio::time::sleep(crate::LOOK).await;
+        }
+    }
+
     /// Sends it a signal by name.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.child.id())).status();

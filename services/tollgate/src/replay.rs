@@ -8,6 +8,7 @@ mod balance;
 mod call;
 mod client;
 mod credentials;
+mod judged;
 mod log;
 mod plan;
 mod report;
@@ -17,6 +18,7 @@ mod sse;
 use crate::{secured::Secured, trace};
 use anyhow::Context;
 use balance::Books;
+use call::Outcome;
 use client::Client;
 use log::Log;
 use plan::{Limits, Plan};
@@ -67,6 +69,8 @@ pub(crate) struct Args {
     /// Decides prompts, and who hangs up and where.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    #[command(flatten)]
+    judged: judged::Options,
     /// Prints one JSON object instead of a table.
     #[arg(long)]
     json: bool,
@@ -99,21 +103,38 @@ async fn replay(args: Args, out: &mut Vec<u8>) -> anyhow::Result<()> {
     let stop_after = args.check()?;
     let mut rows = trace::read(&args.trace)?;
     rows.truncate(args.limit.unwrap_or(usize::MAX));
-    let log = args.log.as_deref().map(Log::create).transpose()?;
+    let mut log = args.log.as_deref().map(Log::create).transpose()?;
     let known = credentials::Given { url: args.url, api_key: args.api_key, model: args.model };
+    let mut judged = args.judged.judged(&rows, args.seed, args.duration)?;
     let client = Client::new(known.complete(&args.data_dir)?, &args.secured.dialer()?)?;
+    let client = client.with_keys(judged.as_ref().map(|judged| judged.keys.clone()).unwrap_or_default());
 
     let opening = balance::ledger(&client).await;
     let limits = learn(&client, args.max_model_len).await?;
-    let plan = Plan::new(&rows, args.speed, limits, plan::Lots { hang_up: args.hangup, seed: args.seed });
+    let lots = plan::Lots { hang_up: args.hangup, seed: args.seed };
+    let plan = match &judged {
+        Some(judged) => Plan::simulated(&judged.workload, limits, args.seed),
+        None => Plan::new(&rows, args.speed, limits, lots),
+    };
     note_clipped(&plan, limits.max_model_len)?;
 
     // The probe must be in the ledger before the books are opened, or it would be counted as traffic.
     let books = Books::open(&client, opening, PROBES).await;
-    let sent = send::all(&client, &plan, stop_after, log).await?;
+    let limit = match &judged {
+        Some(judged) => send::Limit { sending: None, waiting: Some(judged.workload.settled) },
+        None => send::Limit { sending: stop_after, waiting: None },
+    };
+    let hear = |outcome: &Outcome| {
+        if let Some(judged) = &mut judged {
+            judged.hear(outcome);
+        }
+        log.as_mut().map_or(Ok(()), |log| log.write(outcome))
+    };
+    let sent = send::all(&client, &plan, limit, hear).await?;
     let balance = books.close(&client, sent.at_engines).await;
 
-    let report = Report { sent: &sent, balance: &balance };
+    let judged = judged.map(|judged| judged.report());
+    let report = Report { sent: &sent, balance: &balance, judged: judged.as_ref() };
     if args.json {
         writeln!(out, "{}", report.to_json())?
     } else {

@@ -9,10 +9,11 @@ use crate::trace;
 use anyhow::Context;
 use serde_json::{Value, json};
 use simulate::{
-    Setting, bound, capacity,
+    Class, Setting, bound,
+    capacity::{self, Capacity},
     judge::Report,
     policy::Name,
-    workload::{Recorded, Users},
+    workload::{MIX, Recorded, Users},
 };
 use simulator::Profile;
 use std::{
@@ -34,6 +35,16 @@ pub(crate) struct Args {
     /// What is offered, in times of load 1.
     #[arg(long, default_value_t = 1.0)]
     load: f64,
+    /// What each class offers, in times of load 1, in the place of --load: interactive=0.2,default=0.3,batch=2.
+    #[arg(long, conflicts_with = "load")]
+    classes: Option<String>,
+    /// How much later than its deadline a request is ordered, in times its own work, in the place of the policy's own
+    /// weight.
+    #[arg(long)]
+    weight: Option<f64>,
+    /// Also seeks the largest load under which 95 of a hundred requests are in time, for each policy.
+    #[arg(long)]
+    sustained: bool,
     /// One policy, several with commas between, or all.
     #[arg(long, default_value = "tollgate")]
     policy: String,
@@ -46,6 +57,12 @@ pub(crate) struct Args {
     /// Seconds of arrivals; the first third of them, at most 600, is warm-up and not counted.
     #[arg(long, default_value_t = 1_800.0)]
     duration: f64,
+    /// Seconds for which requests go on arriving after that; what is not answered by then is late.
+    #[arg(long, default_value_t = 600.0)]
+    settle: f64,
+    /// Requests say how long their answer will be, as `tollgate replay` does. Without it only means are known.
+    #[arg(long)]
+    lengths: bool,
     /// What engines are like: quick, reference, tiny, or a file in that form.
     #[arg(long, default_value = "reference", value_parser = Profile::named)]
     profile: Profile,
@@ -63,20 +80,45 @@ impl Args {
         anyhow::ensure!(self.load.is_finite() && self.load > 0.0, "--load must be greater than 0");
         let usable = (1.0..=86_400.0).contains(&self.duration);
         anyhow::ensure!(usable, "--duration counts seconds, from 1 to 86400");
-        let users = match self.users.as_str() {
-            "zipf" => Users::Zipf,
-            "noisy" => Users::Noisy,
-            other => anyhow::bail!("--users is zipf or noisy, not {other:?}"),
-        };
-        let warm_up = WARM_UP.min(self.duration / 3.0);
+        anyhow::ensure!((0.0..=86_400.0).contains(&self.settle), "--settle counts seconds, from 0 to 86400");
+        let weight = self.weight.filter(|weight| !(weight.is_finite() && *weight >= 0.0));
+        anyhow::ensure!(weight.is_none(), "--weight cannot be negative");
+        let (warm_up, counted) = spans(self.duration);
         Ok(Setting {
             engines: usize::from(self.engines),
-            profile: self.profile,
-            counted: Duration::from_secs_f64(self.duration - warm_up),
-            warm_up: Duration::from_secs_f64(warm_up),
-            users,
+            warm_up,
+            counted,
+            settle: Duration::from_secs_f64(self.settle),
+            lengths_known: self.lengths,
+            mix: self.mix()?,
+            weight: self.weight,
+            users: users(&self.users)?,
             seed: self.seed,
+            ..Setting::new(self.profile)
         })
+    }
+
+    /// What each class offers.
+    fn mix(&self) -> anyhow::Result<Vec<(Class, f64)>> {
+        let Some(said) = &self.classes else { return Ok(MIX.to_vec()) };
+        let part = |word: &str| {
+            let (class, load) = word.split_once('=')?;
+            let load: f64 = load.trim().parse().ok().filter(|load: &f64| load.is_finite() && *load >= 0.0)?;
+            Some((Class::from_word(class.trim()).filter(|class| *class != Class::System)?, load))
+        };
+        let mix: Option<Vec<_>> = said.split(',').map(part).collect();
+        let mix = mix.filter(|mix| mix.iter().map(|(_, load)| load).sum::<f64>() > 0.0);
+        mix.with_context(|| {
+            format!("--classes is a list like interactive=0.2,default=0.3,batch=2, not {said:?}")
+        })
+    }
+
+    /// What is offered, in times of load 1.
+    fn offered(&self, setting: &Setting) -> f64 {
+        match self.classes {
+            Some(_) => setting.mix.iter().map(|(_, load)| load).sum(),
+            None => self.load,
+        }
     }
 
     fn policies(&self) -> anyhow::Result<Vec<Name>> {
@@ -92,6 +134,30 @@ impl Args {
     }
 }
 
+/// The largest load under which nearly all are in time, by policy.
+fn sustained(setting: &Setting, trace: &[Recorded], one: Capacity, policies: &[Name]) -> Vec<(Name, f64)> {
+    std::thread::scope(|scope| {
+        let seek = |&policy| (policy, scope.spawn(move || capacity::sustained(setting, trace, policy, one)));
+        let sought: Vec<_> = policies.iter().map(seek).collect();
+        sought.into_iter().filter_map(|(policy, sought)| Some((policy, sought.join().ok()?))).collect()
+    })
+}
+
+/// How long requests arrive before they are counted, and then.
+pub(crate) fn spans(duration: f64) -> (Duration, Duration) {
+    let warm_up = WARM_UP.min(duration / 3.0);
+    (Duration::from_secs_f64(warm_up), Duration::from_secs_f64(duration - warm_up))
+}
+
+/// Who sends requests, by the word for it.
+pub(crate) fn users(word: &str) -> anyhow::Result<Users> {
+    match word {
+        "zipf" => Ok(Users::Zipf),
+        "noisy" => Ok(Users::Noisy),
+        other => anyhow::bail!("--users is zipf or noisy, not {other:?}"),
+    }
+}
+
 /// Simulates and prints what came of it.
 ///
 /// # Errors
@@ -99,13 +165,11 @@ impl Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (setting, policies) = (args.setting()?, args.policies()?);
     let rows = trace::read(&args.trace)?;
-    let trace: Vec<Recorded> = rows
-        .iter()
-        .map(|row| Recorded { at: row.at, prompt: row.context_tokens, output: row.generated_tokens })
-        .collect();
+    let trace: Vec<Recorded> = rows.iter().map(Recorded::from).collect();
     let one = capacity::find(&setting, &trace);
     anyhow::ensure!(one.requests > 0.0, "these engines complete no request of this trace");
-    let rate = one.requests * args.load;
+    let load = args.offered(&setting);
+    let rate = one.requests * load;
     let workload = setting.workload(&trace, rate);
     let bound = bound::bound(&setting, &workload);
     let reports: Vec<(Name, Report)> = std::thread::scope(|scope| {
@@ -118,12 +182,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             .collect();
         runs.into_iter().filter_map(|(policy, run)| Some((policy, run.join().ok()?))).collect()
     });
+    let sustained = if args.sustained { sustained(&setting, &trace, one, &policies) } else { Vec::new() };
     let mut out = Vec::new();
     if args.json {
         let mut list: Vec<Value> = Vec::new();
         for (policy, report) in &reports {
             let mut object = serde_json::to_value(report)?;
             object["policy"] = json!(policy.as_str());
+            if let Some((_, load)) = sustained.iter().find(|(name, _)| name == policy) {
+                object["sustained_load"] = json!(load);
+            }
             list.push(object);
         }
         if args.policy == "all" {
@@ -142,7 +210,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             }));
         }
         for object in &mut list {
-            object["load"] = json!(args.load);
+            object["load"] = json!(load);
             object["load_1_rps"] = json!(one.requests);
             object["capacity_tps"] = json!(one.tokens);
         }
@@ -150,7 +218,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         table::write(
             &mut out,
-            &table::Run { args, setting: &setting, one, bound, stretched: workload.stretched },
+            &table::Run {
+                args,
+                load,
+                setting: &setting,
+                one,
+                bound,
+                stretched: workload.stretched,
+                sustained,
+            },
             &reports,
         )?;
     }

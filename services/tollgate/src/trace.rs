@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use serde::Deserialize;
+use simulate::workload::Recorded;
 use std::{fs::File, io::Read, path::Path, time::Duration};
 
 /// One recorded request.
@@ -11,6 +12,12 @@ pub(crate) struct Row {
     pub(crate) at: Duration,
     pub(crate) context_tokens: u32,
     pub(crate) generated_tokens: u32,
+}
+
+impl From<&Row> for Recorded {
+    fn from(row: &Row) -> Self {
+        Self { at: row.at, prompt: row.context_tokens, output: row.generated_tokens }
+    }
 }
 
 #[derive(Debug, Deserialize)]

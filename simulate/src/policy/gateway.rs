@@ -20,6 +20,7 @@ pub(super) struct Gateway {
     tickets: HashMap<usize, Ticket>,
     made: HashMap<usize, schedule::Made>,
     stopped: HashMap<usize, u8>,
+    lengths_known: bool,
 }
 
 impl Gateway {
@@ -36,7 +37,14 @@ impl Gateway {
             scheduler.engine(engine, &[MODEL.to_owned()], true, capacity, Speed::default());
         }
         let maps = (HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
-        Self { scheduler, requests: maps.0, tickets: maps.1, made: maps.2, stopped: maps.3 }
+        Self {
+            scheduler,
+            requests: maps.0,
+            tickets: maps.1,
+            made: maps.2,
+            stopped: maps.3,
+            lengths_known: setting.lengths_known,
+        }
     }
 
     fn offer(&mut self, request: usize, world: &mut World<'_>) {
@@ -47,7 +55,7 @@ impl Gateway {
             path: &[Share { id: offered.user as u128, weight: 1 }],
             class: offered.class,
             prompt: offered.prompt,
-            most: None,
+            most: self.lengths_known.then_some(offered.output),
             prefix: [].into(),
             arrived: offered.at,
             deadline: None,

@@ -23,7 +23,10 @@ use shared::{
     health::Health,
     server::{self, Limits, Tasks},
 };
-use std::{net::Ipv4Addr, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 use tempfile::TempDir;
 
 /// A model that the one person may use and no engine serves.
@@ -33,7 +36,7 @@ pub(crate) const UNSERVED: &str = "granted-but-not-served";
 #[derive(Debug)]
 pub(crate) struct Gateway {
     url: String,
-    model: String,
+    pub(crate) model: String,
     grpc: Channel,
     records: Records,
     tasks: Tasks,
@@ -77,6 +80,11 @@ impl Gateway {
         let grpc = channel::with_service_token(channel::in_process(opened.grpc.clone()), &KEY.into());
         tasks.spawn(server::serve(listener, opened.routes(), Limits::default(), tasks.stopping()));
         Self { url, model, grpc, records, tasks, opened, config, folder }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.url.trim_start_matches("http://").parse().unwrap()
     }
 
     /// Sends a request as the person who may.

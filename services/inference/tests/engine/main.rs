@@ -26,6 +26,7 @@ mod kubernetes;
 mod ledger;
 mod peers;
 mod queued;
+mod readers;
 mod recorded;
 mod refusals;
 mod resumed;

@@ -1,7 +1,7 @@
 //! One request from its due moment to its end, as a client sees it.
 
 use super::{
-    client::Client,
+    client::{Asker, Client},
     plan::Call,
     sse::{Event, Events, Usage},
 };
@@ -9,8 +9,8 @@ use http::StatusCode;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde_json::json;
-use std::{fmt, time::Duration};
-use tokio::time::{Instant, timeout};
+use std::{collections::BTreeMap, fmt, time::Duration};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// No request is waited for any longer.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -65,11 +65,19 @@ pub(super) struct Outcome {
     pub(super) request_id: String,
     pub(super) status: Option<StatusCode>,
     pub(super) ending: Ending,
+    /// Tokens that were sent and asked for.
+    pub(super) asked: (u32, u32),
+    /// Events of the answer that came, its first one without text included.
+    pub(super) events: u32,
+    /// Whether the stream said that it was whole.
+    pub(super) done: bool,
     /// Last usage seen, also of a stream that went wrong later.
     pub(super) usage: Option<Usage>,
     /// Since the request was due.
     pub(super) first_token: Option<Duration>,
     pub(super) last_token: Option<Duration>,
+    /// Events by the second, since it was due, in which they came.
+    pub(super) by_second: BTreeMap<u64, u32>,
     pub(super) end: Duration,
 }
 
@@ -85,27 +93,38 @@ impl Outcome {
 /// What a stream has told so far.
 #[derive(Debug, Default)]
 struct Heard {
+    due: Option<Instant>,
+    by_second: BTreeMap<u64, u32>,
     usage: Option<Usage>,
     first_token: Option<Instant>,
     last_token: Option<Instant>,
     events: u32,
+    done: bool,
 }
 
-/// Carries a call out. Its clock starts at `due`, however late this task got to run.
-pub(super) async fn carry_out(client: Client, call: Call, due: Instant) -> Outcome {
+/// Carries a call out. Its clock starts at `due`, however late this task got to run; at `until` it is given up.
+pub(super) async fn carry_out(client: Client, call: Call, due: Instant, until: Option<Instant>) -> Outcome {
     let request_id = client.request_id(&call.row.to_string());
     let body = body(client.model(), &call.prompt(), call.max_tokens);
-    let (mut status, mut heard) = (None, Heard::default());
-    let exchange = exchange(&client, &request_id, body, call.hang_up_after, (&mut status, &mut heard));
-    let ending = timeout(PATIENCE, exchange).await.unwrap_or(Ending::Failed(Fault::Timeout));
+    let (mut status, mut heard) = (None, Heard { due: Some(due), ..Heard::default() });
+    let asker = Asker { user: call.user, class: call.class };
+    let exchange =
+        exchange(&client, (&request_id, asker), body, call.hang_up_after, (&mut status, &mut heard));
+    let patience = Instant::now() + PATIENCE;
+    let until = until.map_or(patience, |until| until.min(patience));
+    let ending = timeout_at(until, exchange).await.unwrap_or(Ending::Failed(Fault::Timeout));
     Outcome {
         row: call.row,
         request_id,
         status,
         ending,
+        asked: (call.prompt_tokens, call.max_tokens),
+        events: heard.events,
+        done: heard.done,
         usage: heard.usage,
         first_token: heard.first_token.map(|at| at - due),
         last_token: heard.last_token.map(|at| at - due),
+        by_second: heard.by_second,
         end: due.elapsed(),
     }
 }
@@ -116,7 +135,7 @@ pub(super) async fn probe(client: &Client) -> anyhow::Result<u32> {
     let body = body(client.model(), &words.join(" "), 1);
     let (mut status, mut heard) = (None, Heard::default());
     let request_id = client.request_id("probe");
-    let exchange = exchange(client, &request_id, body, None, (&mut status, &mut heard));
+    let exchange = exchange(client, (&request_id, Asker::default()), body, None, (&mut status, &mut heard));
     match timeout(PATIENCE, exchange).await.unwrap_or(Ending::Failed(Fault::Timeout)) {
         Ending::Finished(usage) => {
             let overhead = usage.prompt_tokens.saturating_sub(words.len() as u64);
@@ -147,12 +166,12 @@ fn body(model: &str, prompt: &str, max_tokens: u32) -> String {
 
 async fn exchange(
     client: &Client,
-    request_id: &str,
+    (request_id, asker): (&str, Asker),
     body: String,
     hang_up_after: Option<u32>,
     (status, heard): (&mut Option<StatusCode>, &mut Heard),
 ) -> Ending {
-    let response = match client.chat(request_id, body).await {
+    let response = match client.chat(request_id, body, asker).await {
         Ok(response) => response,
         Err(error) if error.is_connect() => return Ending::Failed(Fault::Connect),
         Err(_) => return Ending::Failed(Fault::NoAnswer),
@@ -170,19 +189,19 @@ async fn exchange(
 /// Reads a stream up to its end, or hangs up by dropping it.
 async fn listen(mut body: Incoming, hang_up_after: u32, heard: &mut Heard) -> Ending {
     let mut events = Events::default();
-    let (mut done, mut error) = (false, None);
+    let mut error = None;
     while heard.events < hang_up_after {
         let frame = match body.frame().await {
             Some(Ok(frame)) => frame,
             Some(Err(_)) => return Ending::Failed(error.map_or(Fault::Cut, Fault::InBand)),
-            None => return ended(done, error, heard.usage),
+            None => return ended(heard.done, error, heard.usage),
         };
         for event in events.feed(frame.data_ref().map_or(&[][..], |bytes| bytes)) {
             match event {
                 Event::Tokens(usage) => heard.tokens(usage),
                 Event::Usage(usage) => heard.usage = Some(usage),
                 Event::Error(word) => error = error.or(Some(word)),
-                Event::Done => done = true,
+                Event::Done => heard.done = true,
                 Event::Other => {}
             }
         }
@@ -206,5 +225,8 @@ impl Heard {
         self.last_token = Some(now);
         self.usage = usage.or(self.usage);
         self.events += 1;
+        if let Some(due) = self.due {
+            *self.by_second.entry((now - due).as_secs()).or_default() += 1;
+        }
     }
 }

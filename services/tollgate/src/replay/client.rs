@@ -10,10 +10,11 @@ use hyper_util::{
     client::legacy::{Client as Http, Error},
     rt::TokioExecutor,
 };
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use shared::tls::{Connector, Dialer, Protocol};
-use std::time::Duration;
+use simulate::Class;
+use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
 
 /// For everything but the replayed requests themselves.
@@ -21,11 +22,20 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest answer read of anything but a stream.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
 
+/// Who asks, and how urgently.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Asker {
+    pub(super) user: Option<usize>,
+    pub(super) class: Option<Class>,
+}
+
 /// A caller of the gateway; connections are kept and shared.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
     http: Http<Connector, Full<Bytes>>,
     credentials: Credentials,
+    /// Keys of the users whose requests these are, when it is not one caller's.
+    keys: Arc<[SecretString]>,
     /// Sets this replay's request ids apart from those of others.
     run: String,
 }
@@ -42,7 +52,12 @@ impl Client {
         let http = Http::builder(TokioExecutor::new()).build(connector);
         let mut run = Uuid::new_v4().simple().to_string();
         run.truncate(8);
-        Ok(Self { http, credentials, run })
+        Ok(Self { http, credentials, keys: Arc::default(), run })
+    }
+
+    /// The same with the keys of users.
+    pub(super) fn with_keys(self, keys: Vec<SecretString>) -> Self {
+        Self { keys: keys.into(), ..self }
     }
 
     pub(super) fn model(&self) -> &str {
@@ -58,7 +73,12 @@ impl Client {
     }
 
     /// Sends a chat completion and returns as soon as the answer's headers are here.
-    pub(super) async fn chat(&self, request_id: &str, body: String) -> Result<Response<Incoming>, Error> {
+    pub(super) async fn chat(
+        &self,
+        request_id: &str,
+        body: String,
+        asker: Asker,
+    ) -> Result<Response<Incoming>, Error> {
         let mut request = Self::request(Method::POST, &self.url("/v1/chat/completions"), body);
         let headers = request.headers_mut();
         headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
@@ -67,7 +87,12 @@ impl Client {
         if let Ok(id) = request_id.parse() {
             headers.insert("x-request-id", id);
         }
-        self.authorize(&mut request);
+        if let Some(class) = asker.class {
+            let class = header::HeaderValue::from_static(class.as_str());
+            request.headers_mut().insert("x-tollgate-priority", class);
+        }
+        let key = asker.user.and_then(|user| self.keys.get(user));
+        authorize(&mut request, key.unwrap_or(&self.credentials.api_key));
         self.http.request(request).await
     }
 
@@ -97,7 +122,7 @@ impl Client {
 
     async fn json(&self, path: &str) -> anyhow::Result<Value> {
         let mut request = Self::request(Method::GET, &self.url(path), String::new());
-        self.authorize(&mut request);
+        authorize(&mut request, &self.credentials.api_key);
         let bytes = self.get(request, path).await?;
         serde_json::from_slice(&bytes).with_context(|| format!("GET {path} did not answer JSON"))
     }
@@ -128,12 +153,12 @@ impl Client {
         *request.uri_mut() = url.parse().unwrap_or_default();
         request
     }
+}
 
-    fn authorize(&self, request: &mut Request<Full<Bytes>>) {
-        let bearer = format!("Bearer {}", self.credentials.api_key.expose_secret());
-        if let Ok(mut value) = header::HeaderValue::from_str(&bearer) {
-            value.set_sensitive(true);
-            request.headers_mut().insert(header::AUTHORIZATION, value);
-        }
+fn authorize(request: &mut Request<Full<Bytes>>, key: &SecretString) {
+    let bearer = format!("Bearer {}", key.expose_secret());
+    if let Ok(mut value) = header::HeaderValue::from_str(&bearer) {
+        value.set_sensitive(true);
+        request.headers_mut().insert(header::AUTHORIZATION, value);
     }
 }

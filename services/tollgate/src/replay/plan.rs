@@ -2,6 +2,7 @@
 
 use crate::trace::Row;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use simulate::{Class, workload::Workload};
 use std::time::Duration;
 
 /// What bounds a request.
@@ -30,10 +31,16 @@ pub(super) struct Call {
     pub(super) at: Duration,
     /// Words in the prompt.
     pub(super) words: u32,
+    /// Its tokens, with what the template adds.
+    pub(super) prompt_tokens: u32,
     /// Tokens asked for, exactly.
     pub(super) max_tokens: u32,
     /// Whether it is shorter than recorded.
     pub(super) clipped: bool,
+    /// How urgent it says that it is.
+    pub(super) class: Option<Class>,
+    /// Whose it is.
+    pub(super) user: Option<usize>,
     /// Hangs up once so many events have come.
     pub(super) hang_up_after: Option<u32>,
     seed: u64,
@@ -49,7 +56,7 @@ impl Plan {
     pub(super) fn new(rows: &[Row], speed: f64, limits: Limits, lots: Lots) -> Self {
         let calls = rows.iter().enumerate().map(|(row, recorded)| {
             let length = limits.clip(recorded);
-            let seed = lots.seed ^ (row as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let seed = word_seed(lots.seed, row);
             let mut chance = SmallRng::seed_from_u64(!seed);
             let hangs_up = chance.random::<f64>() < lots.hang_up;
             let point = chance.random_range(0..length.max_tokens);
@@ -57,10 +64,35 @@ impl Plan {
                 row,
                 at: recorded.at.div_f64(speed),
                 words: length.words,
+                prompt_tokens: length.words + limits.overhead,
                 max_tokens: length.max_tokens,
                 clipped: length.clipped,
+                class: None,
+                user: None,
                 hang_up_after: hangs_up.then_some(point),
                 seed,
+            }
+        });
+        Self { calls: calls.collect() }
+    }
+
+    /// What `tollgate simulate` would let arrive.
+    pub(super) fn simulated(workload: &Workload, limits: Limits, seed: u64) -> Self {
+        let calls = workload.offered.iter().enumerate().map(|(row, offered)| {
+            let row_of =
+                Row { at: offered.at, context_tokens: offered.prompt, generated_tokens: offered.output };
+            let length = limits.clip(&row_of);
+            Call {
+                row,
+                at: offered.at,
+                words: length.words,
+                prompt_tokens: length.words + limits.overhead,
+                max_tokens: length.max_tokens,
+                clipped: length.clipped,
+                class: Some(offered.class),
+                user: Some(offered.user),
+                hang_up_after: None,
+                seed: word_seed(seed, row),
             }
         });
         Self { calls: calls.collect() }
@@ -70,6 +102,11 @@ impl Plan {
     pub(super) fn clipped(&self) -> usize {
         self.calls.iter().filter(|call| call.clipped).count()
     }
+}
+
+/// What decides the words of one prompt.
+const fn word_seed(seed: u64, row: usize) -> u64 {
+    seed ^ (row as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 impl Call {

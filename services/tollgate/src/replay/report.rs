@@ -3,6 +3,7 @@
 use super::{balance::Balance, send::Sent};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
+use simulate::judge;
 use std::io::{self, Write};
 
 /// Everything there is to report.
@@ -10,6 +11,8 @@ use std::io::{self, Write};
 pub(super) struct Report<'a> {
     pub(super) sent: &'a Sent,
     pub(super) balance: &'a Balance,
+    /// By the definitions of `tollgate simulate`.
+    pub(super) judged: Option<&'a judge::Report>,
 }
 
 const PERCENTILES: [(&str, f64); 4] = [("p50", 50.0), ("p90", 90.0), ("p95", 95.0), ("p99", 99.0)];
@@ -17,7 +20,7 @@ const PERCENTILES: [(&str, f64); 4] = [("p50", 50.0), ("p90", 90.0), ("p95", 95.
 impl Report<'_> {
     pub(super) fn to_json(&self) -> Value {
         let (sent, ledger) = (self.sent, self.balance.ledger.as_ref().ok());
-        json!({
+        let mut object = json!({
             "requests": sent.requests,
             "finished": sent.finished,
             "hung_up": sent.hung_up,
@@ -41,7 +44,15 @@ impl Report<'_> {
             "ttft_ms": percentiles(&sent.first_token),
             "tpot_ms": percentiles(&sent.per_token),
             "e2e_ms": percentiles(&sent.end_to_end),
-        })
+        });
+        // Where both have a name, the judge's says it by class.
+        if let Some(judged) = self.judged.and_then(|report| serde_json::to_value(report).ok())
+            && let (Value::Object(object), Value::Object(judged)) = (&mut object, judged)
+        {
+            object.insert("policy".into(), "replay".into());
+            object.extend(judged);
+        }
+        object
     }
 
     pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
@@ -61,6 +72,9 @@ impl Report<'_> {
             writeln!(out, "error {word:<20} {count:>10}")?;
         }
         self.write_times(out)?;
+        if let Some(judged) = self.judged {
+            write_judged(out, judged)?;
+        }
         self.write_balance(out)
     }
 
@@ -118,6 +132,20 @@ impl Report<'_> {
         let engines = self.balance.engine_tokens.as_ref().err();
         ledger.into_iter().chain(engines).map(|error| format!("{error:#}")).collect()
     }
+}
+
+fn write_judged(out: &mut impl Write, judged: &judge::Report) -> io::Result<()> {
+    writeln!(out, "{:<34}{:>14.2}", "requests a second in time", judged.goodput_rps)?;
+    writeln!(out, "{:<34}{:>14.0}", "tokens a second in time", judged.goodput_tps)?;
+    writeln!(out, "{:<34}{:>14.3}", "part of all in time", judged.attainment)?;
+    for (class, part) in &judged.attainment_by_class {
+        writeln!(out, "{:<34}{part:>14.3}", format!("  {class}"))?;
+    }
+    writeln!(out, "{:<34}{:>14.3}", "Jain's index", judged.jain)?;
+    for (reason, part) in &judged.refused {
+        writeln!(out, "{:<34}{part:>14.3}", format!("refused: {reason}"))?;
+    }
+    writeln!(out)
 }
 
 fn percentiles(histogram: &Histogram<u64>) -> Value {

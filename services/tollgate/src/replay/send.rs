@@ -3,7 +3,6 @@
 use super::{
     call::{self, Ending, Outcome},
     client::Client,
-    log::Log,
     plan::Plan,
 };
 use hdrhistogram::Histogram;
@@ -39,17 +38,27 @@ pub(super) struct Sent {
     pub(super) elapsed: Duration,
 }
 
-/// Sends everything, or as much as goes before `stop_after` and Ctrl-C.
+/// When to stop.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Limit {
+    /// Nothing is sent after that.
+    pub(super) sending: Option<Duration>,
+    /// Nothing is waited for after that.
+    pub(super) waiting: Option<Duration>,
+}
+
+/// Sends everything, or as much as goes before the limit and Ctrl-C, and tells `hear` how each request ended.
 pub(super) async fn all(
     client: &Client,
     plan: &Plan,
-    stop_after: Option<Duration>,
-    mut log: Option<Log>,
+    limit: Limit,
+    mut hear: impl FnMut(&Outcome) -> anyhow::Result<()>,
 ) -> anyhow::Result<Sent> {
     let start = Instant::now();
     let (mut sent, mut open) = (Sent::new()?, JoinSet::new());
     let mut interrupt = pin!(tokio::signal::ctrl_c());
-    let due_in_time = |at: Duration| stop_after.is_none_or(|limit| at < limit);
+    let due_in_time = |at: Duration| limit.sending.is_none_or(|limit| at < limit);
+    let until = limit.waiting.map(|limit| start + limit);
     let mut calls = plan.calls.iter().take_while(|call| due_in_time(call.at)).peekable();
     loop {
         let due = calls.peek().map(|call| start + call.at);
@@ -58,10 +67,10 @@ pub(super) async fn all(
                 if let Some((call, due)) = calls.next().zip(due) {
                     sent.requests += 1;
                     sent.clipped += u64::from(call.clipped);
-                    open.spawn(call::carry_out(client.clone(), call.clone(), due));
+                    open.spawn(call::carry_out(client.clone(), call.clone(), due, until));
                 }
             }
-            Some(ended) = open.join_next() => sent.note(ended, log.as_mut())?,
+            Some(ended) = open.join_next() => sent.note(ended, &mut hear)?,
             _ = &mut interrupt => break,
             else => break,
         }
@@ -72,7 +81,7 @@ pub(super) async fn all(
     sent.elapsed = start.elapsed();
     open.abort_all();
     while let Some(ended) = open.join_next().await {
-        sent.note(ended, log.as_mut())?;
+        sent.note(ended, &mut hear)?;
     }
     Ok(sent)
 }
@@ -101,11 +110,15 @@ impl Sent {
         self.faults.values().sum()
     }
 
-    fn note(&mut self, ended: Result<Outcome, JoinError>, log: Option<&mut Log>) -> anyhow::Result<()> {
+    fn note(
+        &mut self,
+        ended: Result<Outcome, JoinError>,
+        hear: &mut impl FnMut(&Outcome) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         match ended {
             Ok(outcome) => {
                 self.count(&outcome);
-                log.map_or(Ok(()), |log| log.write(&outcome))
+                hear(&outcome)
             }
             Err(error) if error.is_cancelled() => {
                 self.interrupted += 1;

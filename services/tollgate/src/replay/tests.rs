@@ -107,7 +107,7 @@ async fn a_gateway_that_dies_is_counted_and_the_replay_goes_on() {
         engine.until(|counters| counters.finished > 10).await;
         drop(alive);
     };
-    let (sent, ()) = tokio::join!(send::all(&client, &plan, None, None), dies);
+    let (sent, ()) = tokio::join!(send::all(&client, &plan, send::Limit::default(), |_| Ok(())), dies);
     let sent = sent.unwrap();
     assert_eq!((sent.requests, sent.finished + sent.errors()), (40, 40));
     assert!(sent.finished > 0 && sent.errors() > 0, "{sent:?}");

@@ -7,14 +7,16 @@ use std::io::{self, Write};
 /// What was simulated.
 pub(super) struct Run<'a> {
     pub(super) args: &'a Args,
+    pub(super) load: f64,
     pub(super) setting: &'a Setting,
     pub(super) one: Capacity,
     pub(super) bound: Bound,
     pub(super) stretched: f64,
+    pub(super) sustained: Vec<(Name, f64)>,
 }
 
 pub(super) fn write(out: &mut impl Write, run: &Run<'_>, reports: &[(Name, Report)]) -> io::Result<()> {
-    let Run { args, setting, one, bound, stretched } = run;
+    let Run { args, load, setting, one, bound, stretched, sustained } = run;
     writeln!(
         out,
         "{}: load 1 on {} engines is {:.2} requests/s, C = {:.0} tokens/s",
@@ -25,17 +27,16 @@ pub(super) fn write(out: &mut impl Write, run: &Run<'_>, reports: &[(Name, Repor
     )?;
     writeln!(
         out,
-        "load {}: {:.1} requests/s for {:.0} s after {:.0} s of warm-up; of {:.1} % the prompt alone takes a third of what \
+        "load {load}: {:.1} requests/s for {:.0} s after {:.0} s of warm-up; of {:.1} % the prompt alone takes a third of what \
          its class is promised, so they are promised three times that\n",
-        args.load,
-        one.requests * args.load,
+        one.requests * load,
         setting.counted.as_secs_f64(),
         setting.warm_up.as_secs_f64(),
         stretched * 100.0
     )?;
     writeln!(
         out,
-        "{:<16} {:>6} {:>7} {:>6} {:>17} {:>23} {:>6} {:>6} {:>6} {:>6} {:>7} {:>5}",
+        "{:<16} {:>6} {:>7} {:>6} {:>17} {:>23} {:>6} {:>6} {:>6} {:>6} {:>7} {:>5} {:>6}",
         "policy",
         "good/s",
         "tokens",
@@ -47,7 +48,8 @@ pub(super) fn write(out: &mut impl Write, run: &Run<'_>, reports: &[(Name, Repor
         "1st",
         "late",
         "wait s",
-        "busy"
+        "busy",
+        "done/C"
     )?;
     for (name, report) in reports {
         let class = |class: &str| report.attainment_by_class.get(class).copied().unwrap_or(0.0);
@@ -55,7 +57,7 @@ pub(super) fn write(out: &mut impl Write, run: &Run<'_>, reports: &[(Name, Repor
         writeln!(
             out,
             "{:<16} {:>6.1} {:>7.0} {:>6.2} {:>5.2} {:>5.2} {:>5.2} {:>5.2} {:>5.2} {:>5.2} {:>5.2} {:>6.3} {:>6.3} {:>6.3} {:>6.3} \
-             {:>7.1} {:>5.2}",
+             {:>7.1} {:>5.2} {:>6.3}",
             name.as_str(),
             report.goodput_rps,
             report.goodput_tps,
@@ -72,10 +74,14 @@ pub(super) fn write(out: &mut impl Write, run: &Run<'_>, reports: &[(Name, Repor
             report.first_user,
             report.late,
             report.max_wait_s,
-            report.utilisation
+            report.utilisation.unwrap_or_default(),
+            report.completed_tps / one.tokens
         )?;
     }
     writeln!(out, "{:<16} {:>6.1} {:>7.0}\n", "bound", bound.requests, bound.tokens)?;
+    for (name, load) in sustained {
+        writeln!(out, "{:<16} 95 % are in time up to load {load:.2}", name.as_str())?;
+    }
     times(out, reports)?;
     refused(out, reports)
 }
