@@ -186,7 +186,7 @@ mod tests {
     fn target(name: &str) -> Target {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-        thread::spawn(move || engine::serve(&listener, &Arc::new(Answers::new("m", 8))));
+        thread::spawn(move || engine::serve(&listener, &Arc::new(Answers::new("m", 8)), None));
         let pids = if name == "bare" { Vec::new() } else { vec![std::process::id()] };
         Target { name: name.to_owned(), address, pids }
     }

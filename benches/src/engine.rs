@@ -16,25 +16,27 @@ mod answers;
 
 pub use answers::Answers;
 
-/// Serves until the listener fails, each connection on a thread of its own.
+/// Serves until the listener fails, each connection on a thread of its own. With `hold`, streams stop after so many
+/// writes and stay open until their clients leave.
 ///
 /// # Errors
 /// When the listener fails.
-pub fn serve(listener: &TcpListener, answers: &Arc<Answers>) -> io::Result<()> {
+pub fn serve(listener: &TcpListener, answers: &Arc<Answers>, hold: Option<usize>) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept()?;
         let answers = Arc::clone(answers);
         // A connection ends with its peer; what broke it is the peer's to report.
-        thread::spawn(move || drop(converse(stream, &answers)));
+        thread::spawn(move || drop(converse(stream, &answers, hold)));
     }
 }
 
-fn converse(stream: TcpStream, answers: &Answers) -> io::Result<()> {
+fn converse(stream: TcpStream, answers: &Answers, hold: Option<usize>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = Reader::new(stream);
     while let Some(message) = reader.message()? {
+        // What does not stream is one write.
         let writes = choose(&message, answers);
-        for bytes in writes {
+        for bytes in writes.iter().take(hold.unwrap_or(usize::MAX)) {
             reader.stream().write_all(bytes)?;
         }
     }

@@ -17,12 +17,15 @@ struct Args {
     /// Chunks with a word in each stream.
     #[arg(long, default_value_t = 256)]
     chunks: usize,
+    /// Streams stop after so many writes, at least one, and stay open until their clients leave.
+    #[arg(long)]
+    hold: Option<usize>,
 }
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let listener = TcpListener::bind(&args.listen)
         .with_context(|| format!("cannot listen on {}; choose another with --listen", args.listen))?;
-    engine::serve(&listener, &Arc::new(Answers::new(&args.model, args.chunks)))?;
+    engine::serve(&listener, &Arc::new(Answers::new(&args.model, args.chunks)), args.hold)?;
     Ok(())
 }

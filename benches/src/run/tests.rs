@@ -6,7 +6,7 @@ fn load(mode: Mode, pace: Pace) -> Load {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     let answers = Arc::new(Answers::new("m", 256));
-    thread::spawn(move || engine::serve(&listener, &answers));
+    thread::spawn(move || engine::serve(&listener, &answers, None));
     let credentials = Credentials { api_key: "k".to_owned(), model: "m".to_owned() };
     Load {
         address,

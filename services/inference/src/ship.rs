@@ -3,7 +3,10 @@
 //! Monitoring knows a record by (usage_id, attempt), so sending one twice does no harm and the cursor may lag. A record
 //! that monitoring will never take is set aside in the journal's folder, so that it does not hold up the others.
 
-use crate::{journal::Journal, metrics};
+use crate::{
+    journal::{Cursor, Journal},
+    metrics,
+};
 use proto::monitoring::v1::{RecordUsageRequest, UsageRecord, usage_service_client::UsageServiceClient};
 use shared::{
     channel::Channel,
@@ -11,6 +14,7 @@ use shared::{
     server::Tasks,
 };
 use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
 use tonic::{Code, Status};
 
 /// Records of one call.
@@ -20,10 +24,14 @@ const GATHER: Duration = Duration::from_millis(20);
 /// Between two tries when monitoring does not take them.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
+/// How long it may take until the journal knows what was shipped. After a crash so much is shipped again.
+const KEEP: Duration = Duration::from_secs(1);
+
 /// Ships until the process ends, and at the end what is left, as far as monitoring takes it.
 pub fn start(journal: Arc<Journal>, monitoring: Channel, health: Reporter, tasks: &Tasks) {
     let stop = tasks.stopping();
-    let mut shipper = Shipper { journal, client: UsageServiceClient::new(monitoring), health };
+    let client = UsageServiceClient::new(monitoring);
+    let mut shipper = Shipper { journal, client, health, at: None, kept: None, keep_at: Instant::now() };
     tasks.spawn(async move {
         let mut wait = BACK_OFF.0;
         loop {
@@ -32,6 +40,7 @@ pub fn start(journal: Arc<Journal>, monitoring: Channel, health: Reporter, tasks
                 tokio::select! {
                     () = stop.cancelled() => break,
                     () = shipper.journal.until_ended() => tokio::time::sleep(GATHER).await,
+                    () = tokio::time::sleep_until(shipper.keep_at), if shipper.at != shipper.kept => shipper.keep(),
                 }
             } else {
                 tokio::select! {
@@ -42,6 +51,7 @@ pub fn start(journal: Arc<Journal>, monitoring: Channel, health: Reporter, tasks
             }
         }
         shipper.all().await;
+        shipper.keep();
         if let Err(error) = shipper.journal.sync() {
             tracing::warn!(%error, "the journal was not brought to the disk");
         }
@@ -52,6 +62,12 @@ struct Shipper {
     journal: Arc<Journal>,
     client: UsageServiceClient<Channel>,
     health: Reporter,
+    /// Up to where it has shipped, as far as it knows.
+    at: Option<Cursor>,
+    /// Up to where the journal says so.
+    kept: Option<Cursor>,
+    /// When the journal is told next.
+    keep_at: Instant,
 }
 
 impl Shipper {
@@ -78,7 +94,10 @@ impl Shipper {
             metrics::journal_error();
             error.to_string()
         };
-        let from = self.journal.shipped().map_err(text)?;
+        let from = match self.at {
+            Some(at) => at,
+            None => self.journal.shipped().map_err(text)?,
+        };
         let (records, next) = self.journal.read(from, BATCH).map_err(text)?;
         let count = records.len();
         if count > 0
@@ -92,10 +111,24 @@ impl Shipper {
                 }
             }
         }
-        if next != from {
-            self.journal.set_shipped(next).map_err(text)?;
+        self.at = Some(next);
+        if Instant::now() >= self.keep_at {
+            self.keep();
         }
         Ok(count)
+    }
+
+    /// Notes in the journal how far it is.
+    fn keep(&mut self) {
+        self.keep_at = Instant::now() + KEEP;
+        let Some(at) = self.at.filter(|_| self.at != self.kept) else { return };
+        match self.journal.set_shipped(at) {
+            Ok(()) => self.kept = Some(at),
+            Err(error) => {
+                metrics::journal_error();
+                tracing::warn!(%error, "the journal does not know what was shipped, and will ship it again");
+            }
+        }
     }
 
     async fn send(&mut self, records: Vec<UsageRecord>) -> Result<Taken, Status> {
