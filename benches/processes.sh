@@ -13,7 +13,7 @@ stop() {
 trap stop EXIT
 
 wait_for() {
-    for _ in $(seq 100); do
+    for _ in $(seq "${PATIENCE:-600}"); do
         curl -fsS -o /dev/null "$1" 2>/dev/null && return
         sleep 0.1
     done

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Measures the gateway beside the bare engine and nginx, each alone on core 0; everything else shares core 1.
+# Measures the gateway beside the bare engine, nginx and two routers for vLLM, each alone on core 0; everything else shares
+# core 1.
 #
 #   benches/run.sh [options of `compare`, such as --rounds 5 --seconds 20]
 #
-# GATEWAY=none leaves the gateway out, PROFILE=debug measures an unoptimized build, KEEP=1 keeps the logs.
+# Of nginx (Debian), vllm-router and sglang-router (PyPI) those are measured that are on the PATH. GATEWAY=none leaves the gateway out, PROFILE=debug measures an unoptimized build, KEEP=1 keeps the logs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -77,6 +78,18 @@ NGINX
     nginx_pids=$(pgrep -P "$master" | paste -sd,)
 }
 
+# A router of vLLM's or SGLang's makers, as it comes, without a key: $1 is its name, the rest how it is started.
+start_router() {
+    local name=$1 port=$2
+    shift 2
+    taskset -c 0 "$@" --worker-urls "http://127.0.0.1:$engine_port" --host 127.0.0.1 --port "$port" \
+        --policy round_robin --log-level error --prometheus-port "$((port + 10))" >"$work/$name.log" 2>&1 &
+    local pid=$!
+    started+=("$pid")
+    wait_for "http://127.0.0.1:$port/v1/models" "$work/$name.log"
+    arguments+=(--target "$name=http://127.0.0.1:$port,$pid")
+}
+
 arguments=()
 [ "$profile" = release ] && release=--release || release=
 cargo build --quiet $release -p benches --bin mock-engine --bin compare
@@ -85,6 +98,10 @@ arguments+=(--target "bare engine=http://127.0.0.1:$engine_port")
 if command -v nginx >/dev/null; then
     start_nginx
     arguments+=(--target "nginx=http://127.0.0.1:$nginx_port,$nginx_pids")
+fi
+if command -v vllm-router >/dev/null; then start_router vllm-router "${VLLM_ROUTER_PORT:-18002}" vllm-router; fi
+if command -v sglang-router >/dev/null; then
+    start_router sglang-router "${SGLANG_ROUTER_PORT:-18003}" sglang-router launch
 fi
 if [ "${GATEWAY:-}" != none ]; then
     cargo build --quiet $release -p tollgate

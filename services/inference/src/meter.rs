@@ -7,22 +7,26 @@
 //! and without `[DONE]`. When the client goes away this body is dropped, and with it the account (as cancelled), the
 //! engine's answer (which makes the engine abort) and the permit (which frees the place).
 
+mod gathered;
+mod onward;
+
 use crate::{
     engines::{Attempt, Fault},
     goodput::Trial,
-    metrics,
     queue::Permit,
-    resume::{Heard, Resumable},
+    resume::Resumable,
     settle::Account,
     sse::{self, Event, Splitter},
 };
 use bytes::{Bytes, BytesMut};
+use gathered::Gathered;
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
+use onward::Moving;
 use std::{
     convert::Infallible,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 use tokio::time::{Instant, Sleep};
@@ -58,57 +62,6 @@ pub struct Metered {
     moving: Option<Moving>,
 }
 
-/// The rest of an answer, once another engine has begun with it; and what to say when none does.
-struct Moving {
-    rest: Pin<Box<dyn Future<Output = Option<Box<Metered>>> + Send>>,
-    why: &'static str,
-}
-
-impl std::fmt::Debug for Moving {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Moving").field("why", &self.why).finish_non_exhaustive()
-    }
-}
-
-/// Events on their way to the client in one piece.
-#[derive(Debug, Default)]
-struct Gathered {
-    bytes: BytesMut,
-    one: Bytes,
-    /// How often it was found that nothing more is there.
-    asked: u8,
-}
-
-/// A piece is not gathered beyond this many bytes.
-const PIECE: usize = 16 * 1024;
-/// A piece leaves when nothing more was there so many times. The engine's connection hands over one chunk per turn of
-/// its task, and hyper asks twice within one turn of ours, so fewer would be before it had its turn.
-const ASKS: u8 = 3;
-
-impl Gathered {
-    fn add(&mut self, bytes: Bytes) {
-        if self.is_empty() {
-            self.one = bytes;
-        } else {
-            self.bytes.extend_from_slice(&std::mem::take(&mut self.one));
-            self.bytes.extend_from_slice(&bytes);
-        }
-        self.asked = 0;
-    }
-
-    fn is_empty(&self) -> bool {
-        self.one.is_empty() && self.bytes.is_empty()
-    }
-
-    fn is_full(&self) -> bool {
-        self.one.len() + self.bytes.len() >= PIECE
-    }
-
-    fn take(&mut self) -> Bytes {
-        if self.bytes.is_empty() { std::mem::take(&mut self.one) } else { self.bytes.split().freeze() }
-    }
-}
-
 impl Metered {
     /// Goes on with a stream of which `begun` was read already.
     #[must_use]
@@ -138,11 +91,6 @@ impl Metered {
             resumable: None,
             moving: None,
         }
-    }
-
-    /// Lets it go on elsewhere when it breaks off.
-    pub(crate) fn resume_with(&mut self, resumable: Box<Resumable>) {
-        self.resumable = Some(resumable);
     }
 
     /// How it will be judged.
@@ -185,75 +133,6 @@ impl Metered {
             }
         }
         if cut { kept.freeze() } else { bytes }
-    }
-
-    /// The same for an answer that may be continued, or is.
-    fn retell(&mut self, mut bytes: &[u8]) -> Bytes {
-        let mut told = BytesMut::new();
-        while let (false, Some(resumable), Some(end)) =
-            (self.over, self.resumable.as_mut(), sse::end_of_event(bytes))
-        {
-            let (event, rest) = bytes.split_at(end);
-            bytes = rest;
-            let counted = resumable.transcript.counted(sse::read(event));
-            if let Event::Error(error) = counted {
-                tracing::warn!(status = error.status, "the engine failed in the middle of a stream");
-                told.extend_from_slice(&self.go_on("the engine failed", Fault::Error));
-                continue;
-            }
-            match resumable.transcript.hear(event, &counted) {
-                Heard::Tell(event) => {
-                    if self.count(counted) {
-                        told.extend_from_slice(&event);
-                    }
-                }
-                Heard::Known => {
-                    if let (Some(account), Event::Content { usage: Some(usage), .. }) =
-                        (self.account.as_mut(), counted)
-                    {
-                        account.said(usage);
-                    }
-                }
-                Heard::Otherwise => {
-                    metrics::resumed("diverged");
-                    self.attempt.finish(self.heard.into_std());
-                    told.extend_from_slice(
-                        &self.break_off("no engine could go on with it exactly", Fault::Error),
-                    );
-                }
-            }
-        }
-        told.freeze()
-    }
-
-    /// Goes on elsewhere where that can be, or ends the stream honestly.
-    fn go_on(&mut self, why: &'static str, fault: Fault) -> Bytes {
-        let resumable = self.resumable.take().filter(|_| fault != Fault::Late).and_then(Resumable::again);
-        let Some(resumable) = resumable else { return self.break_off(why, fault) };
-        self.attempt.fail(fault, Instant::now().into_std());
-        let (Some(account), Some(mut permit)) = (self.account.take(), self.permit.take()) else {
-            return self.break_off(why, fault);
-        };
-        permit.lost();
-        let rest = Box::pin(resumable.go_on(account, permit.engine()));
-        self.moving = Some(Moving { rest, why });
-        Bytes::new()
-    }
-
-    /// Its way to another engine: what is to be told of it, or nothing where the rest follows.
-    fn moved(&mut self, context: &mut Context<'_>) -> Poll<Bytes> {
-        let Some(moving) = self.moving.as_mut() else { return Poll::Ready(Bytes::new()) };
-        let Some(rest) = ready!(moving.rest.as_mut().poll(context)) else {
-            metrics::resumed("refused");
-            let why = moving.why;
-            self.moving = None;
-            return Poll::Ready(self.break_off(why, Fault::Late));
-        };
-        metrics::resumed("resumed");
-        tracing::info!("an answer that broke off goes on at another engine");
-        let gathered = std::mem::take(&mut self.gathered);
-        *self = Self { gathered, ..*rest };
-        Poll::Ready(Bytes::new())
     }
 
     /// Notes an event. Returns whether it is for the client.
@@ -351,8 +230,7 @@ impl Body for Metered {
                     }
                     Poll::Ready(None) => this.go_on("the engine ended it early", Fault::Broken),
                     Poll::Pending if !this.gathered.is_empty() => {
-                        this.gathered.asked += 1;
-                        if this.gathered.asked == ASKS {
+                        if this.gathered.is_all() {
                             break;
                         }
                         context.waker().wake_by_ref();
