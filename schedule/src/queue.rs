@@ -7,6 +7,7 @@ use crate::{
     made::Made,
     output::Outputs,
     rate::Rate,
+    returns::{Print, Returns},
     scheduler::Why,
     settings::Settings,
 };
@@ -14,6 +15,9 @@ use std::{sync::Arc, time::Duration};
 
 /// Part of an engine's time that goes into prompts, before anything was seen.
 const FIRST_RATE: f64 = 0.5;
+
+/// Part of that for a class of which nothing was served.
+const LEAST_OF_CLASS: f64 = 0.1;
 
 /// One model's queue.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub(crate) struct Queue {
     by_leaf: Vec<Backlog>,
     leaves: usize,
     pub(crate) outputs: Outputs,
+    /// Who was told to come back.
+    pub(crate) returns: Returns,
     /// Why the first in line did not start when it was last tried.
     pub(crate) held_up: Option<Why>,
     /// Requests that were stopped to make room.
@@ -55,10 +61,13 @@ pub(crate) struct Waiting {
     /// Where it stands now, which is higher once it has waited for long.
     pub(crate) level: Class,
     pub(crate) rank: Rank,
+    pub(crate) print: Print,
     pub(crate) prompt: u32,
     pub(crate) most: Option<u32>,
     pub(crate) prefix: Arc<[u64]>,
     pub(crate) arrived: Duration,
+    /// When it was asked for the first time.
+    pub(crate) came_first: Duration,
     /// When its first token is due, or all of it, in seconds.
     pub(crate) due: f64,
     /// What is promised of its tokens.
@@ -87,6 +96,7 @@ impl Queue {
             by_leaf: Vec::new(),
             leaves: 0,
             outputs: Outputs::new(),
+            returns: Returns::default(),
             held_up: None,
             stopped: 0,
             started: Rate::default(),
@@ -164,6 +174,12 @@ impl Queue {
     /// Seconds until so much work is done at the pace of late.
     pub(crate) fn drain(&self, work: f64, engines: usize, now: f64) -> f64 {
         work / self.started.per_second(now).max(FIRST_RATE * engines as f64).max(1e-3)
+    }
+
+    /// Seconds until so much work of a class is done at the pace that the class had of late.
+    pub(crate) fn drain_of(&self, class: Class, work: f64, engines: usize, now: f64) -> f64 {
+        let least = FIRST_RATE * engines as f64 * LEAST_OF_CLASS;
+        work / self.by_class[class.index()].per_second(now).max(least).max(1e-3)
     }
 
     /// The classes in the order in which they are asked: first those that have less than what is kept for them.

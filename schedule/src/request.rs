@@ -1,6 +1,6 @@
 //! A request as the scheduler sees it.
 
-use crate::{class::Class, engine::EngineId, fair::Share, made::Made};
+use crate::{class::Class, engine::EngineId, fair::Share, made::Made, returns::Print};
 use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
@@ -64,6 +64,20 @@ pub struct Request<'a> {
     pub preempted: u8,
     /// Where its tokens are counted.
     pub made: Made,
+}
+
+impl Request<'_> {
+    /// What it is known by when it comes again.
+    pub(crate) fn print(&self) -> Print {
+        let mix =
+            |hash: u64, number: u64| (hash ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
+        let path =
+            self.path.iter().fold(0, |hash, share| mix(mix(hash, share.id as u64), (share.id >> 64) as u64));
+        let most = self.most.map_or(u64::MAX, u64::from);
+        let body =
+            [self.class as u64, u64::from(self.prompt), most, self.prefix.last().copied().unwrap_or(0)];
+        Print { asks: body.into_iter().fold(path, mix), path }
+    }
 }
 
 /// How a request left its engine.

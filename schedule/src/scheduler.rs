@@ -145,10 +145,13 @@ impl Scheduler {
         let queue = self.queue(request.model);
         let path = if self.settings.fair { request.path } else { &[] };
         let leaf = self.queues[queue].shares.hold(path);
-        let waiting = match self.plan(queue, leaf, request, now) {
+        let print = request.print();
+        let came_first = self.queues[queue].returns.came(print, now).unwrap_or(request.arrived);
+        let waiting = match self.plan(queue, leaf, request, (print, came_first), now) {
             Ok(waiting) => waiting,
-            Err(refusal) => {
+            Err((refusal, cost)) => {
                 self.queues[queue].shares.release(leaf);
+                self.book(queue, print, (request.class, cost, came_first), refusal, now);
                 return Verdict::Refused(refusal);
             }
         };

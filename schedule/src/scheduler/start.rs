@@ -191,7 +191,9 @@ impl Scheduler {
 
     pub(super) fn refuse(&mut self, ticket: Ticket, now: Duration) {
         let Some(waiting) = self.take_out(ticket) else { return };
-        let refusal = self.late(waiting.queue, waiting.leaf, waiting.class, waiting.own_deadline, now);
+        let (class, path) = (waiting.class, waiting.print.path);
+        let refusal = self.late(waiting.queue, waiting.leaf, path, class, waiting.own_deadline, now);
+        self.book(waiting.queue, waiting.print, (class, waiting.cost, waiting.came_first), refusal, now);
         self.queues[waiting.queue].shares.release(waiting.leaf);
         self.actions.push_back(Action::Refuse { ticket, refusal });
     }

@@ -3,6 +3,7 @@
 mod fairness;
 mod learning;
 mod parts;
+mod retry;
 mod room;
 mod waits;
 mod world;
