@@ -127,6 +127,38 @@ impl Shares {
         true
     }
 
+    /// Whether all above a leaf would be within the band if something waited there.
+    pub(crate) fn is_within(&self, leaf: Leaf) -> bool {
+        let mut at = leaf.0;
+        while let Some(parent) = self.nodes[at].parent {
+            if self.nodes[at].counter > self.nodes[parent].measure.saturating_add(self.band) {
+                return false;
+            }
+            at = parent;
+        }
+        true
+    }
+
+    /// Seconds until a leaf is within the band again, when so many tokens are spent in a second below the root and all
+    /// who wait have the same part of them.
+    pub(crate) fn behind(&self, leaf: Leaf, per_second: f64) -> f64 {
+        let Some(parent) = self.nodes[leaf.0].parent else { return 0.0 };
+        self.behind_at(parent, leaf.0, per_second).0
+    }
+
+    /// The same for a child and all above it, and the tokens that each of its siblings has in a second.
+    fn behind_at(&self, parent: usize, child: usize, per_second: f64) -> (f64, f64) {
+        let (above, all) = match self.nodes[parent].parent {
+            Some(above) => self.behind_at(above, parent, per_second),
+            None => (0.0, per_second),
+        };
+        let node = &self.nodes[parent];
+        let each = all / (node.near.len() + node.beyond.len()).max(1) as f64;
+        let most = node.measure.saturating_add(self.band);
+        let excess = self.nodes[child].counter.saturating_sub(most) as f64 / PARTS as f64;
+        (above.max(excess / each.max(1.0)), each)
+    }
+
     /// Tokens were spent for a request of this leaf; all above it spent them too.
     pub(crate) fn charge(&mut self, leaf: Leaf, tokens: u64) {
         self.climb(leaf.0, |node| node.counter = node.counter.saturating_add(tokens * PARTS / node.weight));

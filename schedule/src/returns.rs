@@ -46,6 +46,7 @@ pub(crate) struct Returns {
     by_path: HashMap<u64, (usize, f64)>,
     /// Part of the bookings that are kept.
     kept: f64,
+    seen: u32,
     next: u64,
 }
 
@@ -56,6 +57,11 @@ impl Returns {
         let (mine, others) =
             (self.by_path.get(&path).map_or(0.0, |mine| mine.1), self.by_path.len().max(1) as f64);
         self.kept * all.min(mine.mul_add(others, all / others))
+    }
+
+    /// Seconds of work of a path that are booked.
+    pub(crate) fn of(&self, path: u64) -> f64 {
+        self.kept * self.by_path.get(&path).map_or(0.0, |mine| mine.1.max(0.0))
     }
 
     /// Somebody was told to come back.
@@ -80,16 +86,21 @@ impl Returns {
         if asks != print.asks || at > now + EARLY {
             return None;
         }
-        self.kept += NEWEST * (1.0 - self.kept);
+        self.learn(1.0);
         self.drop(asks, at, number)
     }
 
     /// Nobody came for these.
     fn sweep(&mut self, now: Duration) {
         while let Some(&(end, number, asks)) = self.ends.first().filter(|first| first.0 < now) {
-            self.kept -= NEWEST * self.kept;
+            self.learn(0.0);
             self.drop(asks, end - GRACE, number);
         }
+    }
+
+    fn learn(&mut self, kept: f64) {
+        self.seen = self.seen.saturating_add(1);
+        self.kept += NEWEST.max(1.0 / f64::from(self.seen)) * (kept - self.kept);
     }
 
     fn drop(&mut self, asks: u64, at: Duration, number: u64) -> Option<Duration> {
@@ -107,5 +118,57 @@ impl Returns {
             self.work = [0.0; 4];
         }
         Some(booking.arrived)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ME: Print = Print { asks: 7, path: 1 };
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn booked(returns: &mut Returns, told: u64) {
+        returns.book(ME, Class::Default, 0.5, at(1), at(told));
+    }
+
+    #[test]
+    fn who_asks_the_same_at_the_time_told_comes_back_once() {
+        let mut returns = Returns::default();
+        booked(&mut returns, 10);
+        assert_eq!(returns.came(ME, at(9)), None, "too early");
+        assert_eq!(returns.came(Print { asks: 8, path: 1 }, at(10)), None, "something else");
+        assert_eq!(returns.came(ME, at(11)), Some(at(1)));
+        assert_eq!(returns.came(ME, at(11)), None, "one place for each");
+        assert!(returns.bookings.is_empty() && returns.ends.is_empty() && returns.by_path.is_empty());
+    }
+
+    #[test]
+    fn who_does_not_come_takes_nobodys_place() {
+        let mut returns = Returns::default();
+        for told in 10..20 {
+            booked(&mut returns, told);
+        }
+        assert_eq!(
+            (returns.of(1), returns.before(1, Class::Default)),
+            (0.0, 0.0),
+            "nobody has come back yet"
+        );
+        assert_eq!(returns.came(ME, at(10)), Some(at(1)));
+        assert!(returns.of(1) > 4.0 && returns.of(2) == 0.0);
+        assert_eq!(returns.came(ME, at(100)), None, "its time is over");
+        assert!(returns.bookings.is_empty() && returns.kept < 0.2, "{}", returns.kept);
+    }
+
+    #[test]
+    fn bookings_are_bounded() {
+        let mut returns = Returns::default();
+        for told in 0..MOST as u64 + 10 {
+            booked(&mut returns, told + 1_000);
+        }
+        assert_eq!(returns.bookings.len(), MOST);
     }
 }

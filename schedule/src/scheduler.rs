@@ -160,6 +160,9 @@ impl Scheduler {
         let state = &mut self.queues[queue];
         state.shares.insert(leaf, waiting.level, waiting.rank, ticket);
         state.joins(leaf, waiting.class, waiting.cost);
+        if waiting.came_first < waiting.arrived && waiting.class != Class::Batch {
+            state.returned.insert((waiting.level, waiting.rank, ticket));
+        }
         self.expiries.insert((waiting.expires, ticket));
         self.agings.extend(waiting.ages.map(|ages| (ages, ticket)));
         self.waiting.insert(ticket, waiting);
@@ -208,7 +211,7 @@ impl Scheduler {
         }
         self.changed.extend(state.serves.iter().copied());
         self.tell_peers(engine);
-        self.charge_spent();
+        self.charge_spent(now.as_secs_f64());
         let shares = &mut self.queues[held.queue].shares;
         if matches!(outcome, Outcome::Lost | Outcome::Busy) && held.made.tokens() == 0 {
             shares.refund(held.leaf, u64::from(held.prompt));
@@ -283,7 +286,9 @@ impl Scheduler {
     /// Forgets that a request waits, but for its place among the shares.
     fn forget(&mut self, ticket: Ticket) -> Option<Waiting> {
         let waiting = self.waiting.remove(&ticket)?;
-        self.queues[waiting.queue].leaves(waiting.leaf, waiting.class, waiting.cost);
+        let queue = &mut self.queues[waiting.queue];
+        queue.returned.remove(&(waiting.level, waiting.rank, ticket));
+        queue.leaves(waiting.leaf, waiting.class, waiting.cost);
         self.expiries.remove(&(waiting.expires, ticket));
         if let Some(ages) = waiting.ages {
             self.agings.remove(&(ages, ticket));
@@ -345,13 +350,14 @@ impl Scheduler {
             for engine in &mut self.engines {
                 engine.look(at, &mut self.spent);
             }
-            self.charge_spent();
+            self.charge_spent(at);
         }
     }
 
-    fn charge_spent(&mut self) {
+    fn charge_spent(&mut self, now: f64) {
         for (queue, leaf, tokens) in self.spent.drain(..) {
             let tokens = u64::from(tokens) * u64::from(self.settings.output_weight);
+            self.queues[queue].charged.add(tokens as f64, now);
             self.queues[queue].shares.charge(leaf, tokens);
         }
     }

@@ -123,13 +123,17 @@ impl Scheduler {
 
     /// When one more request of a leaf would be served soon.
     fn retry_after(&self, queue: usize, leaf: Leaf, path: u64, class: Class, now: Duration) -> Duration {
-        let wait = self.wait(queue, leaf, class, now);
-        let patience = self.settings.objective(class).patience();
-        let state = &self.queues[queue];
-        let (booked, engines) = (state.returns.before(path, class), self.well(queue).count());
-        let booked = state.drain_of(class, booked, engines, now.as_secs_f64());
-        let soon = seconds(wait).saturating_sub(patience / 2);
-        soon.saturating_add(seconds(booked)).clamp(RETRY.0, RETRY.1)
+        let (state, engines) = (&self.queues[queue], self.well(queue).count());
+        let at = now.as_secs_f64();
+        let after = if state.shares.is_within(leaf) {
+            let booked = state.returns.before(path, class);
+            self.wait(queue, leaf, class, now) + state.drain_of(class, booked, engines, at)
+        } else {
+            // Whoever had too much waits for the others, and then for what they wait for themselves.
+            let behind = state.shares.behind(leaf, state.charged.per_second(at));
+            behind + state.drain(state.turns(leaf, class, state.returns.of(path)), engines, at)
+        };
+        seconds(after).clamp(RETRY.0, RETRY.1)
     }
 
     /// Keeps a place for somebody who was told to come back.

@@ -130,7 +130,7 @@ impl Scheduler {
     /// The first in line, and its class.
     fn head(&self, queue: usize, now: Duration) -> Option<(Class, Ticket)> {
         let state = &self.queues[queue];
-        state.shares.first(&state.order(&self.settings.shares, now.as_secs_f64()))
+        state.first(&state.order(&self.settings.shares, now.as_secs_f64()))
     }
 
     fn wait_of(&self, ticket: Ticket, waiting: &Waiting, head: Option<(Class, Ticket)>, step: f64) -> Wait {
