@@ -66,7 +66,7 @@ impl Returns {
 
     /// Somebody was told to come back.
     pub(crate) fn book(&mut self, print: Print, class: Class, cost: f64, arrived: Duration, at: Duration) {
-        if self.bookings.len() >= MOST {
+        if print.asks == 0 || self.bookings.len() >= MOST {
             return;
         }
         let number = self.next;
@@ -82,6 +82,9 @@ impl Returns {
     /// Somebody asks. When they came first, if they were told to come now.
     pub(crate) fn came(&mut self, print: Print, now: Duration) -> Option<Duration> {
         self.sweep(now);
+        if print.asks == 0 {
+            return None;
+        }
         let (asks, at, number) = self.known.range((print.asks, Duration::ZERO, 0)..).next().copied()?;
         if asks != print.asks || at > now + EARLY {
             return None;

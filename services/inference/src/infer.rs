@@ -262,6 +262,7 @@ impl Inference {
             prompt: whole(input),
             most: most.map(whole),
             prefix: Arc::clone(&prompt.prefix),
+            asks: prompt.asks,
             arrived: self.queue.at(turn.since),
             deadline: Some(self.queue.at(turn.until)),
             patience: self.wait,

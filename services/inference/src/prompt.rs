@@ -84,6 +84,8 @@ pub struct Prompt {
     pub input_bytes: usize,
     /// Hashes of the beginnings of the input, block by block: equal ones are equal beginnings.
     pub prefix: Arc<[u64]>,
+    /// A hash of all of the input: who asks the same again comes back.
+    pub asks: u64,
     /// How urgent it is.
     pub class: Class,
     /// What the engine gets.
@@ -222,7 +224,7 @@ impl Prompt {
             .filter(|raw| raw.get() != "null")
             .map(RawValue::get)
             .ok_or_else(|| Error::Invalid { param: endpoint.input(), problem: "is required" })?;
-        let (input_bytes, prefix) = (input.len(), beginnings(input.as_bytes()));
+        let (input_bytes, (prefix, asks)) = (input.len(), beginnings(input.as_bytes()));
         let options = Options::read(head.stream_options, stream)?;
         let wants_usage = options.include_usage;
         let stands = head.stream_options.map(|raw| position(&body, raw));
@@ -236,6 +238,7 @@ impl Prompt {
             choices,
             input_bytes,
             prefix,
+            asks,
             class: Class::Default,
             body,
             served: None,
@@ -248,13 +251,17 @@ const BLOCK: usize = 512;
 /// Blocks that are told apart; what is longer shares the rest.
 const BLOCKS: usize = 1_024;
 
-fn beginnings(input: &[u8]) -> Arc<[u64]> {
+/// The hashes of an input's beginnings, and of all of it as far as it is looked at.
+fn beginnings(input: &[u8]) -> (Arc<[u64]>, u64) {
     let mut hasher = DefaultHasher::new();
     let blocks = input.chunks_exact(BLOCK).take(BLOCKS).map(|block| {
         hasher.write(block);
         hasher.finish()
     });
-    blocks.collect()
+    let blocks = blocks.collect();
+    hasher.write(input.chunks_exact(BLOCK).remainder());
+    hasher.write_usize(input.len());
+    (blocks, hasher.finish())
 }
 
 struct Options<'a> {

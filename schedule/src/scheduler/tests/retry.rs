@@ -34,7 +34,8 @@ fn call(numbers: &mut Numbers) -> Call {
     let answer = 10.0 * 20_f64.powf(numbers.next());
     let user = (20.0 * numbers.next()) as u128;
     let patience = Duration::from_secs(600);
-    Call { user, class, prompt: prompt as u32, answer: answer as u32, patience, ..Call::default() }
+    let asks = (numbers.next() * 1e15) as u64 + 1;
+    Call { user, class, asks, prompt: prompt as u32, answer: answer as u32, patience, ..Call::default() }
 }
 
 /// Callers who do as they are told: how many were told to ask again, and how many of these were served then.

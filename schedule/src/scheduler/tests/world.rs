@@ -84,6 +84,7 @@ impl World {
             prompt: call.prompt,
             most: Some(call.answer.max(1) * 2),
             prefix: if call.prefix == 0 { Arc::default() } else { Arc::new([call.prefix, call.prefix + 1]) },
+            asks: call.asks,
             arrived,
             deadline: None,
             patience: call.patience,
