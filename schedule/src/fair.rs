@@ -11,7 +11,7 @@ mod node;
 
 use crate::{class::Class, request::Ticket};
 pub(crate) use node::Rank;
-use node::{Next, Node};
+use node::{Listed, Next, Node};
 
 /// One step of a request's path: who, and how much of the whole is theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,8 +66,11 @@ impl Shares {
                 None => self.grow(at, share),
             };
             self.nodes[child].weight = u64::from(share.weight.max(1));
-            let entry = (self.nodes[child].counter, child);
-            self.nodes[at].idle.remove(&entry);
+            if self.nodes[child].listed == Listed::Idle {
+                let entry = (self.nodes[child].counter, child);
+                self.nodes[child].listed = Listed::Nowhere;
+                self.nodes[at].idle.remove(&entry);
+            }
             at = child;
         }
         self.nodes[at].holds += 1;
@@ -119,7 +122,7 @@ impl Shares {
     pub(crate) fn is_near(&self, leaf: Leaf) -> bool {
         let mut at = leaf.0;
         while let Some(parent) = self.nodes[at].parent {
-            if !self.nodes[parent].near.contains(&(self.nodes[at].counter, at)) {
+            if self.nodes[at].listed != Listed::Near {
                 return false;
             }
             at = parent;
@@ -222,10 +225,9 @@ impl Shares {
     fn withdraw(&mut self, parent: usize, child: usize) {
         let entry = (self.nodes[child].counter, child);
         let heads = std::mem::take(&mut self.nodes[child].shown);
+        let listed = std::mem::take(&mut self.nodes[child].listed);
         let parent = &mut self.nodes[parent];
-        parent.near.remove(&entry);
-        parent.beyond.remove(&entry);
-        parent.idle.remove(&entry);
+        parent.unlist(listed, &entry);
         for (ready, head) in parent.ready.iter_mut().zip(heads) {
             if let Some(rank) = head {
                 ready.remove(&(rank, Next::Child(child)));
@@ -240,6 +242,7 @@ impl Shares {
             node.active = false;
             let entry = (node.counter, child);
             if node.is_forgettable() {
+                node.listed = Listed::Idle;
                 self.nodes[parent].idle.insert(entry);
             }
         } else {
@@ -249,8 +252,13 @@ impl Shares {
             if came_back {
                 node.counter = node.counter.max(measure);
             }
-            let entry = (node.counter, child);
-            self.nodes[parent].beyond.insert(entry);
+            if node.counter <= measure.saturating_add(self.band) {
+                self.bring_near(parent, child);
+            } else {
+                let entry = (node.counter, child);
+                node.listed = Listed::Beyond;
+                self.nodes[parent].beyond.insert(entry);
+            }
         }
         self.measure(parent);
     }
@@ -264,18 +272,25 @@ impl Shares {
         let most = least.saturating_add(self.band);
         while let Some(&(counter, child)) = self.nodes[at].near.last().filter(|last| last.0 > most) {
             self.withdraw(at, child);
+            self.nodes[child].listed = Listed::Beyond;
             self.nodes[at].beyond.insert((counter, child));
         }
         while let Some(&(counter, child)) = self.nodes[at].beyond.first().filter(|first| first.0 <= most) {
-            let heads = self.nodes[child].heads();
-            self.nodes[child].shown = heads;
-            let node = &mut self.nodes[at];
-            node.beyond.remove(&(counter, child));
-            node.near.insert((counter, child));
-            for (ready, head) in node.ready.iter_mut().zip(heads) {
-                if let Some(rank) = head {
-                    ready.insert((rank, Next::Child(child)));
-                }
+            self.nodes[at].beyond.remove(&(counter, child));
+            self.bring_near(at, child);
+        }
+    }
+
+    /// Puts a child that is in no order among those that may be next, with what waits below it.
+    fn bring_near(&mut self, at: usize, child: usize) {
+        let node = &mut self.nodes[child];
+        let (entry, heads) = ((node.counter, child), node.heads());
+        (node.shown, node.listed) = (heads, Listed::Near);
+        let parent = &mut self.nodes[at];
+        parent.near.insert(entry);
+        for (ready, head) in parent.ready.iter_mut().zip(heads) {
+            if let Some(rank) = head {
+                ready.insert((rank, Next::Child(child)));
             }
         }
     }

@@ -5,9 +5,9 @@ mod start;
 mod waits;
 
 use crate::{
-    class::{Class, Objective},
+    class::Class,
     cost::{Cost, Speed},
-    engine::{Capacity, Engine, EngineId, Load, Spent},
+    engine::{Capacity, Engine, EngineId, Spent},
     queue::{Queue, Waiting},
     request::{ByTicket, Outcome, Refusal, Request, Ticket},
     settings::Settings,
@@ -227,37 +227,6 @@ impl Scheduler {
         if let Some(waiting) = self.take_out(ticket) {
             self.queues[waiting.queue].shares.release(waiting.leaf);
         }
-    }
-
-    /// Requests that wait for a model.
-    #[must_use]
-    pub fn waiting(&self, model: &str) -> usize {
-        self.names.get(model).map_or(0, |&queue| self.queues[queue].shares.waiting())
-    }
-
-    /// What a request that waits is promised, which may be more than its class is: nobody is promised a prompt in less
-    /// than three times what an idle engine takes for it.
-    #[must_use]
-    pub fn promised(&self, ticket: Ticket) -> Option<Objective> {
-        let waiting = self.waiting.get(&ticket)?;
-        let first = (waiting.due - waiting.arrived.as_secs_f64()).max(0.0);
-        let first = Duration::try_from_secs_f64(first).unwrap_or(Duration::MAX);
-        Some(match self.settings.objective(waiting.class) {
-            Objective::Stream { per_token, .. } => Objective::Stream { first_token: first, per_token },
-            Objective::Whole(_) => Objective::Whole(first),
-        })
-    }
-
-    /// Requests that an engine may hold at once by now.
-    #[must_use]
-    pub fn limit(&self, engine: EngineId) -> u32 {
-        self.engines.get(engine).map_or(0, |engine| engine.limit.requests())
-    }
-
-    /// What an engine holds.
-    #[must_use]
-    pub fn load(&self, engine: EngineId) -> Load {
-        self.engines.get(engine).map(Engine::load).unwrap_or_default()
     }
 
     fn queue(&mut self, model: &str) -> usize {
