@@ -84,6 +84,7 @@ impl World {
             prompt: 100 + (self.arrived % 13) as u32 * 10,
             most: None,
             prefix: Arc::default(),
+            asks: self.arrived as u64,
             arrived: self.now,
             deadline: None,
             patience: Duration::from_secs(1_000_000),

@@ -11,7 +11,7 @@ mod node;
 
 use crate::{class::Class, request::Ticket};
 pub(crate) use node::Rank;
-use node::{Next, Node};
+use node::{Listed, Next, Node};
 
 /// One step of a request's path: who, and how much of the whole is theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,8 +66,11 @@ impl Shares {
                 None => self.grow(at, share),
             };
             self.nodes[child].weight = u64::from(share.weight.max(1));
-            let entry = (self.nodes[child].counter, child);
-            self.nodes[at].idle.remove(&entry);
+            if self.nodes[child].listed == Listed::Idle {
+                let entry = (self.nodes[child].counter, child);
+                self.nodes[child].listed = Listed::Nowhere;
+                self.nodes[at].idle.remove(&entry);
+            }
             at = child;
         }
         self.nodes[at].holds += 1;
@@ -119,12 +122,44 @@ impl Shares {
     pub(crate) fn is_near(&self, leaf: Leaf) -> bool {
         let mut at = leaf.0;
         while let Some(parent) = self.nodes[at].parent {
-            if !self.nodes[parent].near.contains(&(self.nodes[at].counter, at)) {
+            if self.nodes[at].listed != Listed::Near {
                 return false;
             }
             at = parent;
         }
         true
+    }
+
+    /// Whether all above a leaf would be within the band if something waited there.
+    pub(crate) fn is_within(&self, leaf: Leaf) -> bool {
+        let mut at = leaf.0;
+        while let Some(parent) = self.nodes[at].parent {
+            if self.nodes[at].counter > self.nodes[parent].measure.saturating_add(self.band) {
+                return false;
+            }
+            at = parent;
+        }
+        true
+    }
+
+    /// Seconds until a leaf is within the band again, when so many tokens are spent in a second below the root and all
+    /// who wait have the same part of them.
+    pub(crate) fn behind(&self, leaf: Leaf, per_second: f64) -> f64 {
+        let Some(parent) = self.nodes[leaf.0].parent else { return 0.0 };
+        self.behind_at(parent, leaf.0, per_second).0
+    }
+
+    /// The same for a child and all above it, and the tokens that each of its siblings has in a second.
+    fn behind_at(&self, parent: usize, child: usize, per_second: f64) -> (f64, f64) {
+        let (above, all) = match self.nodes[parent].parent {
+            Some(above) => self.behind_at(above, parent, per_second),
+            None => (0.0, per_second),
+        };
+        let node = &self.nodes[parent];
+        let each = all / (node.near.len() + node.beyond.len()).max(1) as f64;
+        let most = node.measure.saturating_add(self.band);
+        let excess = self.nodes[child].counter.saturating_sub(most) as f64 / PARTS as f64;
+        (above.max(excess / each.max(1.0)), each)
     }
 
     /// Tokens were spent for a request of this leaf; all above it spent them too.
@@ -190,10 +225,9 @@ impl Shares {
     fn withdraw(&mut self, parent: usize, child: usize) {
         let entry = (self.nodes[child].counter, child);
         let heads = std::mem::take(&mut self.nodes[child].shown);
+        let listed = std::mem::take(&mut self.nodes[child].listed);
         let parent = &mut self.nodes[parent];
-        parent.near.remove(&entry);
-        parent.beyond.remove(&entry);
-        parent.idle.remove(&entry);
+        parent.unlist(listed, &entry);
         for (ready, head) in parent.ready.iter_mut().zip(heads) {
             if let Some(rank) = head {
                 ready.remove(&(rank, Next::Child(child)));
@@ -208,6 +242,7 @@ impl Shares {
             node.active = false;
             let entry = (node.counter, child);
             if node.is_forgettable() {
+                node.listed = Listed::Idle;
                 self.nodes[parent].idle.insert(entry);
             }
         } else {
@@ -217,8 +252,13 @@ impl Shares {
             if came_back {
                 node.counter = node.counter.max(measure);
             }
-            let entry = (node.counter, child);
-            self.nodes[parent].beyond.insert(entry);
+            if node.counter <= measure.saturating_add(self.band) {
+                self.bring_near(parent, child);
+            } else {
+                let entry = (node.counter, child);
+                node.listed = Listed::Beyond;
+                self.nodes[parent].beyond.insert(entry);
+            }
         }
         self.measure(parent);
     }
@@ -232,18 +272,25 @@ impl Shares {
         let most = least.saturating_add(self.band);
         while let Some(&(counter, child)) = self.nodes[at].near.last().filter(|last| last.0 > most) {
             self.withdraw(at, child);
+            self.nodes[child].listed = Listed::Beyond;
             self.nodes[at].beyond.insert((counter, child));
         }
         while let Some(&(counter, child)) = self.nodes[at].beyond.first().filter(|first| first.0 <= most) {
-            let heads = self.nodes[child].heads();
-            self.nodes[child].shown = heads;
-            let node = &mut self.nodes[at];
-            node.beyond.remove(&(counter, child));
-            node.near.insert((counter, child));
-            for (ready, head) in node.ready.iter_mut().zip(heads) {
-                if let Some(rank) = head {
-                    ready.insert((rank, Next::Child(child)));
-                }
+            self.nodes[at].beyond.remove(&(counter, child));
+            self.bring_near(at, child);
+        }
+    }
+
+    /// Puts a child that is in no order among those that may be next, with what waits below it.
+    fn bring_near(&mut self, at: usize, child: usize) {
+        let node = &mut self.nodes[child];
+        let (entry, heads) = ((node.counter, child), node.heads());
+        (node.shown, node.listed) = (heads, Listed::Near);
+        let parent = &mut self.nodes[at];
+        parent.near.insert(entry);
+        for (ready, head) in parent.ready.iter_mut().zip(heads) {
+            if let Some(rank) = head {
+                ready.insert((rank, Next::Child(child)));
             }
         }
     }

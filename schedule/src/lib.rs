@@ -19,6 +19,7 @@ mod prefix;
 mod queue;
 mod rate;
 mod request;
+mod returns;
 mod scheduler;
 mod settings;
 

@@ -7,13 +7,18 @@ use crate::{
     made::Made,
     output::Outputs,
     rate::Rate,
+    request::Ticket,
+    returns::{Print, Returns},
     scheduler::Why,
     settings::Settings,
 };
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// Part of an engine's time that goes into prompts, before anything was seen.
 const FIRST_RATE: f64 = 0.5;
+
+/// Part of that for a class of which nothing was served.
+const LEAST_OF_CLASS: f64 = 0.1;
 
 /// One model's queue.
 #[derive(Debug)]
@@ -28,13 +33,19 @@ pub(crate) struct Queue {
     by_leaf: Vec<Backlog>,
     leaves: usize,
     pub(crate) outputs: Outputs,
+    /// Who was told to come back.
+    pub(crate) returns: Returns,
+    /// Those of the waiting who came back when told, by class and rank.
+    pub(crate) returned: BTreeSet<(Class, Rank, Ticket)>,
     /// Why the first in line did not start when it was last tried.
     pub(crate) held_up: Option<Why>,
     /// Requests that were stopped to make room.
     pub(crate) stopped: u64,
     /// Seconds of engine time that are started.
     started: Rate,
-    /// The same by class.
+    /// Tokens that are charged.
+    pub(crate) charged: Rate,
+    /// The same as started by class.
     by_class: [Rate; 4],
 }
 
@@ -55,10 +66,13 @@ pub(crate) struct Waiting {
     /// Where it stands now, which is higher once it has waited for long.
     pub(crate) level: Class,
     pub(crate) rank: Rank,
+    pub(crate) print: Print,
     pub(crate) prompt: u32,
     pub(crate) most: Option<u32>,
     pub(crate) prefix: Arc<[u64]>,
     pub(crate) arrived: Duration,
+    /// When it was asked for the first time.
+    pub(crate) came_first: Duration,
     /// When its first token is due, or all of it, in seconds.
     pub(crate) due: f64,
     /// What is promised of its tokens.
@@ -87,9 +101,12 @@ impl Queue {
             by_leaf: Vec::new(),
             leaves: 0,
             outputs: Outputs::new(),
+            returns: Returns::default(),
+            returned: BTreeSet::new(),
             held_up: None,
             stopped: 0,
             started: Rate::default(),
+            charged: Rate::default(),
             by_class: [Rate::default(); 4],
         }
     }
@@ -155,6 +172,14 @@ impl Queue {
         self.work.iter().sum()
     }
 
+    /// Seconds of work that are served before one more request of a leaf that has its turn with all others: as much for
+    /// each as waits for this one and is to come.
+    pub(crate) fn turns(&self, leaf: Leaf, class: Class, to_come: f64) -> f64 {
+        let mine =
+            self.by_leaf.get(leaf.index()).map_or(0.0, |mine| mine.work[..=class.index()].iter().sum());
+        (mine + to_come) * self.leaves.max(1) as f64
+    }
+
     /// Leaves of which something waits.
     #[cfg(test)]
     pub(crate) fn backlogged(&self) -> usize {
@@ -164,6 +189,23 @@ impl Queue {
     /// Seconds until so much work is done at the pace of late.
     pub(crate) fn drain(&self, work: f64, engines: usize, now: f64) -> f64 {
         work / self.started.per_second(now).max(FIRST_RATE * engines as f64).max(1e-3)
+    }
+
+    /// Seconds until so much work of a class is done at the pace that the class had of late.
+    pub(crate) fn drain_of(&self, class: Class, work: f64, engines: usize, now: f64) -> f64 {
+        let least = FIRST_RATE * engines as f64 * LEAST_OF_CLASS;
+        work / self.by_class[class.index()].per_second(now).max(least).max(1e-3)
+    }
+
+    /// Who is next, the classes being asked in this order. Who comes back when told has waited for the others already.
+    pub(crate) fn first(&self, order: &[Class; 4]) -> Option<(Class, Ticket)> {
+        let place = |of: Class| order.iter().position(|class| *class == of);
+        let first = self.shares.first(order);
+        let returned = self.returned.first().map(|&(class, _, ticket)| (class, ticket));
+        match (first, returned) {
+            (Some(first), Some(returned)) if place(returned.0) <= place(first.0) => Some(returned),
+            (first, returned) => first.or(returned),
+        }
     }
 
     /// The classes in the order in which they are asked: first those that have less than what is kept for them.

@@ -1,6 +1,6 @@
 //! A request as the scheduler sees it.
 
-use crate::{class::Class, engine::EngineId, fair::Share, made::Made};
+use crate::{class::Class, engine::EngineId, fair::Share, made::Made, returns::Print};
 use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
@@ -50,6 +50,8 @@ pub struct Request<'a> {
     pub most: Option<u32>,
     /// Hashes of its prompt from the beginning to the end of each block, so that equal ones mean an equal beginning.
     pub prefix: Arc<[u64]>,
+    /// What it is known by when its caller asks for the very same again; 0 when nobody can tell.
+    pub asks: u64,
     /// When it came to the gateway, which is before now when it is tried again.
     pub arrived: Duration,
     /// When the whole answer becomes pointless to the caller, where that was said.
@@ -64,6 +66,18 @@ pub struct Request<'a> {
     pub preempted: u8,
     /// Where its tokens are counted.
     pub made: Made,
+}
+
+impl Request<'_> {
+    /// What it is known by when it comes again, and whose it is.
+    pub(crate) fn print(&self) -> Print {
+        let mix =
+            |hash: u64, number: u64| (hash ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
+        let path =
+            self.path.iter().fold(0, |hash, share| mix(mix(hash, share.id as u64), (share.id >> 64) as u64));
+        let asks = if self.asks == 0 { 0 } else { mix(mix(path, self.class as u64), self.asks) };
+        Print { asks, path }
+    }
 }
 
 /// How a request left its engine.

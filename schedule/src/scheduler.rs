@@ -5,9 +5,9 @@ mod start;
 mod waits;
 
 use crate::{
-    class::{Class, Objective},
+    class::Class,
     cost::{Cost, Speed},
-    engine::{Capacity, Engine, EngineId, Load, Spent},
+    engine::{Capacity, Engine, EngineId, Spent},
     queue::{Queue, Waiting},
     request::{ByTicket, Outcome, Refusal, Request, Ticket},
     settings::Settings,
@@ -145,10 +145,13 @@ impl Scheduler {
         let queue = self.queue(request.model);
         let path = if self.settings.fair { request.path } else { &[] };
         let leaf = self.queues[queue].shares.hold(path);
-        let waiting = match self.plan(queue, leaf, request, now) {
+        let print = request.print();
+        let came_first = self.queues[queue].returns.came(print, now).unwrap_or(request.arrived);
+        let waiting = match self.plan(queue, leaf, request, (print, came_first), now) {
             Ok(waiting) => waiting,
-            Err(refusal) => {
+            Err((refusal, cost)) => {
                 self.queues[queue].shares.release(leaf);
+                self.book(queue, print, (request.class, cost, came_first), refusal, now);
                 return Verdict::Refused(refusal);
             }
         };
@@ -157,6 +160,9 @@ impl Scheduler {
         let state = &mut self.queues[queue];
         state.shares.insert(leaf, waiting.level, waiting.rank, ticket);
         state.joins(leaf, waiting.class, waiting.cost);
+        if waiting.came_first < waiting.arrived && waiting.class != Class::Batch {
+            state.returned.insert((waiting.level, waiting.rank, ticket));
+        }
         self.expiries.insert((waiting.expires, ticket));
         self.agings.extend(waiting.ages.map(|ages| (ages, ticket)));
         self.waiting.insert(ticket, waiting);
@@ -205,7 +211,7 @@ impl Scheduler {
         }
         self.changed.extend(state.serves.iter().copied());
         self.tell_peers(engine);
-        self.charge_spent();
+        self.charge_spent(now.as_secs_f64());
         let shares = &mut self.queues[held.queue].shares;
         if matches!(outcome, Outcome::Lost | Outcome::Busy) && held.made.tokens() == 0 {
             shares.refund(held.leaf, u64::from(held.prompt));
@@ -221,37 +227,6 @@ impl Scheduler {
         if let Some(waiting) = self.take_out(ticket) {
             self.queues[waiting.queue].shares.release(waiting.leaf);
         }
-    }
-
-    /// Requests that wait for a model.
-    #[must_use]
-    pub fn waiting(&self, model: &str) -> usize {
-        self.names.get(model).map_or(0, |&queue| self.queues[queue].shares.waiting())
-    }
-
-    /// What a request that waits is promised, which may be more than its class is: nobody is promised a prompt in less
-    /// than three times what an idle engine takes for it.
-    #[must_use]
-    pub fn promised(&self, ticket: Ticket) -> Option<Objective> {
-        let waiting = self.waiting.get(&ticket)?;
-        let first = (waiting.due - waiting.arrived.as_secs_f64()).max(0.0);
-        let first = Duration::try_from_secs_f64(first).unwrap_or(Duration::MAX);
-        Some(match self.settings.objective(waiting.class) {
-            Objective::Stream { per_token, .. } => Objective::Stream { first_token: first, per_token },
-            Objective::Whole(_) => Objective::Whole(first),
-        })
-    }
-
-    /// Requests that an engine may hold at once by now.
-    #[must_use]
-    pub fn limit(&self, engine: EngineId) -> u32 {
-        self.engines.get(engine).map_or(0, |engine| engine.limit.requests())
-    }
-
-    /// What an engine holds.
-    #[must_use]
-    pub fn load(&self, engine: EngineId) -> Load {
-        self.engines.get(engine).map(Engine::load).unwrap_or_default()
     }
 
     fn queue(&mut self, model: &str) -> usize {
@@ -280,7 +255,9 @@ impl Scheduler {
     /// Forgets that a request waits, but for its place among the shares.
     fn forget(&mut self, ticket: Ticket) -> Option<Waiting> {
         let waiting = self.waiting.remove(&ticket)?;
-        self.queues[waiting.queue].leaves(waiting.leaf, waiting.class, waiting.cost);
+        let queue = &mut self.queues[waiting.queue];
+        queue.returned.remove(&(waiting.level, waiting.rank, ticket));
+        queue.leaves(waiting.leaf, waiting.class, waiting.cost);
         self.expiries.remove(&(waiting.expires, ticket));
         if let Some(ages) = waiting.ages {
             self.agings.remove(&(ages, ticket));
@@ -342,13 +319,14 @@ impl Scheduler {
             for engine in &mut self.engines {
                 engine.look(at, &mut self.spent);
             }
-            self.charge_spent();
+            self.charge_spent(at);
         }
     }
 
-    fn charge_spent(&mut self) {
+    fn charge_spent(&mut self, now: f64) {
         for (queue, leaf, tokens) in self.spent.drain(..) {
             let tokens = u64::from(tokens) * u64::from(self.settings.output_weight);
+            self.queues[queue].charged.add(tokens as f64, now);
             self.queues[queue].shares.charge(leaf, tokens);
         }
     }

@@ -14,6 +14,16 @@ pub(super) enum Next {
     Child(usize),
 }
 
+/// In which of its parent's orders a child is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Listed {
+    #[default]
+    Nowhere,
+    Near,
+    Beyond,
+    Idle,
+}
+
 /// The most urgent request of each class, where there is one.
 pub(super) type Heads = [Option<Rank>; 4];
 
@@ -36,6 +46,8 @@ pub(super) struct Node {
     pub(super) idle: BTreeSet<(u64, usize)>,
     /// What its parent has been told.
     pub(super) shown: Heads,
+    /// Where it is among its siblings.
+    pub(super) listed: Listed,
     pub(super) active: bool,
     pub(super) holds: usize,
 }
@@ -44,6 +56,16 @@ impl Node {
     pub(super) fn of(parent: usize, share: Share, counter: u64) -> Self {
         let weight = u64::from(share.weight.max(1));
         Self { parent: Some(parent), id: share.id, weight, counter, ..Self::default() }
+    }
+
+    /// Takes a child out of the order that it is in.
+    pub(super) fn unlist(&mut self, listed: Listed, entry: &(u64, usize)) {
+        match listed {
+            Listed::Nowhere => false,
+            Listed::Near => self.near.remove(entry),
+            Listed::Beyond => self.beyond.remove(entry),
+            Listed::Idle => self.idle.remove(entry),
+        };
     }
 
     pub(super) fn heads(&self) -> Heads {

@@ -8,6 +8,7 @@ use crate::{
     fair::Leaf,
     queue::Waiting,
     request::{Refusal, Request},
+    returns::Print,
 };
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ const AGED: f64 = 0.8;
 /// too late is still refused later.
 const HOPELESS: f64 = 4.0;
 /// Bounds of what is told as the time after which asking again is worth it.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(600));
 
 impl Scheduler {
     pub(super) fn plan(
@@ -25,8 +26,9 @@ impl Scheduler {
         queue: usize,
         leaf: Leaf,
         request: &Request<'_>,
+        (print, came_first): (Print, Duration),
         now: Duration,
-    ) -> Result<Waiting, Refusal> {
+    ) -> Result<Waiting, (Refusal, f64)> {
         let state = &self.queues[queue];
         let prefill = Prefill::of(request.prompt, 0);
         let prompt = f64::from(request.prompt);
@@ -35,17 +37,17 @@ impl Scheduler {
             (cost.prefill(prefill) + cost.step(1.0, 0.0), cost.step(1.0, prompt) - cost.step(0.0, 0.0))
         });
         let fastest = alone.min_by(|left, right| left.0.total_cmp(&right.0));
-        let (alone, per_token) = fastest.ok_or(Refusal::NoEngine)?;
-        if state.shares.waiting() >= self.settings.length {
-            let retry_after = self.retry_after(queue, leaf, request.class, now);
-            return Err(Refusal::Full { retry_after });
-        }
+        let (alone, per_token) = fastest.ok_or((Refusal::NoEngine, 0.0))?;
         let cost = alone + state.expected(request.most) * per_token;
+        if state.shares.waiting() >= self.settings.length {
+            let retry_after = self.retry_after(queue, leaf, print.path, request.class, now);
+            return Err((Refusal::Full { retry_after }, cost));
+        }
         let promise =
             Promise::of(self.settings.objective(request.class), request.arrived.as_secs_f64(), alone);
         let latest = request.deadline.map_or(f64::INFINITY, |deadline| deadline.as_secs_f64() - alone);
         if latest < now.as_secs_f64() {
-            return Err(Refusal::Deadline);
+            return Err((Refusal::Deadline, cost));
         }
         let by_caller = latest;
         // What is due as a whole has to start while there is time for its tokens beside those of others.
@@ -58,15 +60,20 @@ impl Scheduler {
         let wait = self.wait(queue, leaf, request.class, now);
         let hopeless = self.settings.refusing && seconds(wait / HOPELESS) > expires.saturating_sub(now);
         if expires <= now || hopeless {
-            return Err(self.late(queue, leaf, request.class, own_deadline, now));
+            let refusal = self.late(queue, leaf, print.path, request.class, own_deadline, now);
+            return Err((refusal, cost));
         }
-        let rank = promise.order + self.settings.cost_weight * cost;
+        // Who comes back when told goes before those who come for the first time.
+        let waited = request.arrived.saturating_sub(came_first).as_secs_f64();
+        let rank = promise.order - waited + self.settings.cost_weight * cost;
         Ok(Waiting {
             queue,
             leaf,
             class: request.class,
             level,
             rank: (rank * 1e6) as i64,
+            print,
+            came_first,
             prompt: request.prompt,
             most: request.most,
             prefix: request.prefix.clone(),
@@ -97,6 +104,7 @@ impl Scheduler {
         &self,
         queue: usize,
         leaf: Leaf,
+        path: u64,
         class: Class,
         own_deadline: bool,
         now: Duration,
@@ -104,7 +112,7 @@ impl Scheduler {
         if own_deadline {
             return Refusal::Deadline;
         }
-        Refusal::Late { retry_after: self.retry_after(queue, leaf, class, now) }
+        Refusal::Late { retry_after: self.retry_after(queue, leaf, path, class, now) }
     }
 
     /// Seconds until one more request of a leaf would be served, as predicted.
@@ -114,10 +122,32 @@ impl Scheduler {
     }
 
     /// When one more request of a leaf would be served soon.
-    fn retry_after(&self, queue: usize, leaf: Leaf, class: Class, now: Duration) -> Duration {
-        let wait = self.wait(queue, leaf, class, now);
-        let patience = self.settings.objective(class).patience();
-        seconds(wait).saturating_sub(patience / 2).clamp(RETRY.0, RETRY.1)
+    fn retry_after(&self, queue: usize, leaf: Leaf, path: u64, class: Class, now: Duration) -> Duration {
+        let (state, engines) = (&self.queues[queue], self.well(queue).count());
+        let at = now.as_secs_f64();
+        let after = if state.shares.is_within(leaf) {
+            let booked = state.returns.before(path, class);
+            self.wait(queue, leaf, class, now) + state.drain_of(class, booked, engines, at)
+        } else {
+            // Whoever had too much waits for the others, and then for what they wait for themselves.
+            let behind = state.shares.behind(leaf, state.charged.per_second(at));
+            behind + state.drain(state.turns(leaf, class, state.returns.of(path)), engines, at)
+        };
+        seconds(after).clamp(RETRY.0, RETRY.1)
+    }
+
+    /// Keeps a place for somebody who was told to come back.
+    pub(super) fn book(
+        &mut self,
+        queue: usize,
+        print: Print,
+        (class, cost, came_first): (Class, f64, Duration),
+        refusal: Refusal,
+        now: Duration,
+    ) {
+        if let Refusal::Full { retry_after } | Refusal::Late { retry_after } = refusal {
+            self.queues[queue].returns.book(print, class, cost, came_first, now + retry_after);
+        }
     }
 }
 

@@ -97,7 +97,7 @@ impl Scheduler {
         for &at in &self.changed {
             let queue = &self.queues[at];
             let order = queue.order(&self.settings.shares, now.as_secs_f64());
-            let Some((class, ticket)) = queue.shares.first(&order) else {
+            let Some((class, ticket)) = queue.first(&order) else {
                 empty.push(at);
                 continue;
             };
@@ -160,6 +160,7 @@ impl Scheduler {
         let queue = &mut self.queues[waiting.queue];
         queue.shares.serve(waiting.leaf, waiting.level, waiting.rank, ticket, u64::from(waiting.prompt));
         queue.started(waiting.class, waiting.cost, at);
+        queue.charged.add(f64::from(waiting.prompt), at);
         let reserve = reserve(&waiting, queue.expected(waiting.most));
         let engine = &mut self.engines[place.engine];
         engine.seen.insert(&waiting.prefix);
@@ -191,7 +192,9 @@ impl Scheduler {
 
     pub(super) fn refuse(&mut self, ticket: Ticket, now: Duration) {
         let Some(waiting) = self.take_out(ticket) else { return };
-        let refusal = self.late(waiting.queue, waiting.leaf, waiting.class, waiting.own_deadline, now);
+        let (class, path) = (waiting.class, waiting.print.path);
+        let refusal = self.late(waiting.queue, waiting.leaf, path, class, waiting.own_deadline, now);
+        self.book(waiting.queue, waiting.print, (class, waiting.cost, waiting.came_first), refusal, now);
         self.queues[waiting.queue].shares.release(waiting.leaf);
         self.actions.push_back(Action::Refuse { ticket, refusal });
     }
@@ -220,8 +223,9 @@ impl Scheduler {
     /// Lets those behind a request pass which only may not go where there is room.
     fn set_aside(&mut self, ticket: Ticket) {
         if let Some(waiting) = self.waiting.get(&ticket) {
-            let shares = &mut self.queues[waiting.queue].shares;
-            shares.remove(waiting.leaf, waiting.level, waiting.rank, ticket);
+            let queue = &mut self.queues[waiting.queue];
+            queue.returned.remove(&(waiting.level, waiting.rank, ticket));
+            queue.shares.remove(waiting.leaf, waiting.level, waiting.rank, ticket);
             self.aside.push(ticket);
         }
     }

@@ -3,6 +3,7 @@
 mod fairness;
 mod learning;
 mod parts;
+mod retry;
 mod room;
 mod waits;
 mod world;
@@ -35,7 +36,19 @@ fn call() -> impl Strategy<Value = Call> {
     let what = (prompt, answer, any::<bool>(), 0..4_u64);
     (who, what, patience, avoid).prop_map(|((user, weight, model, class), what, patience, avoid)| {
         let (prompt, answer, streams, prefix) = what;
-        Call { user, weight, model, class, prompt, answer, streams, prefix: prefix * 10, patience, avoid }
+        Call {
+            user,
+            weight,
+            model,
+            class,
+            prompt,
+            answer,
+            streams,
+            prefix: prefix * 10,
+            asks: u64::from(prompt % 7),
+            patience,
+            avoid,
+        }
     })
 }
 

@@ -3,7 +3,13 @@
 //! A look copies a few requests at a time, so that nobody who decides waits for somebody who looks.
 
 use super::Scheduler;
-use crate::{class::Class, engine::EngineId, fair::Rank, queue::Waiting, request::Ticket};
+use crate::{
+    class::{Class, Objective},
+    engine::{Engine, EngineId, Load},
+    fair::Rank,
+    queue::Waiting,
+    request::Ticket,
+};
 use std::{ops::Bound, time::Duration};
 
 /// A request that waits.
@@ -88,6 +94,37 @@ impl Scheduler {
         self.names.keys().map(String::as_str)
     }
 
+    /// Requests that wait for a model.
+    #[must_use]
+    pub fn waiting(&self, model: &str) -> usize {
+        self.names.get(model).map_or(0, |&queue| self.queues[queue].shares.waiting())
+    }
+
+    /// What an engine holds.
+    #[must_use]
+    pub fn load(&self, engine: EngineId) -> Load {
+        self.engines.get(engine).map(Engine::load).unwrap_or_default()
+    }
+
+    /// Requests that an engine may hold at once by now.
+    #[must_use]
+    pub fn limit(&self, engine: EngineId) -> u32 {
+        self.engines.get(engine).map_or(0, |engine| engine.limit.requests())
+    }
+
+    /// What a request that waits is promised, which may be more than its class is: nobody is promised a prompt in less
+    /// than three times what an idle engine takes for it.
+    #[must_use]
+    pub fn promised(&self, ticket: Ticket) -> Option<Objective> {
+        let waiting = self.waiting.get(&ticket)?;
+        let first = (waiting.due - waiting.arrived.as_secs_f64()).max(0.0);
+        let first = Duration::try_from_secs_f64(first).unwrap_or(Duration::MAX);
+        Some(match self.settings.objective(waiting.class) {
+            Objective::Stream { per_token, .. } => Objective::Stream { first_token: first, per_token },
+            Objective::Whole(_) => Objective::Whole(first),
+        })
+    }
+
     /// The line before a model.
     #[must_use]
     pub fn line(&self, model: &str, now: Duration) -> Option<Line> {
@@ -130,7 +167,7 @@ impl Scheduler {
     /// The first in line, and its class.
     fn head(&self, queue: usize, now: Duration) -> Option<(Class, Ticket)> {
         let state = &self.queues[queue];
-        state.shares.first(&state.order(&self.settings.shares, now.as_secs_f64()))
+        state.first(&state.order(&self.settings.shares, now.as_secs_f64()))
     }
 
     fn wait_of(&self, ticket: Ticket, waiting: &Waiting, head: Option<(Class, Ticket)>, step: f64) -> Wait {

@@ -1,5 +1,7 @@
 //! One prompt from arrival to answer: `Prompt → Admitted → Routed → Answer`, top to bottom.
 
+mod fallback;
+
 use crate::{
     admit::{Admitted, admit},
     config,
@@ -14,14 +16,11 @@ use crate::{
     settle::{Account, Ledger},
     weights::Weights,
 };
+pub use fallback::Fallback;
 use proto::monitoring::v1::UsageRecord;
 use schedule::{Made, Request};
 use shared::{auth::Person, time};
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -262,6 +261,7 @@ impl Inference {
             prompt: whole(input),
             most: most.map(whole),
             prefix: Arc::clone(&prompt.prefix),
+            asks: prompt.asks,
             arrived: self.queue.at(turn.since),
             deadline: Some(self.queue.at(turn.until)),
             patience: self.wait,
@@ -318,27 +318,6 @@ fn asked(prompt: &Prompt) -> Asked {
         Endpoint::Chat | Endpoint::Completions => prompt.max_tokens,
     };
     Asked { class: prompt.class, streams: prompt.stream, choices: prompt.choices, most }
-}
-
-/// Which model stands in for which, by their own names.
-#[derive(Debug, Clone, Default)]
-pub struct Fallback(Arc<RwLock<BTreeMap<String, String>>>);
-
-impl Fallback {
-    /// As configured.
-    #[must_use]
-    pub fn new(configured: &BTreeMap<String, String>) -> Self {
-        Self(Arc::new(RwLock::new(configured.clone())))
-    }
-
-    /// As configured from now on.
-    pub fn configure(&self, configured: &BTreeMap<String, String>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).clone_from(configured);
-    }
-
-    fn of(&self, model: &str) -> Option<String> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(model).cloned()
-    }
 }
 
 /// How long to wait after so many attempts. `chance` spreads those that failed together, 0.5 to 1.

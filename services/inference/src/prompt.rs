@@ -3,8 +3,11 @@
 //! No tree is built: one pass finds the few fields that decide something and where they stand, so that everything
 //! else, known or not, reaches the engine byte for byte.
 
+mod body;
+
 use crate::{error::Error, queue::Class};
-use bytes::{Bytes, BytesMut};
+use body::{MAX_DEPTH, ask_for_usage, position, replaced, too_deep, with_field};
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::{
@@ -84,6 +87,8 @@ pub struct Prompt {
     pub input_bytes: usize,
     /// Hashes of the beginnings of the input, block by block: equal ones are equal beginnings.
     pub prefix: Arc<[u64]>,
+    /// A hash of all of the input: who asks the same again comes back.
+    pub asks: u64,
     /// How urgent it is.
     pub class: Class,
     /// What the engine gets.
@@ -222,7 +227,7 @@ impl Prompt {
             .filter(|raw| raw.get() != "null")
             .map(RawValue::get)
             .ok_or_else(|| Error::Invalid { param: endpoint.input(), problem: "is required" })?;
-        let (input_bytes, prefix) = (input.len(), beginnings(input.as_bytes()));
+        let (input_bytes, (prefix, asks)) = (input.len(), beginnings(input.as_bytes()));
         let options = Options::read(head.stream_options, stream)?;
         let wants_usage = options.include_usage;
         let stands = head.stream_options.map(|raw| position(&body, raw));
@@ -236,6 +241,7 @@ impl Prompt {
             choices,
             input_bytes,
             prefix,
+            asks,
             class: Class::Default,
             body,
             served: None,
@@ -248,13 +254,17 @@ const BLOCK: usize = 512;
 /// Blocks that are told apart; what is longer shares the rest.
 const BLOCKS: usize = 1_024;
 
-fn beginnings(input: &[u8]) -> Arc<[u64]> {
+/// The hashes of an input's beginnings, and of all of it as far as it is looked at.
+fn beginnings(input: &[u8]) -> (Arc<[u64]>, u64) {
     let mut hasher = DefaultHasher::new();
     let blocks = input.chunks_exact(BLOCK).take(BLOCKS).map(|block| {
         hasher.write(block);
         hasher.finish()
     });
-    blocks.collect()
+    let blocks = blocks.collect();
+    hasher.write(input.chunks_exact(BLOCK).remainder());
+    hasher.write_usize(input.len());
+    (blocks, hasher.finish())
 }
 
 struct Options<'a> {
@@ -283,75 +293,6 @@ impl<'a> Options<'a> {
         let others = fields.into_iter().filter(|(name, _)| !ours(name)).collect();
         Ok(Self { include_usage, others })
     }
-}
-
-/// Deepest nesting that is passed on; engines answer far deeper ones with an error of their own making.
-const MAX_DEPTH: usize = 128;
-
-/// Whether brackets are nested too deep. Most bodies have too few of them for that and are not looked at twice.
-fn too_deep(body: &[u8]) -> bool {
-    if memchr::memchr2_iter(b'{', b'[', body).nth(MAX_DEPTH).is_none() {
-        return false;
-    }
-    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
-    for byte in body {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b'{' | b'[' if !quoted => {
-                depth += 1;
-                if depth > MAX_DEPTH {
-                    return true;
-                }
-            }
-            b'}' | b']' if !quoted => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    false
-}
-
-/// Where a raw value stands in the body it was read from.
-fn position(body: &Bytes, raw: &RawValue) -> std::ops::Range<usize> {
-    let start = raw.get().as_ptr() as usize - body.as_ptr() as usize;
-    start..start + raw.get().len()
-}
-
-fn ask_for_usage(body: &Bytes, stands: Option<std::ops::Range<usize>>, options: &Options<'_>) -> Bytes {
-    let mut wanted = String::from(r#"{"include_usage":true"#);
-    for (name, value) in &options.others {
-        wanted.push(',');
-        wanted.push_str(&serde_json::Value::from(name.as_ref()).to_string());
-        wanted.push(':');
-        wanted.push_str(value.get());
-    }
-    wanted.push('}');
-    match stands {
-        Some(stands) => replaced(body, stands, &wanted),
-        None => with_field(body, "stream_options", &wanted),
-    }
-}
-
-/// The body with something else in the place of a value.
-fn replaced(body: &Bytes, stands: std::ops::Range<usize>, value: &str) -> Bytes {
-    let mut other = BytesMut::with_capacity(body.len() + value.len());
-    other.extend_from_slice(&body[..stands.start]);
-    other.extend_from_slice(value.as_bytes());
-    other.extend_from_slice(&body[stands.end..]);
-    other.freeze()
-}
-
-/// The body with one more field. It is an object with at least `model` in it, so a comma after the field is in place.
-fn with_field(body: &Bytes, name: &str, value: &str) -> Bytes {
-    let brace = body.iter().position(|&byte| byte == b'{').map_or(0, |at| at + 1);
-    let mut more = BytesMut::with_capacity(body.len() + name.len() + value.len() + 4);
-    more.extend_from_slice(&body[..brace]);
-    for part in ["\"", name, "\":", value, ","] {
-        more.extend_from_slice(part.as_bytes());
-    }
-    more.extend_from_slice(&body[brace..]);
-    more.freeze()
 }
 
 fn text(raw: Option<&RawValue>) -> Result<String, Error> {

@@ -74,6 +74,7 @@ mod tests {
                 prompt: 4_000,
                 most: Some(1),
                 prefix: [].into(),
+                asks: 0,
                 arrived: Duration::ZERO,
                 deadline: None,
                 patience: HOUR,

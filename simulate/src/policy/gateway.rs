@@ -57,6 +57,8 @@ impl Gateway {
             prompt: offered.prompt,
             most: self.lengths_known.then_some(offered.output),
             prefix: [].into(),
+            // Nobody comes back in a trace.
+            asks: 0,
             arrived: offered.at,
             deadline: None,
             patience: std::time::Duration::from_secs(3_600),

@@ -20,6 +20,7 @@ mod journey;
 mod killing;
 mod operate;
 mod permission;
+mod queue;
 mod readers;
 mod replicas;
 mod secrets;

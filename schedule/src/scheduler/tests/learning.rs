@@ -48,6 +48,7 @@ impl Steps {
             prompt,
             most: None,
             prefix: Arc::default(),
+            asks: 0,
             arrived: self.now,
             deadline: None,
             patience: Duration::from_secs(3_600),

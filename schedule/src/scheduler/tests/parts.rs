@@ -14,6 +14,7 @@ pub(super) struct Call {
     pub(super) answer: u32,
     pub(super) streams: bool,
     pub(super) prefix: u64,
+    pub(super) asks: u64,
     pub(super) patience: Duration,
     pub(super) avoid: Option<EngineId>,
 }
@@ -29,6 +30,7 @@ impl Default for Call {
             answer: 40,
             streams: true,
             prefix: 0,
+            asks: 0,
             patience: Duration::from_secs(30),
             avoid: None,
         }

@@ -26,6 +26,8 @@ pub(super) struct World {
     /// Everything that the scheduler said.
     pub(super) said: Vec<(Duration, Action)>,
     pub(super) refused: usize,
+    /// Who was refused when, and after how long they were to ask again.
+    pub(super) told: Vec<(Duration, Call, Duration)>,
     /// Starts by class, for whoever counts them.
     pub(super) starts: [usize; 4],
     /// Tokens served per user, as they are charged.
@@ -44,6 +46,7 @@ impl World {
             jobs: HashMap::new(),
             said: Vec::new(),
             refused: 0,
+            told: Vec::new(),
             starts: [0; 4],
             charged: BTreeMap::new(),
             settings,
@@ -81,6 +84,7 @@ impl World {
             prompt: call.prompt,
             most: Some(call.answer.max(1) * 2),
             prefix: if call.prefix == 0 { Arc::default() } else { Arc::new([call.prefix, call.prefix + 1]) },
+            asks: call.asks,
             arrived,
             deadline: None,
             patience: call.patience,
@@ -89,9 +93,13 @@ impl World {
             preempted,
             made: made.clone(),
         };
-        let Verdict::Queued(ticket) = self.scheduler.arrive(&request, self.now) else {
-            self.refused += 1;
-            return None;
+        let ticket = match self.scheduler.arrive(&request, self.now) {
+            Verdict::Queued(ticket) => ticket,
+            Verdict::Refused(refusal) => {
+                self.refused += 1;
+                self.tell_back(call, refusal);
+                return None;
+            }
         };
         let (waits, _) = self.scheduler.waits(MODELS[call.model], None, usize::MAX, self.now);
         let expires = waits.iter().find(|wait| wait.ticket == ticket).unwrap().expires;
@@ -184,8 +192,16 @@ impl World {
     fn refuse(&mut self, ticket: Ticket, refusal: Refusal) {
         assert!(matches!(self.jobs[&ticket].state, State::Waits { .. }), "{ticket:?} does not wait");
         assert!(matches!(refusal, Refusal::Late { .. }), "{refusal:?}");
+        let call = self.jobs[&ticket].call.clone();
+        self.tell_back(&call, refusal);
         self.job(ticket).state = State::Gone;
         self.refused += 1;
+    }
+
+    fn tell_back(&mut self, call: &Call, refusal: Refusal) {
+        if let Refusal::Late { retry_after } | Refusal::Full { retry_after } = refusal {
+            self.told.push((self.now, call.clone(), retry_after));
+        }
     }
 
     fn stop(&mut self, ticket: Ticket) {
@@ -268,7 +284,7 @@ impl World {
 
     /// The next tokens of an answer come.
     fn advance(&mut self, ticket: Ticket) {
-        let job = &self.jobs[&ticket];
+        let Some(job) = self.jobs.get(&ticket) else { return };
         let State::Runs { engine, .. } = job.state else { return };
         let (first, streams) = (job.first, job.call.streams);
         let most = if first { CHUNK } else { 1 };

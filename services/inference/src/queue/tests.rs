@@ -12,6 +12,7 @@ fn arrival(queue: &Queue) -> Request<'static> {
         prompt: 1,
         most: None,
         prefix: [].into(),
+        asks: 0,
         arrived: queue.at(now),
         deadline: Some(queue.at(now + MINUTE)),
         patience: MINUTE,
