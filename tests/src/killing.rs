@@ -4,6 +4,7 @@
 //! must not have noticed anything; one that had begun may have been cut off, and must have been told so.
 
 use crate::{
+    LOOK, PATIENCE,
     engine::Engine,
     http::Client,
     ledger::{self, Record},
@@ -14,6 +15,7 @@ use crate::{
 use serde::Deserialize;
 use std::{collections::BTreeMap, fmt, fs, path::Path, path::PathBuf, time::Duration};
 use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
 
 /// When the next thing happens.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +33,9 @@ pub struct Killing<'a> {
     pub engine: &'a str,
     /// Flags of the replay that say what is sent.
     pub replay: &'a str,
-    /// Between the return of one engine and the end of the other.
+    /// Settings of the gateway.
+    pub settings: &'a [(&'a str, &'a str)],
+    /// From the moment at which the gateway uses both engines to the end of one.
     pub between: Moment,
     /// How long an engine is away.
     pub away: Moment,
@@ -84,12 +88,13 @@ pub struct Found {
 pub const BOUND: (f64, u64) = (0.1, 2);
 
 impl Killing<'_> {
-    /// Does it, with a gateway as it comes.
+    /// Does it.
     pub async fn run(&self) -> Found {
         let mut engines: [Engine; 2] =
             tokio::join!(Engine::start(self.engine), Engine::start(self.engine)).into();
         let urls = format!("{},{}", engines[0].url, engines[1].url);
-        let suite = Suite::start(&[("TOLLGATE_ENGINES", &urls)]).await;
+        let settings = [&[("TOLLGATE_ENGINES", urls.as_str())], self.settings].concat();
+        let suite = Suite::start(&settings).await;
         let owner = suite.owner();
         until("a model that can be used", async || {
             owner.get("/v1/models").await.json()["data"].as_array().filter(|data| !data.is_empty()).map(drop)
@@ -98,7 +103,7 @@ impl Killing<'_> {
         let folder = TempDir::new().unwrap();
         let log = folder.path().join("log.jsonl");
         let mut replay = self.replay(&suite, &folder, &log);
-        let killed = self.kill(&mut engines, &mut replay, &log).await;
+        let killed = self.kill(&mut engines, &owner, &mut replay, &log).await;
         let status = replay.ended().await;
         let (lines, mut found) = (lines(&log), Found { killed, ..Found::default() });
         if !status.success() || lines.is_empty() {
@@ -119,8 +124,15 @@ impl Killing<'_> {
     }
 
     /// Kills one engine after the other, until the replay has ended. Returns how often.
-    async fn kill(&self, engines: &mut [Engine; 2], replay: &mut Process, log: &Path) -> usize {
+    async fn kill(
+        &self,
+        engines: &mut [Engine; 2],
+        owner: &Client,
+        replay: &mut Process,
+        log: &Path,
+    ) -> usize {
         for killed in 0.. {
+            both_are_used(owner).await;
             if self.between.comes(replay, log).await.is_none() {
                 return killed;
             }
@@ -141,7 +153,7 @@ impl Moment {
     async fn comes(self, replay: &mut Process, log: &Path) -> Option<()> {
         let came = async {
             match self {
-                Self::In(time) => tokio::time::sleep(time).await,
+                Self::In(time) => sleep(time).await,
                 Self::Ended(more) => {
                     let before = ended(log);
                     until("requests to end", async || (ended(log) >= before + more).then_some(())).await;
@@ -153,6 +165,20 @@ impl Moment {
             _ = replay.over() => None,
             () = came => Some(()),
         }
+    }
+}
+
+/// Waits until the gateway uses both engines.
+async fn both_are_used(owner: &Client) {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let listed = owner.get("/api/v1/engines").await.data();
+        let engines = listed["engines"].as_array().map_or(&[][..], Vec::as_slice);
+        if engines.iter().filter(|engine| engine["state"] == "ENGINE_STATE_HEALTHY").count() == 2 {
+            return;
+        }
+        assert!(Instant::now() < end, "an engine is not used again: {listed}");
+        sleep(LOOK).await;
     }
 }
 

@@ -54,6 +54,7 @@ async fn main() -> io::Result<ExitCode> {
     let killing = Killing {
         engine: &format!("--profile {}", args.profile),
         replay: &replay,
+        settings: &[],
         between: Moment::In(Duration::from_secs(args.every.saturating_sub(args.away))),
         away: Moment::In(Duration::from_secs(args.away)),
     };

@@ -10,8 +10,9 @@ async fn engines_killed_in_turns_cost_nobody_anything_before_the_first_byte() {
     let killing = Killing {
         engine: "--profile quick --time-scale 4",
         replay: &format!("--trace {} --seed 1", trace.display()),
+        settings: &[("TOLLGATE_INFERENCE__ENGINE__CHECK_INTERVAL", "100ms")],
         between: Moment::Ended(60),
-        away: Moment::Ended(40),
+        away: Moment::Ended(20),
     };
     let found = killing.run().await;
     assert!(found.faults.is_empty(), "{found}");
