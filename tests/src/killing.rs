@@ -1,14 +1,14 @@
-//! A replay through the gateway while its two engines are killed in turns (SIGKILL) and come back.
+//! A replay through the gateway while its two engines are killed in turns, stopped or drained, and come back.
 //!
 //! What each client saw (the replay's log) is held against the ledger afterwards. A request of which no byte had come
 //! must not have noticed anything; one that had begun may have been cut off, and must have been told so.
 
 use crate::{
     LOOK, PATIENCE,
-    engine::Engine,
     http::Client,
     ledger::{self, Record},
     process::Process,
+    subject::{Blow, Subject},
     suite::Suite,
     until,
 };
@@ -29,8 +29,8 @@ pub enum Moment {
 /// What is done.
 #[derive(Debug)]
 pub struct Killing<'a> {
-    /// Flags of the engines.
-    pub engine: &'a str,
+    /// What is done to engines, one after the other and then again.
+    pub blows: &'a [Blow],
     /// Flags of the replay that say what is sent.
     pub replay: &'a str,
     /// Settings of the gateway.
@@ -61,7 +61,7 @@ struct Line {
 pub struct Found {
     /// Requests that were sent.
     pub requests: usize,
-    /// Times that an engine was killed.
+    /// Times that an engine was struck.
     pub killed: usize,
     /// Requests that were answered whole, with tokens as asked for, and are in the ledger so.
     pub finished: usize,
@@ -88,11 +88,9 @@ pub struct Found {
 pub const BOUND: (f64, u64) = (0.1, 2);
 
 impl Killing<'_> {
-    /// Does it.
-    pub async fn run(&self) -> Found {
-        let mut engines: [Engine; 2] =
-            tokio::join!(Engine::start(self.engine), Engine::start(self.engine)).into();
-        let urls = format!("{},{}", engines[0].url, engines[1].url);
+    /// Does it to two engines.
+    pub async fn run(&self, mut engines: [Subject; 2]) -> Found {
+        let urls = format!("{},{}", engines[0].url(), engines[1].url());
         let settings = [&[("TOLLGATE_ENGINES", urls.as_str())], self.settings].concat();
         let suite = Suite::start(&settings).await;
         let owner = suite.owner();
@@ -111,7 +109,7 @@ impl Killing<'_> {
         }
         found.compare(&lines, &settled(&owner, &lines).await);
         for (engine, made) in engines.iter().zip(&mut found.since_last_start) {
-            *made = engine.metric("time_to_first_token_seconds_count").await;
+            *made = engine.begun().await;
         }
         found
     }
@@ -123,10 +121,10 @@ impl Killing<'_> {
         Process::start("replay", &arguments, &[], folder.path())
     }
 
-    /// Kills one engine after the other, until the replay has ended. Returns how often.
+    /// Strikes one engine after the other, until the replay has ended. Returns how often.
     async fn kill(
         &self,
-        engines: &mut [Engine; 2],
+        engines: &mut [Subject; 2],
         owner: &Client,
         replay: &mut Process,
         log: &Path,
@@ -136,10 +134,10 @@ impl Killing<'_> {
             if self.between.comes(replay, log).await.is_none() {
                 return killed;
             }
-            let engine = &mut engines[killed % 2];
-            engine.process.kill();
+            let (engine, blow) = (&mut engines[killed % 2], self.blows[killed % self.blows.len()]);
+            engine.strike(blow);
             let goes_on = self.away.comes(replay, log).await;
-            engine.start_again().await;
+            engine.heal(blow).await;
             if goes_on.is_none() {
                 return killed + 1;
             }
@@ -218,7 +216,7 @@ impl Found {
             self.faults.extend(fault.map(|fault| format!("{} {fault}", line.request_id)));
         }
         if self.killed > 0 && self.cut == 0 && self.moved == 0 {
-            self.faults.push("no engine had anything to do when it was killed".to_owned());
+            self.faults.push("no engine had anything to do when it was struck".to_owned());
         }
     }
 
@@ -262,7 +260,7 @@ impl fmt::Display for Found {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { cut_prompts, cut_answers, cut_most, .. } = self;
         writeln!(out, "requests                    {:>9}", self.requests)?;
-        writeln!(out, "engines killed              {:>9}", self.killed)?;
+        writeln!(out, "engines struck              {:>9}", self.killed)?;
         writeln!(out, "finished, ledger exact      {:>9}  ({} tokens)", self.finished, self.finished_tokens)?;
         writeln!(out, "  of these moved            {:>9}  (their first engine failed them)", self.moved)?;
         writeln!(out, "cut off and told so         {:>9}", self.cut)?;
