@@ -43,6 +43,22 @@ bench-load:
 away *ARGS:
     cargo run -p benches --bin away -- {{ARGS}}
 
+# Goodput against fairness over the weight of cost, and batch work filling what others leave: `just frontier trace.csv`.
+frontier TRACE *ARGS:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build --release -q -p tollgate
+    simulate() { "${CARGO_TARGET_DIR:-target}/release/tollgate" simulate --trace "{{TRACE}}" {{ARGS}} "$@"; }
+    for weight in 0 1 3 10 30; do
+      echo "weight $weight"
+      simulate --load 2 --users noisy --weight "$weight" | grep -E '^(policy|tollgate) .*[0-9]'
+    done
+    # Parts of load 1: three eighths of what is not batch is interactive.
+    for classes in interactive=0.11,default=0.19 interactive=0.19,default=0.31 interactive=0.26,default=0.44; do
+      echo "$classes,batch=1.5, of which the batch work is one user's"
+      simulate --classes "$classes,batch=1.5" --users jobs --policy tollgate,fifo | grep -E '^(policy|tollgate|fifo) '
+    done
+
 # A replay while one of two engines is killed every 30 s: `just killed --trace azure-llm-2023-conv.csv`.
 killed *ARGS:
     cargo run --release -p benches --bin killed -- {{ARGS}}

@@ -1,6 +1,9 @@
 //! What no policy can pass: engines as a fluid that serves the cheapest requests first, knowing everything.
 
-use crate::{Setting, workload::Workload};
+use crate::{
+    Setting,
+    workload::{Recorded, Workload},
+};
 use simulator::batching::Work;
 
 /// Requests and tokens a second that met their objectives at the very best.
@@ -15,19 +18,11 @@ pub struct Bound {
 /// The bound for a workload: steps are never less than full, so that an answer pays the smallest part of each.
 #[must_use]
 pub fn bound(setting: &Setting, workload: &Workload) -> Bound {
-    let shared_by = setting.profile.limits.max_num_seqs.max(1) as f64;
-    let mut costs: Vec<(f64, f64)> = workload
-        .offered
-        .iter()
-        .filter(|offered| workload.counts(offered))
+    let counted = workload.offered.iter().filter(|offered| workload.counts(offered));
+    let mut costs: Vec<(f64, f64)> = counted
         .map(|offered| {
-            let speed = &setting.profile.speed;
-            let step = speed.duration(&Work::default()).as_secs_f64();
-            let prompt = speed.duration(&Work::prefill(offered.prompt, 0)).as_secs_f64() - step;
-            let middle = offered.prompt + offered.output / 2;
-            let token = speed.duration(&Work::decode(middle)).as_secs_f64() - step + step / shared_by;
             let tokens = f64::from(offered.prompt) + f64::from(offered.output);
-            (f64::from(offered.output.saturating_sub(1)).mul_add(token, prompt), tokens)
+            (cost(setting, offered.prompt, offered.output), tokens)
         })
         .collect();
     costs.sort_by(|left, right| left.0.total_cmp(&right.0));
@@ -41,4 +36,20 @@ pub fn bound(setting: &Setting, workload: &Workload) -> Bound {
         (requests, tokens) = (requests + 1.0, tokens + size);
     }
     Bound { requests: requests / workload.seconds(), tokens: tokens / workload.seconds() }
+}
+
+/// Requests a second of a recording that engines could serve if all their steps were full.
+pub(crate) fn most(setting: &Setting, trace: &[Recorded]) -> f64 {
+    let all: f64 = trace.iter().map(|row| cost(setting, row.prompt, row.output)).sum();
+    setting.engines as f64 * trace.len() as f64 / all.max(1e-9)
+}
+
+/// Seconds of an engine that a request takes in full steps.
+fn cost(setting: &Setting, prompt: u32, output: u32) -> f64 {
+    let (speed, shared_by) = (&setting.profile.speed, setting.profile.limits.max_num_seqs.max(1) as f64);
+    let step = speed.duration(&Work::default()).as_secs_f64();
+    let alone = speed.duration(&Work::prefill(prompt, 0)).as_secs_f64() - step;
+    let middle = prompt + output / 2;
+    let token = speed.duration(&Work::decode(middle)).as_secs_f64() - step + step / shared_by;
+    f64::from(output.saturating_sub(1)).mul_add(token, alone)
 }

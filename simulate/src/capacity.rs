@@ -1,6 +1,6 @@
 //! Load 1: the largest rate at which plain FIFO still completes nearly all that is offered.
 
-use crate::{Setting, policy::Name, workload::Recorded, world::World};
+use crate::{Setting, bound, policy::Name, workload::Recorded, world::World};
 use std::time::Duration;
 
 /// What engines can do at most, without a policy.
@@ -16,25 +16,29 @@ pub struct Capacity {
 const COMPLETED: f64 = 0.97;
 /// Halvings of the interval in which the rate is sought: to a thousandth of it.
 const HALVINGS: usize = 10;
-/// How long each rate is tried, the warm-up included.
-const TRIED: Duration = Duration::from_secs(700);
+/// How long each rate is tried at least, after the warm-up.
+const TRIED: f64 = 300.0;
 const WARM_UP: Duration = Duration::from_secs(240);
+/// Of a longer recording, this many requests are enough.
+const ENOUGH: usize = 50_000;
+/// The least rate that is looked at.
+const LEAST: f64 = 1e-3;
 
 /// Finds load 1 for a recording.
 #[must_use]
 pub fn find(setting: &Setting, trace: &[Recorded]) -> Capacity {
-    let setting = Setting { warm_up: WARM_UP, counted: TRIED - WARM_UP, ..setting.clone() };
-    let mut most = 1.0;
-    while attempt(&setting, trace, most).is_some() {
-        most *= 2.0;
-    }
-    let (mut low, mut found) = (most / 2.0, Capacity { requests: 0.0, tokens: 0.0 });
-    if most <= 1.0 {
-        low = 0.0;
+    let nothing = Capacity { requests: 0.0, tokens: 0.0 };
+    let mut most = bound::most(setting, trace);
+    let (mut low, mut found) = (0.0, nothing);
+    while low == 0.0 && most > LEAST {
+        match attempt(setting, trace, most / 2.0) {
+            Some(tokens) => (low, found) = (most / 2.0, Capacity { requests: most / 2.0, tokens }),
+            None => most /= 2.0,
+        }
     }
     for _ in 0..HALVINGS {
         let middle = f64::midpoint(low, most);
-        match attempt(&setting, trace, middle) {
+        match attempt(setting, trace, middle) {
             Some(tokens) => (low, found) = (middle, Capacity { requests: middle, tokens }),
             None => most = middle,
         }
@@ -60,7 +64,12 @@ pub fn sustained(setting: &Setting, trace: &[Recorded], policy: Name, one: Capac
 }
 
 /// Tokens a second that are completed at a rate, when that is nearly all of them.
+///
+/// The recording is tried whole, as often as there is time for it: a part of it may be all bursts or have none.
 fn attempt(setting: &Setting, trace: &[Recorded], rate: f64) -> Option<f64> {
+    let lap = (trace.len().min(ENOUGH) as f64 / rate).max(1.0);
+    let counted = Duration::try_from_secs_f64(lap * (TRIED / lap).ceil().max(1.0)).unwrap_or(Duration::MAX / 4);
+    let setting = &Setting { warm_up: WARM_UP, counted, settle: Duration::ZERO, ..setting.clone() };
     let workload = setting.workload(trace, rate);
     let end = workload.counted.1;
     let ended = World::new(setting, &workload, false).run(Name::Fifo.make(setting).as_mut(), end);

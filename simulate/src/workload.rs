@@ -28,6 +28,8 @@ pub enum Users {
     Zipf,
     /// Sixteen, of which the first sends half.
     Noisy,
+    /// A hundred as before, and one more whose jobs are all that is of class batch.
+    Jobs,
 }
 
 /// One request that arrives.
@@ -90,8 +92,9 @@ impl Workload {
                 if at > stop || offered.len() >= MOST {
                     break 'laps;
                 }
-                let user = crowd.pick(chance.random());
+                let anyone = crowd.pick(chance.random());
                 let class = pick_class(&setting.mix, chance.random());
+                let user = if class == Class::Batch { crowd.jobs.unwrap_or(anyone) } else { anyone };
                 offered.push(request(&setting.profile, at, row, class, user));
             }
             lap += 1.0;
@@ -101,7 +104,7 @@ impl Workload {
         }
         let counted = (setting.warm_up, end);
         let stretched = stretched(&offered);
-        Self { offered, users: crowd.limits.len(), counted, settled, stretched }
+        Self { offered, users: crowd.users(), counted, settled, stretched }
     }
 
     /// Whether the fate of a request counts.
@@ -154,12 +157,14 @@ fn pick_class(mix: &[(Class, f64)], chance: f64) -> Class {
 /// Users by how much each sends.
 struct Crowd {
     limits: Vec<f64>,
+    /// Whose everything of class batch is, when it is one's.
+    jobs: Option<usize>,
 }
 
 impl Crowd {
     fn of(users: Users) -> Self {
         let weights: Vec<f64> = match users {
-            Users::Zipf => (1..=100).map(|rank| f64::from(rank).powf(-1.1)).collect(),
+            Users::Zipf | Users::Jobs => (1..=100).map(|rank| f64::from(rank).powf(-1.1)).collect(),
             Users::Noisy => std::iter::once(15.0).chain(std::iter::repeat_n(1.0, 15)).collect(),
         };
         let all: f64 = weights.iter().sum();
@@ -167,7 +172,11 @@ impl Crowd {
             *sum += weight / all;
             Some(*sum)
         });
-        Self { limits: limits.collect() }
+        Self { limits: limits.collect(), jobs: (users == Users::Jobs).then_some(weights.len()) }
+    }
+
+    fn users(&self) -> usize {
+        self.limits.len() + usize::from(self.jobs.is_some())
     }
 
     fn pick(&self, chance: f64) -> usize {

@@ -73,6 +73,14 @@ fn load_one_is_what_fifo_just_completes_and_the_bound_lies_above() {
 }
 
 #[test]
+fn twice_the_engines_do_twice_as_much() {
+    let (setting, trace) = (setting(Users::Zipf), trace());
+    let of = |engines| capacity::find(&Setting { engines, ..setting.clone() }, &trace).requests;
+    let (one, two, four) = (of(1), of(2), of(4));
+    assert!((1.8..2.3).contains(&(two / one)) && (1.8..2.3).contains(&(four / two)), "{one} {two} {four}");
+}
+
+#[test]
 fn a_run_is_the_same_for_a_seed_and_another_for_another() {
     let (setting, trace) = (setting(Users::Zipf), trace());
     let run = |seed| Setting { seed, ..setting.clone() }.run(&trace, 8.0, Name::Tollgate);

@@ -1,19 +1,21 @@
-//! A replay through the gateway while its two engines are killed in turns (SIGKILL) and come back.
+//! A replay through the gateway while its two engines are killed in turns, stopped or drained, and come back.
 //!
 //! What each client saw (the replay's log) is held against the ledger afterwards. A request of which no byte had come
 //! must not have noticed anything; one that had begun may have been cut off, and must have been told so.
 
 use crate::{
-    engine::Engine,
+    LOOK, PATIENCE,
     http::Client,
     ledger::{self, Record},
     process::Process,
+    subject::{Blow, Subject},
     suite::Suite,
     until,
 };
 use serde::Deserialize;
 use std::{collections::BTreeMap, fmt, fs, path::Path, path::PathBuf, time::Duration};
 use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
 
 /// When the next thing happens.
 #[derive(Debug, Clone, Copy)]
@@ -27,11 +29,13 @@ pub enum Moment {
 /// What is done.
 #[derive(Debug)]
 pub struct Killing<'a> {
-    /// Flags of the engines.
-    pub engine: &'a str,
+    /// What is done to engines, one after the other and then again.
+    pub blows: &'a [Blow],
     /// Flags of the replay that say what is sent.
     pub replay: &'a str,
-    /// Between the return of one engine and the end of the other.
+    /// Settings of the gateway.
+    pub settings: &'a [(&'a str, &'a str)],
+    /// From the moment at which the gateway uses both engines to the end of one.
     pub between: Moment,
     /// How long an engine is away.
     pub away: Moment,
@@ -57,7 +61,7 @@ struct Line {
 pub struct Found {
     /// Requests that were sent.
     pub requests: usize,
-    /// Times that an engine was killed.
+    /// Times that an engine was struck.
     pub killed: usize,
     /// Requests that were answered whole, with tokens as asked for, and are in the ledger so.
     pub finished: usize,
@@ -84,12 +88,11 @@ pub struct Found {
 pub const BOUND: (f64, u64) = (0.1, 2);
 
 impl Killing<'_> {
-    /// Does it, with a gateway as it comes.
-    pub async fn run(&self) -> Found {
-        let mut engines: [Engine; 2] =
-            tokio::join!(Engine::start(self.engine), Engine::start(self.engine)).into();
-        let urls = format!("{},{}", engines[0].url, engines[1].url);
-        let suite = Suite::start(&[("TOLLGATE_ENGINES", &urls)]).await;
+    /// Does it to two engines.
+    pub async fn run(&self, mut engines: [Subject; 2]) -> Found {
+        let urls = format!("{},{}", engines[0].url(), engines[1].url());
+        let settings = [&[("TOLLGATE_ENGINES", urls.as_str())], self.settings].concat();
+        let suite = Suite::start(&settings).await;
         let owner = suite.owner();
         until("a model that can be used", async || {
             owner.get("/v1/models").await.json()["data"].as_array().filter(|data| !data.is_empty()).map(drop)
@@ -98,7 +101,7 @@ impl Killing<'_> {
         let folder = TempDir::new().unwrap();
         let log = folder.path().join("log.jsonl");
         let mut replay = self.replay(&suite, &folder, &log);
-        let killed = self.kill(&mut engines, &mut replay, &log).await;
+        let killed = self.kill(&mut engines, &owner, &mut replay, &log).await;
         let status = replay.ended().await;
         let (lines, mut found) = (lines(&log), Found { killed, ..Found::default() });
         if !status.success() || lines.is_empty() {
@@ -106,7 +109,7 @@ impl Killing<'_> {
         }
         found.compare(&lines, &settled(&owner, &lines).await);
         for (engine, made) in engines.iter().zip(&mut found.since_last_start) {
-            *made = engine.metric("time_to_first_token_seconds_count").await;
+            *made = engine.begun().await;
         }
         found
     }
@@ -118,16 +121,23 @@ impl Killing<'_> {
         Process::start("replay", &arguments, &[], folder.path())
     }
 
-    /// Kills one engine after the other, until the replay has ended. Returns how often.
-    async fn kill(&self, engines: &mut [Engine; 2], replay: &mut Process, log: &Path) -> usize {
+    /// Strikes one engine after the other, until the replay has ended. Returns how often.
+    async fn kill(
+        &self,
+        engines: &mut [Subject; 2],
+        owner: &Client,
+        replay: &mut Process,
+        log: &Path,
+    ) -> usize {
         for killed in 0.. {
+            both_are_used(owner).await;
             if self.between.comes(replay, log).await.is_none() {
                 return killed;
             }
-            let engine = &mut engines[killed % 2];
-            engine.process.kill();
+            let (engine, blow) = (&mut engines[killed % 2], self.blows[killed % self.blows.len()]);
+            engine.strike(blow);
             let goes_on = self.away.comes(replay, log).await;
-            engine.start_again().await;
+            engine.heal(blow).await;
             if goes_on.is_none() {
                 return killed + 1;
             }
@@ -141,7 +151,7 @@ impl Moment {
     async fn comes(self, replay: &mut Process, log: &Path) -> Option<()> {
         let came = async {
             match self {
-                Self::In(time) => tokio::time::sleep(time).await,
+                Self::In(time) => sleep(time).await,
                 Self::Ended(more) => {
                     let before = ended(log);
                     until("requests to end", async || (ended(log) >= before + more).then_some(())).await;
@@ -153,6 +163,20 @@ impl Moment {
             _ = replay.over() => None,
             () = came => Some(()),
         }
+    }
+}
+
+/// Waits until the gateway uses both engines.
+async fn both_are_used(owner: &Client) {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let listed = owner.get("/api/v1/engines").await.data();
+        let engines = listed["engines"].as_array().map_or(&[][..], Vec::as_slice);
+        if engines.iter().filter(|engine| engine["state"] == "ENGINE_STATE_HEALTHY").count() == 2 {
+            return;
+        }
+        assert!(Instant::now() < end, "an engine is not used again: {listed}");
+        sleep(LOOK).await;
     }
 }
 
@@ -192,7 +216,7 @@ impl Found {
             self.faults.extend(fault.map(|fault| format!("{} {fault}", line.request_id)));
         }
         if self.killed > 0 && self.cut == 0 && self.moved == 0 {
-            self.faults.push("no engine had anything to do when it was killed".to_owned());
+            self.faults.push("no engine had anything to do when it was struck".to_owned());
         }
     }
 
@@ -236,7 +260,7 @@ impl fmt::Display for Found {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { cut_prompts, cut_answers, cut_most, .. } = self;
         writeln!(out, "requests                    {:>9}", self.requests)?;
-        writeln!(out, "engines killed              {:>9}", self.killed)?;
+        writeln!(out, "engines struck              {:>9}", self.killed)?;
         writeln!(out, "finished, ledger exact      {:>9}  ({} tokens)", self.finished, self.finished_tokens)?;
         writeln!(out, "  of these moved            {:>9}  (their first engine failed them)", self.moved)?;
         writeln!(out, "cut off and told so         {:>9}", self.cut)?;

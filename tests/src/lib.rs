@@ -3,7 +3,7 @@
 //! [`binary`] finds the program, [`process`] runs it with a folder and ports of its own; [`suite`] is `tollgate up`,
 //! [`apart`] the four services as processes of their own, [`several`] one of them several times, [`engine`] a simulated engine. [`http`] and [`rpc`] are the
 //! clients, [`people`] makes users and grants, [`ledger`] reads usage back, [`metrics`] reads `/metrics`.
-//! [`killing`] replays a recording while engines are killed.
+//! [`killing`] replays a recording while [`subject`]s, engines simulated or real, are killed.
 //! [`steady`] is a load that must go on whatever happens, of callers with keys and of others with a [`session`]; [`relay`]
 //! stands before a process that is replaced.
 //! [`fuzz`] runs the services' fuzz targets a bounded number of times.
@@ -36,6 +36,7 @@ pub mod session;
 pub mod several;
 pub mod statements;
 pub mod steady;
+pub mod subject;
 pub mod suite;
 pub mod tls;
 

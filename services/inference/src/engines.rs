@@ -56,6 +56,9 @@ use tokio::sync::Notify;
 
 /// uvicorn closes idle connections after 5 s; ours must be gone before.
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
+/// Bytes of an answer that are read before somebody takes them. A client that hardly reads would otherwise have 400 KB
+/// lying here; more than this is no faster for one that does.
+const READ_AHEAD: usize = 64 * 1024;
 
 /// All engines of a gateway.
 #[derive(Debug, Clone)]
@@ -115,6 +118,7 @@ impl Fleet {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_CONNECTION)
+            .http1_max_buf_size(READ_AHEAD)
             .build(connector);
         let fleet = Self(Arc::new(Inner {
             settings: Arc::new(Settings { engine: RwLock::new(Arc::new(config.engine.clone())), key, queue }),

@@ -48,7 +48,8 @@ pub(crate) struct Args {
     /// One policy, several with commas between, or all.
     #[arg(long, default_value = "tollgate")]
     policy: String,
-    /// How requests are divided among users: zipf (100) or noisy (16, of which one sends half).
+    /// How requests are divided among users: zipf (100), noisy (16, of which one sends half) or jobs (100 as zipf, and one more who
+    /// sends all that is of class batch).
     #[arg(long, default_value = "zipf")]
     users: String,
     /// Decides users, classes and the noise of engines.
@@ -154,7 +155,8 @@ pub(crate) fn users(word: &str) -> anyhow::Result<Users> {
     match word {
         "zipf" => Ok(Users::Zipf),
         "noisy" => Ok(Users::Noisy),
-        other => anyhow::bail!("--users is zipf or noisy, not {other:?}"),
+        "jobs" => Ok(Users::Jobs),
+        other => anyhow::bail!("--users is zipf, noisy or jobs, not {other:?}"),
     }
 }
 

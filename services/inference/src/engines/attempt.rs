@@ -83,7 +83,7 @@ impl Attempt {
                 Fault::Late | Fault::Broken | Fault::Error | Fault::Busy => {}
             }
             if fault != Fault::Late {
-                state.breaker.failed(now, &config.breaker);
+                state.breaker.failed(now, fault == Fault::Broken, &config.breaker);
                 state.window.ended(false);
             }
         });

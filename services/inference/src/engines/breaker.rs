@@ -5,6 +5,10 @@
 use crate::config;
 use std::time::{Duration, Instant};
 
+/// Connections that all break within this time broke for one reason: the engine's end. It may have been started again
+/// before anybody looked, so a probe is sent that soon. An engine that goes on doing so is left alone for longer each time.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
 /// What the breaker lets through.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Position {
@@ -25,6 +29,8 @@ pub enum Position {
 pub struct Breaker {
     position: Position,
     failures: u32,
+    /// When the first of these was, and whether all of them were connections that broke.
+    row: Option<(Instant, bool)>,
     successes: u32,
     /// How long it was open last.
     lasted: Option<Duration>,
@@ -46,7 +52,7 @@ impl Breaker {
     /// A request was answered. As many in a row as open it make its next opening a first one again.
     pub fn succeeded(&mut self, config: &config::Breaker) {
         if self.position == Position::Closed {
-            self.failures = 0;
+            (self.failures, self.row) = (0, None);
             self.successes = self.successes.saturating_add(1);
             if self.successes >= config.failures {
                 self.lasted = None;
@@ -54,13 +60,16 @@ impl Breaker {
         }
     }
 
-    /// A request failed by the engine's fault.
-    pub fn failed(&mut self, now: Instant, config: &config::Breaker) {
+    /// A request failed by the engine's fault; `broken` when its connection broke.
+    pub fn failed(&mut self, now: Instant, broken: bool, config: &config::Breaker) {
         if self.position == Position::Closed {
             self.successes = 0;
             self.failures += 1;
+            let (first, all_broken) = self.row.unwrap_or((now, true));
+            self.row = Some((first, all_broken && broken));
             if self.failures >= config.failures {
-                self.open(now, config);
+                let at_once = all_broken && broken && now.saturating_duration_since(first) <= AT_ONCE;
+                self.open(now, if at_once { AT_ONCE.min(config.open) } else { config.open }, config);
             }
         }
     }
@@ -80,9 +89,9 @@ impl Breaker {
             return;
         }
         if well {
-            (self.position, self.failures, self.successes) = (Position::Closed, 0, 0);
+            (self.position, self.failures, self.row, self.successes) = (Position::Closed, 0, None, 0);
         } else {
-            self.open(now, config);
+            self.open(now, config.open, config);
         }
     }
 
@@ -93,8 +102,9 @@ impl Breaker {
         }
     }
 
-    fn open(&mut self, now: Instant, config: &config::Breaker) {
-        let lasts = self.lasted.map_or(config.open, |lasted| (lasted * 2).min(config.max_open));
+    /// Opens it, the first time for at least so long.
+    fn open(&mut self, now: Instant, least: Duration, config: &config::Breaker) {
+        let lasts = self.lasted.map_or(least, |lasted| (lasted * 2).min(config.max_open).max(least));
         self.lasted = Some(lasts);
         self.position = Position::Open { until: now + lasts };
     }
@@ -108,7 +118,7 @@ mod tests {
 
     fn open(breaker: &mut Breaker, now: Instant, config: &config::Breaker) -> Duration {
         while breaker.position() == Position::Closed {
-            breaker.failed(now, config);
+            breaker.failed(now, false, config);
         }
         let Position::Open { until } = breaker.position() else { panic!("{breaker:?}") };
         until - now
@@ -119,13 +129,13 @@ mod tests {
         let (config, now) = (config::Breaker::default(), Instant::now());
         let mut breaker = Breaker::default();
         for _ in 0..3 {
-            (0..4).for_each(|_| breaker.failed(now, &config));
+            (0..4).for_each(|_| breaker.failed(now, false, &config));
             breaker.succeeded(&config);
         }
         assert_eq!(breaker.position(), Position::Closed);
-        (0..4).for_each(|_| breaker.failed(now, &config));
+        (0..4).for_each(|_| breaker.failed(now, false, &config));
         assert_eq!(breaker.position(), Position::Closed);
-        breaker.failed(now, &config);
+        breaker.failed(now, false, &config);
         assert_eq!(breaker.position(), Position::Open { until: now + 60 * SECOND });
     }
 
@@ -145,6 +155,33 @@ mod tests {
             lasts.push(until - now);
         }
         assert_eq!(lasts, [60, 120, 240, 300, 300].map(|seconds| seconds * SECOND));
+    }
+
+    #[test]
+    fn connections_that_break_all_at_once_are_probed_soon_and_each_time_later() {
+        let config = config::Breaker::default();
+        let (mut breaker, mut now) = (Breaker::default(), Instant::now());
+        for seconds in [1, 2, 4] {
+            (0..config.failures).for_each(|_| breaker.failed(now, true, &config));
+            now += seconds * SECOND;
+            assert!(!breaker.half_open(now - SECOND / 1000) && breaker.half_open(now), "after {seconds} s");
+            breaker.probed(true, now, &config);
+        }
+        // One after the other, or beside other failures, they are failures like any.
+        let opened = |failures: [(u32, bool); 2]| {
+            let mut breaker = Breaker::default();
+            for (after, broken) in failures {
+                (0..config.failures - 1).for_each(|_| breaker.failed(now + after * SECOND, broken, &config));
+            }
+            breaker.position() == Position::Open { until: now + failures[1].0 * SECOND + 60 * SECOND }
+        };
+        assert!(opened([(0, true), (2, true)]) && opened([(0, true), (0, false)]));
+        // A probe that fails says that it is not the engine's new beginning.
+        (0..config.failures).for_each(|_| breaker.succeeded(&config));
+        (0..config.failures).for_each(|_| breaker.failed(now, true, &config));
+        assert!(breaker.half_open(now + SECOND));
+        breaker.probed(false, now + SECOND, &config);
+        assert_eq!(breaker.position(), Position::Open { until: now + 61 * SECOND });
     }
 
     #[test]

@@ -163,6 +163,28 @@ async fn an_engine_that_was_killed_and_is_back_is_not_made_to_wait_for_its_break
     gateway.close().await;
 }
 
+#[tokio::test]
+async fn an_engine_that_was_started_again_before_anybody_looked_is_soon_used_again() {
+    let mut engine = Engine::simulated("tiny", &[]).await;
+    // Nobody looks: only requests and the breaker's probe can tell.
+    let gateway = Gateway::open(&[&engine]).await;
+    let mut running = Vec::new();
+    for _ in 0..5 {
+        let mut answer = gateway.chat(&stream(4_000)).await;
+        some(&mut answer, 2).await;
+        running.push(answer);
+    }
+    engine.kill().await;
+    engine.start_again().await;
+    join_all(running.into_iter().map(broken_stream)).await;
+    gateway.until(&engine, EngineState::BreakerOpen).await;
+    let began = tokio::time::Instant::now();
+    gateway.until(&engine, EngineState::Healthy).await;
+    assert!(began.elapsed() < inference::Config::default().engine.breaker.open, "it waits for one second and not for sixty");
+    assert_eq!(gateway.chat(&chat(2)).await.status, StatusCode::OK);
+    gateway.close().await;
+}
+
 /// Sends bursts until something holds.
 async fn bursts<T>(gateway: &Gateway, what: &str, look: impl AsyncFn() -> Option<T>) -> T {
     until(what, async || {

@@ -16,10 +16,13 @@ use tokio::{
     net::{TcpSocket, TcpStream},
 };
 
-/// A connection with a request on it, of which the system takes no more than it must.
+/// What the system of a client takes before the client does, in bytes.
+const RECEIVED: u32 = 32 * 1024;
+
+/// A connection with a request on it, of whose answer little is taken before it is read.
 async fn asking(gateway: &Gateway, body: &Value) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(2_048).unwrap();
+    socket.set_recv_buffer_size(RECEIVED).unwrap();
     let mut connection = socket.connect(gateway.address()).await.unwrap();
     let body = named(body, &gateway.model).to_string();
     let head = format!(
