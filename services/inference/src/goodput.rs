@@ -11,7 +11,7 @@ use crate::error::Error;
 use schedule::{Class, Objective};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
 };
 use window::Track;
@@ -273,17 +273,26 @@ impl Goodput {
         each.collect()
     }
 
-    /// Reads what ended since the start, by model and class, for as long as somebody counts.
-    pub fn observer(&self) -> impl Fn(&mut dyn FnMut(&str, Class, &Totals)) + Send + Sync + 'static {
-        let board = Arc::downgrade(&self.0);
-        move |each| {
-            let Some(board) = board.upgrade() else { return };
-            let tracks = board.tracks.lock().unwrap_or_else(PoisonError::into_inner);
-            for (model, classes) in tracks.iter() {
-                for (class, track) in Class::ALL.into_iter().zip(classes) {
-                    if let Some(track) = track {
-                        each(model, class, track.totals());
-                    }
+    /// The same without keeping it.
+    #[must_use]
+    pub fn observer(&self) -> Observer {
+        Observer(Arc::downgrade(&self.0))
+    }
+}
+
+/// Reads what became of the requests of a gateway that may be gone.
+#[derive(Debug)]
+pub struct Observer(Weak<Board>);
+
+impl Observer {
+    /// What ended since the start, by model and class.
+    pub fn read(&self, mut each: impl FnMut(&str, Class, &Totals)) {
+        let Some(board) = self.0.upgrade() else { return };
+        let tracks = board.tracks.lock().unwrap_or_else(PoisonError::into_inner);
+        for (model, classes) in tracks.iter() {
+            for (class, track) in Class::ALL.into_iter().zip(classes) {
+                if let Some(track) = track {
+                    each(model, class, track.totals());
                 }
             }
         }

@@ -221,7 +221,7 @@ pub fn observe_goodput(goodput: &Goodput) {
     let _ = requests
         .with_description("Requests by what became of the promise of their class")
         .with_callback(move |observer| {
-            ends(&mut |model, class, totals| {
+            ends.read(|model, class, totals| {
                 let [model, class] = of(model, class);
                 for end in End::ALL {
                     let labels = [model.clone(), class.clone(), KeyValue::new("tollgate.end", end.as_str())];
@@ -236,7 +236,7 @@ pub fn observe_goodput(goodput: &Goodput) {
             "Tokens: prompts computed, found in a prefix cache, made; and all of requests in time",
         )
         .with_callback(move |observer| {
-            tokens(&mut |model, class, totals| {
+            tokens.read(|model, class, totals| {
                 let [model, class] = of(model, class);
                 let kinds = [
                     ("prefill", totals.prefill),
