@@ -14,6 +14,7 @@ pub mod error;
 pub mod follow;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod gateways;
 pub mod goodput;
 pub mod infer;
 pub mod journal;

@@ -1,0 +1,4 @@
+//! Several gateways over the same engines.
+
+pub mod claims;
+mod owner;
