@@ -64,6 +64,7 @@ impl Reporter {
             epoch,
             revision: revision.get(),
             leaving,
+            gateway: None,
         };
         match tokio::time::timeout(LIMIT, self.client.report_replica(report)).await {
             Ok(Ok(_)) => {}
