@@ -80,6 +80,8 @@ pub(crate) struct Settings {
     engine: RwLock<Arc<config::Engine>>,
     key: Option<HeaderValue>,
     queue: Queue,
+    /// Whether other gateways use the engines too.
+    several: bool,
 }
 
 impl Settings {
@@ -117,7 +119,12 @@ impl Fleet {
             .pool_idle_timeout(IDLE_CONNECTION)
             .build(connector);
         let fleet = Self(Arc::new(Inner {
-            settings: Arc::new(Settings { engine: RwLock::new(Arc::new(config.engine.clone())), key, queue }),
+            settings: Arc::new(Settings {
+                engine: RwLock::new(Arc::new(config.engine.clone())),
+                key,
+                queue,
+                several: config.gateways.is_one_of_several(),
+            }),
             client,
             roster: Mutex::default(),
             budget: Mutex::new(Budget::new(Instant::now())),

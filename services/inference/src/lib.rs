@@ -33,4 +33,5 @@ mod serve;
 
 pub use config::Config;
 pub use error::Error;
+pub use gateways::Peers;
 pub use serve::{Gateway, Upstreams, open};

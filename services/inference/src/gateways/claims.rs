@@ -277,6 +277,11 @@ impl Claims {
         self.assign();
     }
 
+    /// Says how long requests would wait here.
+    pub fn wait(&mut self, waits: &BTreeMap<String, Duration>) {
+        self.own.waits.clone_from(waits);
+    }
+
     /// Whether another word would change nothing, when so much is held.
     #[must_use]
     pub fn is_settled(&self, held: &BTreeMap<String, u32>) -> bool {
