@@ -33,6 +33,7 @@ const FILES: &[&str] = &[
     "tollgate/permissions/v1/sessions.proto",
     "tollgate/permissions/v1/users.proto",
     "tollgate/inference/v1/engines.proto",
+    "tollgate/inference/v1/gateways.proto",
     "tollgate/inference/v1/inference.proto",
     "tollgate/inference/v1/queue.proto",
     "tollgate/monitoring/v1/usage.proto",

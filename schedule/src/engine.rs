@@ -65,6 +65,8 @@ pub(crate) struct Engine {
     /// Whether anything new may go there.
     pub(crate) open: bool,
     pub(crate) limit: Limit,
+    /// Most requests that may be held whatever the engine takes, because others use it too.
+    pub(crate) allowed: Option<u32>,
     pub(crate) cost: Cost,
     pub(crate) seen: Seen,
     capacity: Capacity,
@@ -94,6 +96,7 @@ impl Engine {
             serves: Vec::new(),
             open: false,
             limit: Limit::new(capacity.requests),
+            allowed: None,
             cost,
             seen: Seen::default(),
             capacity,
@@ -136,7 +139,11 @@ impl Engine {
     pub(crate) fn has_room(&self, tokens: u64) -> bool {
         let kv = self.capacity.kv_tokens.map_or(u64::MAX, |all| (all as f64 * (1.0 - KV_RESERVE)) as u64);
         let fits = self.held.is_empty() || self.reserved.saturating_add(tokens) <= kv;
-        self.open && fits && self.limit.has_room(self.held.len())
+        self.open && fits && self.is_allowed_more() && self.limit.has_room(self.held.len())
+    }
+
+    fn is_allowed_more(&self) -> bool {
+        self.allowed.is_none_or(|most| self.load().requests < most)
     }
 
     /// Whether a prompt of so many seconds may join those under way.

@@ -1,5 +1,6 @@
 //! All queues and all engines: what arrives, what starts, what is refused, and what comes of it.
 
+mod part;
 mod plan;
 mod start;
 mod waits;

@@ -125,6 +125,12 @@ impl Health {
         self.state.send_modify(|state| state.stopping = true);
     }
 
+    /// Whether it is about to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.state.borrow().stopping
+    }
+
     /// The process turns.
     #[must_use]
     pub fn live(&self) -> Report {

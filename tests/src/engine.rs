@@ -62,6 +62,11 @@ impl Engine {
             .await;
     }
 
+    /// Most requests that it ever held at once.
+    pub async fn most_held(&self) -> u64 {
+        self.client().get("/simulator/most").await.ok().json()["sequences"].as_u64().unwrap()
+    }
+
     fn client(&self) -> Client {
         Client::new(self.address, None)
     }

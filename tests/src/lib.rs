@@ -1,7 +1,7 @@
 //! The harness of the system tests: starts the real binary, talks to it from outside, and cleans up after it.
 //!
 //! [`binary`] finds the program, [`process`] runs it with a folder and ports of its own; [`suite`] is `tollgate up`,
-//! [`apart`] the four services as processes of their own, [`several`] one of them several times, [`engine`] a simulated engine. [`http`] and [`rpc`] are the
+//! [`apart`] the four services as processes of their own, [`several`] and [`gateways`] one of them several times, [`engine`] a simulated engine. [`http`] and [`rpc`] are the
 //! clients, [`people`] makes users and grants, [`ledger`] reads usage back, [`metrics`] reads `/metrics`.
 //! [`killing`] replays a recording while [`subject`]s, engines simulated or real, are killed.
 //! [`steady`] is a load that must go on whatever happens, of callers with keys and of others with a [`session`]; [`relay`]
@@ -22,6 +22,7 @@ pub mod authority;
 pub mod binary;
 pub mod engine;
 pub mod fuzz;
+pub mod gateways;
 pub mod http;
 pub mod killing;
 pub mod ledger;

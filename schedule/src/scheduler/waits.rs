@@ -109,7 +109,8 @@ impl Scheduler {
     /// Requests that an engine may hold at once by now.
     #[must_use]
     pub fn limit(&self, engine: EngineId) -> u32 {
-        self.engines.get(engine).map_or(0, |engine| engine.limit.requests())
+        let may = |engine: &Engine| engine.limit.requests().min(engine.allowed.unwrap_or(u32::MAX));
+        self.engines.get(engine).map_or(0, may)
     }
 
     /// What a request that waits is promised, which may be more than its class is: nobody is promised a prompt in less

@@ -1,14 +1,15 @@
 //! The gRPC services of this crate. Handlers translate; the verbs decide.
 
 mod engines;
+mod gateways;
 mod infer;
 mod queue;
 mod wire;
 
 use crate::{engines::Fleet, infer::Inference, queue::Queue};
 use proto::inference::v1::{
-    engine_service_server::EngineServiceServer, inference_service_server::InferenceServiceServer,
-    queue_service_server::QueueServiceServer,
+    engine_service_server::EngineServiceServer, gateway_service_server::GatewayServiceServer,
+    inference_service_server::InferenceServiceServer, queue_service_server::QueueServiceServer,
 };
 use tonic::service::Routes;
 
@@ -28,5 +29,7 @@ pub struct Api {
 pub fn routes(api: Api, max_body_bytes: usize) -> Routes {
     let inference = InferenceServiceServer::new(api.clone()).max_decoding_message_size(max_body_bytes);
     let queue = QueueServiceServer::new(api.clone());
-    Routes::new(inference).add_service(EngineServiceServer::new(api)).add_service(queue)
+    let gateways = GatewayServiceServer::new(api.clone());
+    let gateways = gateways.max_decoding_message_size(max_body_bytes + gateways::BESIDE_THE_BODY);
+    Routes::new(inference).add_service(EngineServiceServer::new(api)).add_service(queue).add_service(gateways)
 }

@@ -1,8 +1,10 @@
 //! Settings of the gateway. Durations are written as `2s`, `150ms`.
 
 mod engine;
+mod gateways;
 
 pub use engine::{Breaker, Ejection, Engine, Kubernetes, Probe, Retry};
+pub use gateways::Gateways;
 
 use crate::engines::Source;
 use schedule::{Class, Objective, Settings};
@@ -39,6 +41,8 @@ pub struct Config {
     pub engine: Engine,
     /// How old the policy may be.
     pub policy: Policy,
+    /// The other gateways over the same engines.
+    pub gateways: Gateways,
 }
 
 /// The queue of each model.
@@ -182,6 +186,7 @@ impl Default for Config {
             queue: Queue::default(),
             engine: Engine::default(),
             policy: Policy::default(),
+            gateways: Gateways::default(),
         }
     }
 }
@@ -221,6 +226,7 @@ impl Config {
         }
         self.engine.validate(faults);
         self.queue.validate(faults);
+        self.gateways.validate(faults);
         let positive = [
             ("max_body_bytes", self.max_body_bytes),
             ("max_answer_bytes", self.max_answer_bytes),

@@ -7,6 +7,7 @@ use crate::{
     config,
     engines::{Attempt, Fault, Fleet, SendError},
     error::Error,
+    gateways::relay::Relayed,
     goodput::Used,
     meter::{Metered, Patience},
     prompt::Prompt,
@@ -28,6 +29,8 @@ pub enum Answer {
     Whole(Bytes, Used),
     /// As it is made.
     Stream(Box<Metered>),
+    /// As another gateway passes it on.
+    Relayed(Box<Relayed>),
 }
 
 /// Why an attempt gave no answer.

@@ -83,6 +83,8 @@ pub(crate) struct Settings {
     engine: RwLock<Arc<config::Engine>>,
     key: Option<HeaderValue>,
     queue: Queue,
+    /// Whether other gateways use the engines too.
+    several: bool,
 }
 
 impl Settings {
@@ -121,7 +123,12 @@ impl Fleet {
             .http1_max_buf_size(READ_AHEAD)
             .build(connector);
         let fleet = Self(Arc::new(Inner {
-            settings: Arc::new(Settings { engine: RwLock::new(Arc::new(config.engine.clone())), key, queue }),
+            settings: Arc::new(Settings {
+                engine: RwLock::new(Arc::new(config.engine.clone())),
+                key,
+                queue,
+                several: config.gateways.is_one_of_several(),
+            }),
             client,
             roster: Mutex::default(),
             budget: Mutex::new(Budget::new(Instant::now())),

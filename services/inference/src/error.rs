@@ -1,5 +1,6 @@
 //! Everything that can go wrong with a prompt, and what a caller is told.
 
+use crate::gateways::forward::Refused;
 use shared::{
     auth::Refusal,
     status::{Fault, IntoStatus},
@@ -118,11 +119,11 @@ pub enum Error {
     )]
     NotKept,
     /// Another gateway owns the engines of this model.
-    #[error("another gateway serves this model")]
-    Elsewhere {
-        /// Its address.
-        gateway: String,
-    },
+    #[error("another gateway serves this model; try again")]
+    Elsewhere,
+    /// Another gateway refused it, in its words.
+    #[error("{}", .0.status.message())]
+    Forwarded(Box<Refused>),
     /// The gateway is going to stop.
     #[error("this gateway is shutting down; try again")]
     Stopping,
@@ -157,7 +158,9 @@ impl IntoStatus for Error {
             Self::NotQueued { .. } => Fault::new(Code::NotFound, "REQUEST_NOT_QUEUED"),
             Self::Withdrawn { .. } => Fault::new(Code::Aborted, "REQUEST_WITHDRAWN"),
             Self::NotKept => Fault::retry(Code::Unavailable, "CORDON_NOT_KEPT", SOON),
-            Self::Elsewhere { .. } => Fault::retry(Code::Unavailable, "SERVED_ELSEWHERE", SOON),
+            // Whoever passes it on says what the other gateway said.
+            Self::Forwarded(refused) => Fault::new(refused.status.code(), "SERVED_ELSEWHERE"),
+            Self::Elsewhere => Fault::retry(Code::Unavailable, "SERVED_ELSEWHERE", SOON),
             Self::Stopping => Fault::retry(Code::Unavailable, "GATEWAY_STOPPING", SOON),
             Self::Journal => Fault::retry(Code::Unavailable, "JOURNAL_UNAVAILABLE", SOON),
         }
@@ -205,6 +208,9 @@ impl IntoStatus for Error {
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        error.into_status()
+        match error {
+            Error::Forwarded(refused) => refused.status,
+            error => error.into_status(),
+        }
     }
 }

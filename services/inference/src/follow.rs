@@ -4,7 +4,7 @@ mod keep;
 mod message;
 mod report;
 
-use crate::error::Error;
+use crate::{error::Error, gateways::Gateways};
 use message::Parts;
 use policy::{Bounds, Freshness, Heartbeat, Message, Outcome, Policy, Replica, Revision, Snapshot, Time};
 use proto::permissions::v1::{
@@ -131,8 +131,15 @@ const LOOK: Duration = Duration::from_millis(100);
 const KEEP: Duration = Duration::from_secs(5);
 
 /// Follows permissions until the process ends.
-pub fn start(view: &PolicyView, permissions: Channel, kept: PathBuf, health: Reporter, tasks: &Tasks) {
-    report::start(view, permissions.clone(), tasks);
+pub fn start(
+    view: &PolicyView,
+    permissions: Channel,
+    kept: PathBuf,
+    health: Reporter,
+    gateways: Option<Gateways>,
+    tasks: &Tasks,
+) {
+    report::start(view, permissions.clone(), gateways, tasks);
     let (stop, following) = (tasks.stopping(), view.clone());
     tasks.spawn(async move {
         tokio::select! {

@@ -92,7 +92,7 @@ impl End {
         match error {
             Error::QueueFull { .. } | Error::Late { .. } => Self::Refused,
             Error::Deadline => Self::Deadline,
-            Error::NoEngine { .. } | Error::Elsewhere { .. } => Self::NoEngine,
+            Error::NoEngine { .. } | Error::Elsewhere => Self::NoEngine,
             Error::EngineFailed { .. } => Self::EngineFailed,
             Error::Withdrawn { .. } => Self::Withdrawn,
             Error::Stopping | Error::Journal | Error::PolicyUnavailable | Error::NotKept => {
@@ -159,6 +159,11 @@ impl Trial {
     /// What it is promised; the first word counts.
     pub fn promised(&mut self, promise: Objective) {
         self.promise.get_or_insert(promise);
+    }
+
+    /// Another gateway ran it, and judges it.
+    pub const fn elsewhere(&mut self) {
+        self.open = false;
     }
 
     /// It was not answered.

@@ -1,5 +1,6 @@
 //! One prompt from arrival to answer: `Prompt → Admitted → Routed → Answer`, top to bottom.
 
+mod elsewhere;
 mod fallback;
 
 use crate::{
@@ -8,6 +9,7 @@ use crate::{
     dispatch::{Answer, Dispatcher, Failure, Retry},
     error::Error,
     follow::PolicyView,
+    gateways::Gateways,
     goodput::{Answered, Asked, Goodput, Trial},
     metrics,
     prompt::{Endpoint, Prompt},
@@ -43,6 +45,8 @@ pub struct Inference {
     pub wait: Duration,
     /// Which model stands in for which.
     pub fallback: Fallback,
+    /// The other gateways over the same engines, when there are any.
+    pub gateways: Option<Gateways>,
 }
 
 /// A prompt with its place at an engine.
@@ -86,28 +90,28 @@ impl Inference {
         request_id: &str,
         deadline: Option<Instant>,
     ) -> Result<Inferred, Error> {
-        let mut admitted = admit(&self.policy, &self.weights, person, prompt)?;
-        let fleet = &self.dispatcher.fleet;
-        if fleet.settings().tell_priority {
-            admitted.prompt = admitted.prompt.telling()?;
-        }
-        fleet.came();
-        let total = Instant::now() + fleet.settings().total_timeout;
-        let until = deadline.map_or(total, |deadline| deadline.min(total));
-        let mut trial =
-            self.goodput.begin(admitted.prompt.served(), asked(&admitted.prompt), admitted.accepted);
-        let mut answer = match self.run(&admitted, request_id, until, &mut trial).await {
-            Err(error @ (Error::NoEngine { .. } | Error::EngineFailed { .. })) => {
+        let admitted = self.admit(person, prompt)?;
+        let until = self.until(deadline);
+        let mut trial = self.trial(&admitted);
+        let answer = match self.run(&admitted, request_id, until, &mut trial).await {
+            Err(error) if error.is_for_want_of_engines() => {
                 self.fall_back(&admitted, error, request_id, until, &mut trial).await
             }
             answer => answer,
         };
-        match answer {
-            Ok(Inferred { answer: Answer::Whole(_, used), .. }) => trial.answered(Answered::Whole, &used),
-            Ok(Inferred { answer: Answer::Stream(ref mut metered), .. }) => metered.judge(trial),
-            Err(ref error) => trial.refused(error),
+        conclude(answer, trial)
+    }
+
+    fn admit(&self, person: Person, prompt: Prompt) -> Result<Admitted, Error> {
+        let mut admitted = admit(&self.policy, &self.weights, person, prompt)?;
+        if self.dispatcher.fleet.settings().tell_priority {
+            admitted.prompt = admitted.prompt.telling()?;
         }
-        answer
+        Ok(admitted)
+    }
+
+    fn trial(&self, admitted: &Admitted) -> Trial {
+        self.goodput.begin(admitted.prompt.served(), asked(&admitted.prompt), admitted.accepted)
     }
 
     /// Lets the model answer that stands in, when there is one that the caller may use.
@@ -133,7 +137,16 @@ impl Inference {
         Some(Admitted { accepted: admitted.accepted, ..instead })
     }
 
-    async fn run(
+    /// A request comes: when it has to be answered.
+    fn until(&self, deadline: Option<Instant>) -> Instant {
+        let fleet = &self.dispatcher.fleet;
+        fleet.came();
+        let total = Instant::now() + fleet.settings().total_timeout;
+        deadline.map_or(total, |deadline| deadline.min(total))
+    }
+
+    /// Runs it at the engines of this gateway.
+    async fn run_here(
         &self,
         admitted: &Admitted,
         request_id: &str,
@@ -274,7 +287,7 @@ impl Inference {
         if let (Some(trial), Some(promise)) = (trial, waiting.promise()) {
             trial.promised(promise);
         }
-        let permit = waiting.turn().await?;
+        let permit = self.turn(prompt.served(), waiting).await?;
         let engine = self.dispatcher.fleet.get(permit.engine());
         let url = engine.map(|engine| engine.url.clone()).unwrap_or_default();
         Ok(Routed { permit, url })
@@ -310,6 +323,18 @@ impl Inference {
             Error::Journal
         })
     }
+}
+
+/// Says how well the promise was kept, or has it said at the end of a stream.
+fn conclude(mut answer: Result<Inferred, Error>, trial: Trial) -> Result<Inferred, Error> {
+    match &mut answer {
+        Ok(Inferred { answer: Answer::Whole(_, used), .. }) => trial.answered(Answered::Whole, used),
+        Ok(Inferred { answer: Answer::Stream(metered), .. }) => metered.judge(trial),
+        // It was judged where it came from.
+        Ok(Inferred { answer: Answer::Relayed(_), .. }) => drop(trial),
+        Err(error) => trial.refused(error),
+    }
+    answer
 }
 
 fn asked(prompt: &Prompt) -> Asked {

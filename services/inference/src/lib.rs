@@ -14,6 +14,7 @@ pub mod error;
 pub mod follow;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod gateways;
 pub mod goodput;
 pub mod infer;
 pub mod journal;
@@ -32,4 +33,5 @@ mod serve;
 
 pub use config::Config;
 pub use error::Error;
+pub use gateways::Peers;
 pub use serve::{Gateway, Upstreams, open};

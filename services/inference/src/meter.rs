@@ -181,9 +181,7 @@ impl Metered {
         tracing::warn!(why, "a stream could not go on");
         self.attempt.fail(fault, Instant::now().into_std());
         self.end(Permit::lost, Account::fail);
-        Bytes::from(format!(
-            "data: {{\"error\":{{\"message\":\"the answer broke off: {why}\",\"type\":\"server_error\",\"param\":null,\"code\":\"stream_interrupted\"}}}}\n\n"
-        ))
+        broken_off(why)
     }
 
     fn too_late(&mut self, context: &mut Context<'_>) -> Option<(&'static str, Fault)> {
@@ -200,6 +198,13 @@ impl Metered {
         }
         None
     }
+}
+
+/// The event that ends a stream honestly.
+pub(crate) fn broken_off(why: &str) -> Bytes {
+    Bytes::from(format!(
+        "data: {{\"error\":{{\"message\":\"the answer broke off: {why}\",\"type\":\"server_error\",\"param\":null,\"code\":\"stream_interrupted\"}}}}\n\n"
+    ))
 }
 
 impl Body for Metered {

@@ -33,6 +33,8 @@ use std::{sync::Arc, time::Duration};
 const USAGE_ID: HeaderName = HeaderName::from_static("x-tollgate-usage-id");
 /// The header that names the model that answered in the place of the one that was asked.
 const INSTEAD: HeaderName = HeaderName::from_static("x-tollgate-fallback-model");
+/// The type of a stream.
+const EVENTS: &str = "text/event-stream; charset=utf-8";
 /// Time a client has to send its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -93,7 +95,8 @@ impl OpenAi {
 fn response(inferred: Inferred) -> Response {
     let (kind, body) = match inferred.answer {
         Answer::Whole(bytes, _) => ("application/json", Body::from(bytes)),
-        Answer::Stream(metered) => ("text/event-stream; charset=utf-8", Body::new(*metered)),
+        Answer::Stream(metered) => (EVENTS, Body::new(*metered)),
+        Answer::Relayed(relayed) => (EVENTS, Body::new(*relayed)),
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();

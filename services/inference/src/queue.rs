@@ -158,6 +158,19 @@ impl Queue {
         self.hand_out(&mut inner);
     }
 
+    /// Allows so many requests at an engine, because other gateways use it too.
+    pub fn limit_to(&self, engine: EngineId, most: u32) {
+        let mut inner = self.lock();
+        inner.scheduler.limit_to(engine, Some(most));
+        self.hand_out(&mut inner);
+    }
+
+    /// How long one more request for a model would wait; nothing when no engine is open for it.
+    #[must_use]
+    pub fn backlog(&self, model: &str) -> Option<Duration> {
+        self.lock().scheduler.backlog(model, self.now())
+    }
+
     /// Requests and tokens that an engine holds.
     #[must_use]
     pub fn load(&self, engine: EngineId) -> (u32, u64) {

@@ -6,6 +6,7 @@ use crate::{
     dispatch::Dispatcher,
     engines::Fleet,
     follow::{self, PolicyView},
+    gateways::{Gateways, Peers},
     goodput::Goodput,
     infer::{Fallback, Inference},
     journal::Journal,
@@ -35,6 +36,8 @@ pub struct Upstreams {
     pub permissions: Channel,
     /// Who keeps the ledger.
     pub monitoring: Channel,
+    /// How other gateways over the same engines are reached; needed where there are any.
+    pub peers: Option<Peers>,
 }
 
 /// A running gateway.
@@ -90,10 +93,17 @@ pub async fn open(
     let policy = PolicyView::open(&kept, bounds);
     let watch = Watch::default();
     security::ship(&watch, upstreams.permissions.clone(), tasks);
-    follow::start(&policy, upstreams.permissions, kept, health.component("policy replica", true), tasks);
     let queue = Queue::new(config.queue.settings());
     queue.keep_time(tasks);
     let fleet = Fleet::open(&config, queue.clone(), tasks)?;
+    let several = upstreams.peers.filter(|_| config.gateways.is_one_of_several());
+    let gateways =
+        several.map(|peers| Gateways::new(&config.gateways, peers, &fleet, &queue, health));
+    if let Some(gateways) = &gateways {
+        gateways.watch(tasks);
+    }
+    let followed = health.component("policy replica", true);
+    follow::start(&policy, upstreams.permissions, kept, followed, gateways.clone(), tasks);
     fleet.first_look().await;
     fleet.watch(health.component("engines", false));
     let (fallback, weights) = (Fallback::new(&config.fallback), Weights::new(&config.queue.weights));
@@ -109,11 +119,13 @@ pub async fn open(
         weights: weights.clone(),
         wait: config.queue.wait,
         fallback: fallback.clone(),
+        gateways,
     };
     let api = Api { inference: inference.clone(), fleet: fleet.clone(), queue: queue.clone() };
     health.serves("tollgate.inference.v1.InferenceService");
     health.serves("tollgate.inference.v1.EngineService");
     health.serves("tollgate.inference.v1.QueueService");
+    health.serves("tollgate.inference.v1.GatewayService");
     let guard = Guard { in_flight: config.max_in_flight, deadline: None, service: "inference" };
     let methods =
         AuthLayer::new(policy.clone(), service_token.clone(), Access::Methods, server::grpc_refusal);

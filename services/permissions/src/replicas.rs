@@ -48,6 +48,16 @@ pub(crate) struct Report {
     pub(crate) kind: Kind,
     pub(crate) name: String,
     pub(crate) place: Token,
+    /// What it says to the other gateways.
+    pub(crate) gateway: Option<Gateway>,
+}
+
+/// What a gateway says to the others. Permissions keeps it for them and does not read it.
+#[derive(Debug, Clone)]
+pub(crate) struct Gateway {
+    /// Counts what it says.
+    pub(crate) sequence: i64,
+    pub(crate) said: Vec<u8>,
 }
 
 /// A report, when it was made, and when it was read.
@@ -121,7 +131,8 @@ impl Replicas {
         loop {
             let place = *moves.borrow_and_update();
             if let Some(place) = place {
-                let report = Report { id: self.id, kind: Kind::Permissions, name: name.clone(), place };
+                let name = name.clone();
+                let report = Report { id: self.id, kind: Kind::Permissions, name, place, gateway: None };
                 if let Err(error) = store::replicas::report(&self.db, &report).await {
                     tracing::debug!(%error, "this replica was not reported");
                 }
@@ -135,6 +146,13 @@ impl Replicas {
     /// Takes the report of a replica in another process.
     pub(crate) async fn report(&self, report: &Report) -> Result<(), Error> {
         Ok(store::replicas::report(&self.db, report).await?)
+    }
+
+    /// Everyone who said something as a gateway. After a report it holds whatever was reported before.
+    pub(crate) async fn gateways(&self) -> Result<Vec<Seen>, Error> {
+        let mut seen = store::replicas::list(&self.db).await?;
+        seen.retain(|seen| seen.report.gateway.is_some());
+        Ok(seen)
     }
 
     /// Forgets a replica that is about to end.

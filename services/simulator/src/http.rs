@@ -46,6 +46,7 @@ enum Route {
     Tokenize,
     Detokenize,
     Fault,
+    Most,
 }
 
 /// Answers one request.
@@ -67,6 +68,7 @@ pub(crate) async fn answer(engine: &Engine, request: Request) -> Response {
         Route::Load => reply::json(StatusCode::OK, r#"{"server_load":0}"#),
         Route::Metrics => plain::metrics(engine),
         Route::Models => models::list(config),
+        Route::Most => plain::most(engine),
         Route::Fault => plain::fault(engine, request).await,
         Route::Tokenize => settle(tokenize::tokenize(config, request).await),
         Route::Detokenize => settle(tokenize::detokenize(config, request).await),
@@ -92,6 +94,7 @@ impl Route {
             "/v1/completions" if generates => Self::Completions,
             "/v1/embeddings" if embeds => Self::Embeddings,
             "/simulator/fault" if config.faults => Self::Fault,
+            "/simulator/most" if config.faults => Self::Most,
             _ => return None,
         })
     }
@@ -100,7 +103,9 @@ impl Route {
     fn methods(self) -> &'static [Method] {
         match self {
             Self::Ping => &[Method::GET, Method::POST],
-            Self::Health | Self::Version | Self::Load | Self::Metrics | Self::Models => &[Method::GET],
+            Self::Health | Self::Version | Self::Load | Self::Metrics | Self::Models | Self::Most => {
+                &[Method::GET]
+            }
             Self::Chat | Self::Completions | Self::Embeddings => &[Method::POST],
             Self::Tokenize | Self::Detokenize | Self::Fault => &[Method::POST],
         }

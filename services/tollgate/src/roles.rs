@@ -133,6 +133,7 @@ pub(crate) async fn inference(options: Options) -> anyhow::Result<()> {
     let upstreams = inference::Upstreams {
         permissions: start.channel("permissions", &start.config.upstream.permissions)?,
         monitoring: start.channel("monitoring", &start.config.upstream.monitoring)?,
+        peers: Some(inference::Peers { dialer: start.dialer.clone(), token: start.token()? }),
     };
     let config = start.config.inference.clone();
     let gateway = inference::open(config, upstreams, Some(token), &start.health, &start.tasks).await?;

@@ -23,7 +23,7 @@ use shared::{
     server::{self, Tasks},
     telemetry::{self, ObserveLayer},
     time,
-    tls::Door,
+    tls::{Dialer, Door},
 };
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -132,6 +132,13 @@ impl Databases {
     }
 }
 
+/// How other gateways over the same engines are reached.
+fn dialer(config: &Config, tasks: &Tasks) -> anyhow::Result<Dialer> {
+    let dialer = Dialer::open(&config.tls.services, "tls.services")?;
+    dialer.watch(tasks);
+    Ok(dialer)
+}
+
 /// The running services.
 struct Suite {
     /// To permissions, as a service.
@@ -178,6 +185,7 @@ impl Suite {
         let upstreams = inference::Upstreams {
             permissions: as_service.clone(),
             monitoring: channel::counted(shipping, "monitoring"),
+            peers: Some(inference::Peers { dialer: dialer(config, tasks)?, token: secret }),
         };
         let gateway =
             inference::open(config.inference.clone(), upstreams, Some(token), health, tasks).await?;

@@ -13,6 +13,7 @@ mod database;
 mod encrypted;
 mod engines;
 mod failover;
+mod gateways;
 mod hangup;
 mod imports;
 mod incidents;

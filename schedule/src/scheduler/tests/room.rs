@@ -94,3 +94,28 @@ fn an_idle_engine_does_not_idle_for_somebody_who_may_not_go_there() {
         assert!(matches!(world.jobs[&free].state, State::Runs { .. }), "the world checks that nothing idles");
     }
 }
+
+#[test]
+fn no_more_is_held_than_is_allowed_whatever_the_engine_takes() {
+    let mut world = World::new(Settings::fair(), vec![Machine::new(&[0], 64, None)]);
+    let call = Call { prompt: 10, answer: 4_000, patience: Duration::from_secs(600), ..Call::default() };
+    let call = Call { streams: false, class: Class::Batch, ..call };
+    let moment = Duration::from_millis(500);
+    world.scheduler.limit_to(0, Some(2));
+    for _ in 0..10 {
+        world.arrive(&call);
+    }
+    world.pass(moment);
+    assert_eq!(runs(&world), 2);
+    world.scheduler.limit_to(0, Some(0));
+    let ran = world.those(|job| matches!(job.state, State::Runs { .. }));
+    world.cancel(ran[0]);
+    world.pass(moment);
+    assert_eq!(runs(&world), 1, "what runs goes on, and nothing joins it");
+    assert!(world.scheduler.backlog("small", world.now).is_some_and(|wait| wait > Duration::ZERO));
+    world.scheduler.limit_to(0, None);
+    world.pass(moment);
+    assert_eq!(runs(&world), 9);
+    world.open(0, false);
+    assert_eq!(world.scheduler.backlog("small", world.now), None);
+}

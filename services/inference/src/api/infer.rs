@@ -5,11 +5,12 @@ use crate::{
     dispatch::Answer,
     error::Error,
     infer::Inferred,
-    meter::Metered,
     prompt::{Endpoint, PRIORITY, Prompt},
     sse::{self, Event, Splitter},
 };
+use bytes::Bytes;
 use futures_util::{Stream, stream};
+use http_body::Body;
 use http_body_util::BodyExt;
 use proto::inference::v1::{self as pb, inference_service_server::InferenceService};
 use shared::{
@@ -18,7 +19,7 @@ use shared::{
     request_id::RequestId,
     status::{self, Fault},
 };
-use std::pin::Pin;
+use std::{convert::Infallible, pin::Pin};
 use tonic::{Code, Request, Response, Status};
 use uuid::Uuid;
 
@@ -40,8 +41,12 @@ impl InferenceService for Api {
     ) -> Result<Response<Self::InferStreamStream>, Status> {
         let (endpoint, body) = wire::prompt(request.get_ref().prompt.as_ref(), true)?;
         let inferred = self.run(&request, endpoint, body).await?;
-        let Answer::Stream(metered) = inferred.answer else { return Err(unexpected()) };
-        let messages: Self::InferStreamStream = Box::pin(messages(inferred.usage_id, metered));
+        let id = inferred.usage_id;
+        let messages: Self::InferStreamStream = match inferred.answer {
+            Answer::Stream(metered) => Box::pin(messages(id, metered)),
+            Answer::Relayed(relayed) => Box::pin(messages(id, relayed)),
+            Answer::Whole(..) => return Err(unexpected()),
+        };
         Ok(answered(messages, inferred.instead))
     }
 
@@ -83,7 +88,7 @@ fn answered<T>(message: T, instead: Option<String>) -> Response<T> {
 fn whole(inferred: Inferred) -> Result<(Uuid, bytes::Bytes), Status> {
     match inferred.answer {
         Answer::Whole(json, _) => Ok((inferred.usage_id, json)),
-        Answer::Stream(_) => Err(unexpected()),
+        Answer::Stream(_) | Answer::Relayed(_) => Err(unexpected()),
     }
 }
 
@@ -92,10 +97,13 @@ fn unexpected() -> Status {
 }
 
 /// The events of a stream as messages; text that is made while one is read goes into the same message's order.
-fn messages(
+fn messages<B>(
     usage_id: Uuid,
-    metered: Box<Metered>,
-) -> impl Stream<Item = Result<pb::InferStreamResponse, Status>> + Send {
+    metered: B,
+) -> impl Stream<Item = Result<pb::InferStreamResponse, Status>> + Send
+where
+    B: Body<Data = Bytes, Error = Infallible> + Unpin + Send,
+{
     let state = Some((metered, Splitter::default()));
     stream::unfold(state, move |state| async move {
         let (mut metered, mut splitter) = state?;

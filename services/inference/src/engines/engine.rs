@@ -10,7 +10,7 @@ use super::{
     outlier::{Ejection, Window},
     pulse::Pulse,
 };
-use crate::{config, metrics};
+use crate::{config, gateways::Part, metrics};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Uri, header, uri::PathAndQuery};
 use http_body_util::Full;
@@ -52,6 +52,8 @@ pub struct State {
     pub cordon: Option<Cordon>,
     /// Why it is on its way out of the fleet.
     pub leaving: Option<String>,
+    /// Whether its requests wait at another gateway.
+    elsewhere: bool,
     /// What it says of itself, and when it said so.
     pub gauges: Option<(Gauges, policy::Time)>,
     pub(super) window: Window,
@@ -115,6 +117,7 @@ struct Told {
     accepting: bool,
     limit: u32,
     standing: Standing,
+    elsewhere: bool,
 }
 
 impl Engine {
@@ -127,6 +130,7 @@ impl Engine {
             ejection: Ejection::default(),
             cordon: None,
             leaving: None,
+            elsewhere: settings.several,
             gauges: None,
             window: Window::default(),
             heard: now,
@@ -178,13 +182,19 @@ impl Engine {
         answer
     }
 
+    /// Takes for its own what part of it is this gateway's.
+    pub(crate) fn assign(&self, part: Part) {
+        self.settings.queue.limit_to(self.id, part.most);
+        self.update(|state, _| state.elsewhere = !part.mine);
+    }
+
     fn tell(&self, state: &mut State, limit: u32) {
         let standing = self.standing(state);
         let accepting = standing == Standing::Healthy;
         let last = state.told.as_ref();
         let same = last.is_some_and(|told| {
             told.standing == standing
-                && told.limit == limit
+                && (told.limit, told.elsewhere) == (limit, state.elsewhere)
                 && told.models.iter().eq(state.sight.models.keys())
         });
         if same {
@@ -195,8 +205,9 @@ impl Engine {
             self.say(state, was, standing);
         }
         let models: Vec<String> = state.sight.models.keys().cloned().collect();
-        state.told = Some(Told { models: models.clone(), accepting, limit, standing });
-        self.settings.queue.engine(self.id, &models, accepting, limit);
+        let elsewhere = state.elsewhere;
+        state.told = Some(Told { models: models.clone(), accepting, limit, standing, elsewhere });
+        self.settings.queue.engine(self.id, &models, accepting && !elsewhere, limit);
     }
 
     fn say(&self, state: &State, was: Standing, standing: Standing) {

@@ -1,6 +1,6 @@
 //! OpenAI's error shape, in one place: `{"error":{"message","type","param","code"}}`, always all four.
 
-use crate::error::Error;
+use crate::{error::Error, gateways::forward::Refused};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use serde::Serialize;
@@ -23,21 +23,52 @@ struct Fields<'a> {
     code: &'a str,
 }
 
-impl IntoResponse for Error {
-    fn into_response(self) -> Response {
-        let (status, kind) = match &self {
+impl Error {
+    /// The status and the `type`.
+    fn shape(&self) -> (StatusCode, &'static str) {
+        match self {
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error"),
             Self::Refused { status, .. } => {
                 (StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_REQUEST), "invalid_request_error")
             }
             _ => kind(self.fault().code),
-        };
-        let param = match &self {
-            Self::Invalid { param, .. } => Some((*param).to_owned()),
-            Self::Refused { param, .. } => param.clone(),
-            Self::UnknownModel { .. } | Self::Denied { .. } => Some("model".to_owned()),
+        }
+    }
+
+    /// The field that it is about.
+    pub(crate) fn param(&self) -> Option<&str> {
+        match self {
+            Self::Invalid { param, .. } => Some(param),
+            Self::Refused { param, .. } => param.as_deref(),
+            Self::UnknownModel { .. } | Self::Denied { .. } => Some("model"),
             _ => None,
-        };
+        }
+    }
+
+    /// The status in OpenAI's API.
+    pub(crate) fn http_status(&self) -> StatusCode {
+        self.shape().0
+    }
+}
+
+/// What another gateway said.
+fn forwarded(refused: &Refused) -> Response {
+    let (status, kind) = kind(refused.status.code());
+    let status = refused.http.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(status);
+    // Whatever the engines refuse is said by them to be of this type.
+    let kind = if status.is_client_error() && refused.param.is_some() { "invalid_request_error" } else { kind };
+    let code = status::reason(&refused.status).to_ascii_lowercase();
+    let retry = refused.status.get_details_retry_info().and_then(|info| info.retry_delay);
+    body(status, refused.status.message(), kind, refused.param.as_deref(), &code, retry)
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        if let Self::Forwarded(refused) = &self {
+            return forwarded(refused);
+        }
+        let (status, kind) = self.shape();
+        let param = self.param().map(str::to_owned);
         let (fault, withdrawn) = (self.fault(), matches!(self, Self::Withdrawn { .. }));
         let answered = self.into_status();
         let code = fault.reason.to_ascii_lowercase();

@@ -72,6 +72,7 @@ impl Gateway {
         let upstreams = Upstreams {
             permissions: channel::in_process(PolicyServiceServer::new(Permissions::new(&[&model, UNSERVED]))),
             monitoring: channel::in_process(UsageServiceServer::new(records.clone())),
+            peers: None,
         };
         let opened = inference::open(config.clone(), upstreams, None, &health, &tasks).await.unwrap();
         soon("the policy", health.until_ready()).await;

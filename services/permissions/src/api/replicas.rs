@@ -5,11 +5,12 @@ use crate::{
     error::Error,
     field,
     freshness::Moment,
-    replicas::{Kind, Report, Seen},
+    replicas::{Gateway, Kind, Report, Seen},
     store::events,
     token::Token,
 };
 use policy::{Epoch, Revision};
+use prost::Message;
 use proto::permissions::v1::{self as pb, replica_service_server::ReplicaService};
 use shared::time;
 use tonic::{Request, Response, Status};
@@ -17,6 +18,10 @@ use uuid::Uuid;
 
 /// Longest name of a replica, in characters.
 const NAME: usize = 200;
+/// Longest address of a gateway, in characters.
+const ADDRESS: usize = 200;
+/// Most engines that a gateway says something of, and most models.
+const ENGINES: usize = 10_000;
 
 #[tonic::async_trait]
 impl ReplicaService for Api {
@@ -51,10 +56,13 @@ impl ReplicaService for Api {
         let request = request.get_ref();
         if request.leaving {
             self.replicas.leave(id(request)?).await?;
-        } else {
-            self.replicas.report(&report(request)?).await?;
+            return Ok(Response::new(pb::ReportReplicaResponse::default()));
         }
-        Ok(Response::new(pb::ReportReplicaResponse {}))
+        let report = report(request)?;
+        self.replicas.report(&report).await?;
+        let gateways = if report.gateway.is_some() { self.replicas.gateways().await? } else { Vec::new() };
+        let gateways = gateways.into_iter().map(pb::Replica::from).collect();
+        Ok(Response::new(pb::ReportReplicaResponse { gateways }))
     }
 }
 
@@ -72,7 +80,23 @@ fn report(request: &pb::ReportReplicaRequest) -> Result<Report, Error> {
     }
     let epoch: Epoch = field::id("epoch", &request.epoch)?;
     let place = Token { epoch, revision: Revision(request.revision) };
-    Ok(Report { id: id(request)?, kind: Kind::Inference, name: name.to_owned(), place })
+    let gateway = request.gateway.as_ref().map(gateway).transpose()?;
+    Ok(Report { id: id(request)?, kind: Kind::Inference, name: name.to_owned(), place, gateway })
+}
+
+fn gateway(gateway: &pb::Gateway) -> Result<Gateway, Error> {
+    if gateway.address.is_empty() || gateway.address.chars().count() > ADDRESS {
+        return Err(Error::invalid("gateway.address", "must have 1 to 200 characters"));
+    }
+    if !(gateway.weight.is_finite() && gateway.weight > 0.0) {
+        return Err(Error::invalid("gateway.weight", "must be more than 0"));
+    }
+    if gateway.claims.len() > ENGINES || gateway.waits.len() > ENGINES {
+        return Err(Error::invalid("gateway", "must not name more than 10,000 engines or models"));
+    }
+    let sequence = i64::try_from(gateway.sequence);
+    let sequence = sequence.map_err(|_| Error::invalid("gateway.sequence", "is too large"))?;
+    Ok(Gateway { sequence, said: gateway.encode_to_vec() })
 }
 
 impl From<Seen> for pb::Replica {
@@ -91,6 +115,8 @@ impl From<Seen> for pb::Replica {
             revision: report.place.revision.get(),
             seen_time: Some(time::to_proto(at)),
             live,
+            // What another version wrote and this one cannot read is nobody's word.
+            gateway: report.gateway.and_then(|gateway| pb::Gateway::decode(gateway.said.as_slice()).ok()),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Who holds a copy of the policy, and how far it is. Times are the store's own, so that nobody's clock matters.
 
 use super::{StoreError, events};
-use crate::replicas::{Kind, Report, Seen};
+use crate::replicas::{Gateway, Kind, Report, Seen};
 use policy::{Epoch, Revision};
 use shared::{
     db::{Db, Time},
@@ -17,6 +17,8 @@ struct Row {
     epoch: Uuid,
     revision: i64,
     seen_at: Time,
+    sequence: i64,
+    gateway: Option<Vec<u8>>,
     now: Time,
 }
 
@@ -31,18 +33,22 @@ struct Queries {
 }
 
 const POSTGRES: Queries = Queries {
-    report: "INSERT INTO replicas (id, kind, name, epoch, revision, seen_at) VALUES ($1, $2, $3, $4, $5, now()) \
-        ON CONFLICT (id) DO UPDATE SET epoch = $4, revision = $5, seen_at = now()",
-    list: "SELECT id, kind, name, epoch, revision, seen_at, now() AS now FROM replicas ORDER BY name, id",
+    report: "INSERT INTO replicas (id, kind, name, epoch, revision, sequence, gateway, seen_at) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, now()) \
+        ON CONFLICT (id) DO UPDATE SET epoch = $4, revision = $5, sequence = $6, gateway = $7, seen_at = now() \
+        WHERE replicas.sequence <= $6",
+    list: "SELECT id, kind, name, epoch, revision, seen_at, sequence, gateway, now() AS now FROM replicas \
+        ORDER BY name, id",
     forget: "DELETE FROM replicas WHERE seen_at < now() - interval '1 hour'",
 };
 
 const SQLITE: Queries = Queries {
-    report: "INSERT INTO replicas (id, kind, name, epoch, revision, seen_at) \
-        VALUES ($1, $2, $3, $4, $5, CAST(unixepoch('subsec') * 1000000 AS INTEGER)) \
+    report: "INSERT INTO replicas (id, kind, name, epoch, revision, sequence, gateway, seen_at) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, CAST(unixepoch('subsec') * 1000000 AS INTEGER)) \
         ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, revision = excluded.revision, \
-        seen_at = excluded.seen_at",
-    list: "SELECT id, kind, name, epoch, revision, seen_at, \
+        sequence = excluded.sequence, gateway = excluded.gateway, seen_at = excluded.seen_at \
+        WHERE replicas.sequence <= excluded.sequence",
+    list: "SELECT id, kind, name, epoch, revision, seen_at, sequence, gateway, \
         CAST(unixepoch('subsec') * 1000000 AS INTEGER) AS now FROM replicas ORDER BY name, id",
     forget: "DELETE FROM replicas WHERE seen_at < (unixepoch() - 3600) * 1000000",
 };
@@ -62,6 +68,7 @@ pub(crate) async fn cluster(db: &Db) -> Result<Uuid, StoreError> {
 /// Notes how far a replica is, now.
 pub(crate) async fn report(db: &Db, report: &Report) -> Result<(), StoreError> {
     let (query, place) = (queries(db).report, report.place);
+    let gateway = report.gateway.as_ref();
     on!(db, |pool| {
         sqlx::query(query)
             .bind(report.id)
@@ -69,6 +76,8 @@ pub(crate) async fn report(db: &Db, report: &Report) -> Result<(), StoreError> {
             .bind(&report.name)
             .bind(place.epoch.uuid())
             .bind(events::number(place.revision))
+            .bind(gateway.map_or(0, |gateway| gateway.sequence))
+            .bind(gateway.map(|gateway| gateway.said.as_slice()))
             .execute(pool)
             .await
             .map(drop)
@@ -106,7 +115,8 @@ impl TryFrom<Row> for Seen {
                 .map_err(|_| StoreError::Corrupt("replicas"))?,
         };
         let kind = Kind::from_word(&row.kind).ok_or(StoreError::Corrupt("replicas"))?;
-        let report = Report { id: row.id, kind, name: row.name, place };
+        let gateway = row.gateway.map(|said| Gateway { sequence: row.sequence, said });
+        let report = Report { id: row.id, kind, name: row.name, place, gateway };
         Ok(Self { report, at: row.seen_at.0, now: row.now.0 })
     }
 }

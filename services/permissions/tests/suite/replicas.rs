@@ -18,8 +18,31 @@ fn gateway(name: &str, epoch: &str, revision: u64) -> pb::ReportReplicaRequest {
         name: name.to_owned(),
         epoch: epoch.to_owned(),
         revision,
-        leaving: false,
+        ..Default::default()
     }
+}
+
+/// The same as one of several gateways.
+fn one_of_several(name: &str, epoch: &str, sequence: u64, held: u32) -> pb::ReportReplicaRequest {
+    let claim = pb::EngineClaim { engine_id: "5b0f".into(), claimed: held + 1, held };
+    let said = pb::Gateway {
+        address: format!("http://{name}:7002"),
+        weight: 1.0,
+        sequence,
+        claims: vec![claim],
+        ..Default::default()
+    };
+    pb::ReportReplicaRequest { gateway: Some(said), ..gateway(name, epoch, 1) }
+}
+
+async fn report(world: &World, request: &pb::ReportReplicaRequest) -> Vec<pb::Replica> {
+    let answer = world.service().replicas().report_replica(request.clone()).await.unwrap();
+    answer.into_inner().gateways
+}
+
+fn held(replicas: &[pb::Replica]) -> Vec<(&str, u32, bool)> {
+    let held = |one: &pb::Replica| one.gateway.as_ref().unwrap().claims[0].held;
+    replicas.iter().map(|one| (one.name.as_str(), held(one), one.live)).collect()
 }
 
 fn urgent(grant: &str) -> pb::RevokeGrantRequest {
@@ -56,6 +79,50 @@ on_both_engines! {
         let answer = world.owner.grants().revoke_grant(urgent(&id)).await.unwrap().into_inner();
         assert_eq!(answer.laggards, Vec::<String>::new());
         other.end().await;
+    }
+
+    async fn gateways_learn_of_each_other_what_each_said_last(world: World) {
+        world.model("m").await;
+        let epoch = place(world).await.epoch;
+        assert!(report(world, &gateway("alone", &epoch, 1)).await.is_empty(), "it said nothing as a gateway");
+        let mut first = one_of_several("gateway-0", &epoch, 1, 3);
+        assert_eq!(held(&report(world, &first).await), [("gateway-0", 3, true)]);
+        let second = one_of_several("gateway-1", &epoch, 1, 5);
+        let both = report(world, &second).await;
+        assert_eq!(held(&both), [("gateway-0", 3, true), ("gateway-1", 5, true)]);
+        assert_eq!(both[0].gateway, first.gateway);
+
+        // A report that was overtaken by a later one changes nothing.
+        let late = first.clone();
+        first.gateway = one_of_several("gateway-0", &epoch, 3, 7).gateway;
+        report(world, &first).await;
+        assert_eq!(held(&report(world, &late).await)[0], ("gateway-0", 7, true));
+        first.leaving = true;
+        assert!(report(world, &first).await.is_empty());
+        assert_eq!(held(&report(world, &second).await), [("gateway-1", 5, true)]);
+        let listed = replicas(world).await;
+        let listed = listed.iter().find(|one| one.name == "gateway-1").unwrap();
+        assert_eq!(listed.gateway, second.gateway);
+    }
+
+    async fn what_a_gateway_says_follows_rules(world: World) {
+        let epoch = uuid();
+        let with = |change: &dyn Fn(&mut pb::Gateway)| {
+            let mut request = one_of_several("gateway-0", &epoch, 1, 3);
+            change(request.gateway.as_mut().unwrap());
+            request
+        };
+        let faults = [
+            (with(&|said| said.address.clear()), "gateway.address"),
+            (with(&|said| said.address = "x".repeat(201)), "gateway.address"),
+            (with(&|said| said.weight = 0.0), "gateway.weight"),
+            (with(&|said| said.weight = f64::NAN), "gateway.weight"),
+            (with(&|said| said.sequence = u64::MAX), "gateway.sequence"),
+            (with(&|said| said.claims = vec![pb::EngineClaim::default(); 10_001]), "gateway"),
+        ];
+        for (request, field) in faults {
+            assert_invalid(world.service().replicas().report_replica(request).await, field);
+        }
     }
 
     async fn replicas_are_listed_with_where_they_are(world: World) {

@@ -22,6 +22,8 @@ pub(crate) struct Admission {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Load {
     pub(crate) sequences: usize,
+    /// Most sequences that there ever were at once.
+    pub(crate) most_sequences: usize,
     pub(crate) prefill_tokens: usize,
     pub(crate) rejected_for_requests: u64,
     pub(crate) rejected_for_tokens: u64,
@@ -47,6 +49,7 @@ impl Admission {
         let mut load = self.lock();
         self.decide(&mut load, sequences)?;
         load.sequences += sequences;
+        load.most_sequences = load.most_sequences.max(load.sequences);
         load.prefill_tokens += prompt_tokens;
         Ok(())
     }
@@ -113,6 +116,7 @@ mod tests {
         admission.admit(6, 0).unwrap();
         assert_eq!(admission.check(1), Err(Rejection::Requests));
         admission.leave();
+        assert_eq!((admission.load().sequences, admission.load().most_sequences), (5, 6));
         assert_eq!(admission.check(1), Ok(()));
         assert_eq!(admission.load().rejected_for_requests, 2);
     }

@@ -31,6 +31,12 @@ pub(super) fn metrics(engine: &Engine) -> Response {
     reply::text("text/plain; version=1.0.0; charset=utf-8", page)
 }
 
+/// How many requests it held at once, at most; no vLLM says that.
+pub(super) fn most(engine: &Engine) -> Response {
+    let most = engine.admission().load().most_sequences;
+    reply::json(StatusCode::OK, format!("{{\"sequences\":{most}}}"))
+}
+
 /// Replaces the faults by those in the body and answers with them.
 pub(super) async fn fault(engine: &Engine, request: Request) -> Response {
     let bytes = axum::body::to_bytes(request.into_body(), LONGEST_BODY).await.unwrap_or_default();
