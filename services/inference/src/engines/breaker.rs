@@ -190,7 +190,7 @@ mod tests {
         let mut breaker = Breaker::default();
         let lasts = open(&mut breaker, now, &config);
         breaker.succeeded(&config);
-        breaker.failed(now + SECOND, &config);
+        breaker.failed(now + SECOND, true, &config);
         assert_eq!(breaker.position(), Position::Open { until: now + lasts });
     }
 
