@@ -17,7 +17,7 @@ const COMPLETED: f64 = 0.97;
 /// Halvings of the interval in which the rate is sought: to a thousandth of it.
 const HALVINGS: usize = 10;
 /// How long each rate is tried at least, after the warm-up.
-const TRIED: f64 = 300.0;
+const TRIED: f64 = 460.0;
 const WARM_UP: Duration = Duration::from_secs(240);
 /// Of a longer recording, this many requests are enough.
 const ENOUGH: usize = 50_000;
@@ -68,7 +68,8 @@ pub fn sustained(setting: &Setting, trace: &[Recorded], policy: Name, one: Capac
 /// The recording is tried whole, as often as there is time for it: a part of it may be all bursts or have none.
 fn attempt(setting: &Setting, trace: &[Recorded], rate: f64) -> Option<f64> {
     let lap = (trace.len().min(ENOUGH) as f64 / rate).max(1.0);
-    let counted = Duration::try_from_secs_f64(lap * (TRIED / lap).ceil().max(1.0)).unwrap_or(Duration::MAX / 4);
+    let counted =
+        Duration::try_from_secs_f64(lap * (TRIED / lap).ceil().max(1.0)).unwrap_or(Duration::MAX / 4);
     let setting = &Setting { warm_up: WARM_UP, counted, settle: Duration::ZERO, ..setting.clone() };
     let workload = setting.workload(trace, rate);
     let end = workload.counted.1;

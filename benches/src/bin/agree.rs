@@ -4,6 +4,8 @@
 //!
 //! `just agree --trace azure-llm-2023-conv.csv --engines 2 --load 2`
 
+#![expect(clippy::unwrap_used, reason = "like a test, it fails by panicking")]
+
 use clap::Parser;
 use serde_json::{Value, json};
 use std::{

@@ -180,7 +180,10 @@ async fn an_engine_that_was_started_again_before_anybody_looked_is_soon_used_aga
     gateway.until(&engine, EngineState::BreakerOpen).await;
     let began = tokio::time::Instant::now();
     gateway.until(&engine, EngineState::Healthy).await;
-    assert!(began.elapsed() < inference::Config::default().engine.breaker.open, "it waits for one second and not for sixty");
+    assert!(
+        began.elapsed() < inference::Config::default().engine.breaker.open,
+        "it waits for one second and not for sixty"
+    );
     assert_eq!(gateway.chat(&chat(2)).await.status, StatusCode::OK);
     gateway.close().await;
 }
