@@ -92,7 +92,13 @@ struct State {
 impl Gateways {
     /// One of several, of which it knows nothing yet.
     #[must_use]
-    pub fn new(config: &config::Gateways, peers: Peers, fleet: &Fleet, queue: &Queue, health: &Health) -> Self {
+    pub fn new(
+        config: &config::Gateways,
+        peers: Peers,
+        fleet: &Fleet,
+        queue: &Queue,
+        health: &Health,
+    ) -> Self {
         let id = Uuid::new_v4();
         let times = Times { lease: LEASE, grace: config.grace };
         let claims = Claims::new(id, &config.advertise, config.weight, times);
@@ -174,10 +180,7 @@ impl Gateways {
         state.claims.engines(engines.iter().map(|engine| (engine.name.clone(), limit)));
         let parts = state.claims.parts(self.now());
         for engine in engines {
-            let part = parts.get(&engine.name).copied().unwrap_or_default();
-            if state.parts.get(&engine.name) != Some(&part) {
-                engine.assign(part);
-            }
+            engine.assign(parts.get(&engine.name).copied().unwrap_or_default());
         }
         let owner = |name: &String| (name.clone(), state.claims.elsewhere(name));
         let owners: BTreeMap<String, Option<GatewayId>> = parts.keys().map(owner).collect();

@@ -97,8 +97,7 @@ pub async fn open(
     queue.keep_time(tasks);
     let fleet = Fleet::open(&config, queue.clone(), tasks)?;
     let several = upstreams.peers.filter(|_| config.gateways.is_one_of_several());
-    let gateways =
-        several.map(|peers| Gateways::new(&config.gateways, peers, &fleet, &queue, health));
+    let gateways = several.map(|peers| Gateways::new(&config.gateways, peers, &fleet, &queue, health));
     if let Some(gateways) = &gateways {
         gateways.watch(tasks);
     }

@@ -70,7 +70,11 @@ impl Scene {
             let (client, id) = (self.gateways.client(number), format!("{what}-{number}-{call}"));
             let stream = call % 2 == 0;
             self.calls.spawn(async move {
-                let end = if stream { events(&client, &id, tokens).await } else { whole(&client, &id, tokens).await };
+                let end = if stream {
+                    events(&client, &id, tokens).await
+                } else {
+                    whole(&client, &id, tokens).await
+                };
                 (id, number, end)
             });
         }
@@ -113,7 +117,8 @@ impl Scene {
         let finished = |records: &[Record], id: &String| {
             records.iter().filter(|one| one.request_id == *id && one.end() == "finished").count()
         };
-        let whole: Vec<&String> = ends.iter().filter(|(_, end)| end.1 == End::Whole).map(|(id, _)| id).collect();
+        let whole: Vec<&String> =
+            ends.iter().filter(|(_, end)| end.1 == End::Whole).map(|(id, _)| id).collect();
         let records = until("all that came whole in the ledger", async || {
             let records = ledger::records(&owner).await;
             whole.iter().all(|id| finished(&records, id) > 0).then_some(records)

@@ -32,9 +32,8 @@ impl Gateways {
 
     /// Adds one sentence per fault.
     pub(super) fn validate(&self, faults: &mut Vec<String>) {
-        let known = |uri: &http::Uri| {
-            matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some()
-        };
+        let known =
+            |uri: &http::Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some();
         if self.is_one_of_several() && !self.advertise.parse().is_ok_and(|uri| known(&uri)) {
             faults.push(format!(
                 "inference.gateways.advertise: `{}` is not a URL like http://gateway-0.gateway:7002",

@@ -52,8 +52,8 @@ pub struct State {
     pub cordon: Option<Cordon>,
     /// Why it is on its way out of the fleet.
     pub leaving: Option<String>,
-    /// Whether its requests wait at another gateway.
-    elsewhere: bool,
+    /// What part of it is this gateway's; `None` is all of it.
+    part: Option<Part>,
     /// What it says of itself, and when it said so.
     pub gauges: Option<(Gauges, policy::Time)>,
     pub(super) window: Window,
@@ -130,7 +130,7 @@ impl Engine {
             ejection: Ejection::default(),
             cordon: None,
             leaving: None,
-            elsewhere: settings.several,
+            part: settings.several.then(Part::default),
             gauges: None,
             window: Window::default(),
             heard: now,
@@ -184,17 +184,20 @@ impl Engine {
 
     /// Takes for its own what part of it is this gateway's.
     pub(crate) fn assign(&self, part: Part) {
-        self.settings.queue.limit_to(self.id, part.most);
-        self.update(|state, _| state.elsewhere = !part.mine);
+        if self.state().part != Some(part) {
+            self.settings.queue.limit_to(self.id, part.most);
+            self.update(|state, _| state.part = Some(part));
+        }
     }
 
     fn tell(&self, state: &mut State, limit: u32) {
         let standing = self.standing(state);
         let accepting = standing == Standing::Healthy;
+        let elsewhere = state.part.is_some_and(|part| !part.mine);
         let last = state.told.as_ref();
         let same = last.is_some_and(|told| {
             told.standing == standing
-                && (told.limit, told.elsewhere) == (limit, state.elsewhere)
+                && (told.limit, told.elsewhere) == (limit, elsewhere)
                 && told.models.iter().eq(state.sight.models.keys())
         });
         if same {
@@ -205,7 +208,6 @@ impl Engine {
             self.say(state, was, standing);
         }
         let models: Vec<String> = state.sight.models.keys().cloned().collect();
-        let elsewhere = state.elsewhere;
         state.told = Some(Told { models: models.clone(), accepting, limit, standing, elsewhere });
         self.settings.queue.engine(self.id, &models, accepting && !elsewhere, limit);
     }

@@ -3,9 +3,7 @@
 
 use super::{ASK, Gateways, claims::Reach, word};
 use futures_util::future::join_all;
-use proto::inference::v1::{
-    IdentifyRequest, IdentifyResponse, gateway_service_client::GatewayServiceClient,
-};
+use proto::inference::v1::{IdentifyRequest, IdentifyResponse, gateway_service_client::GatewayServiceClient};
 use std::{error::Error as _, io};
 use tonic::Status;
 use uuid::Uuid;

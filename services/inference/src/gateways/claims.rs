@@ -127,15 +127,7 @@ impl Claims {
     #[must_use]
     pub fn new(me: GatewayId, address: &str, weight: f64, times: Times) -> Self {
         let own = Word { address: address.to_owned(), weight, ..Word::default() };
-        Self {
-            me,
-            own,
-            times,
-            others: BTreeMap::new(),
-            engines: BTreeMap::new(),
-            sent: None,
-            heard: None,
-        }
+        Self { me, own, times, others: BTreeMap::new(), engines: BTreeMap::new(), sent: None, heard: None }
     }
 
     /// Says which engines there are, and how many requests each takes.
@@ -233,8 +225,7 @@ impl Claims {
         let mut last = std::mem::take(&mut self.others);
         for Listed { id, word, live } in listed.into_iter().filter(|listed| listed.id != self.me) {
             let known = last.remove(&id).filter(|known| !live && known.word.sequence >= word.sequence);
-            let (word, contact) =
-                known.map_or((word, Contact::Unasked), |known| (known.word, known.contact));
+            let (word, contact) = known.map_or((word, Contact::Unasked), |known| (known.word, known.contact));
             self.others.insert(id, Other { word, live, contact });
         }
         self.assign();

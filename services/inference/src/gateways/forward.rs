@@ -11,6 +11,7 @@ use proto::inference::v1::{
     gateway_service_client::GatewayServiceClient,
 };
 use shared::status;
+use std::error::Error as _;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Request, Status, Streaming, metadata::MetadataValue};
 use uuid::Uuid;
@@ -87,10 +88,15 @@ impl Gateways {
         let (outcome, failure) = match reason.as_str() {
             "SERVED_ELSEWHERE" | "GATEWAY_STOPPING" => ("elsewhere", Failure::Unmoved),
             _ if Instant::now() >= until => ("refused", Failure::Final(Error::Deadline)),
-            "" | "SERVICE_UNREACHABLE" => {
+            // What went wrong on the way has a source; what the other gateway said has none.
+            reason if reason.is_empty() || status.source().is_some() => {
                 tracing::debug!(%gateway, message = status.message(), "another gateway gave no answer");
                 self.avoid(gateway);
-                if ask::is_refused(status) { ("unreached", Failure::Unmoved) } else { ("lost", Failure::Lost) }
+                if ask::is_refused(status) {
+                    ("unreached", Failure::Unmoved)
+                } else {
+                    ("lost", Failure::Lost)
+                }
             }
             "NO_ENGINE" => {
                 let model = admitted.prompt.served().to_owned();

@@ -30,9 +30,9 @@ impl Gateways {
     #[must_use]
     pub fn place(&self, model: &str, chance: f64) -> Place {
         let engines = self.0.fleet.all();
-        let serve = engines.iter().filter(|engine| {
-            engine.accepting() && engine.state().sight.models.contains_key(model)
-        });
+        let serve = engines
+            .iter()
+            .filter(|engine| engine.accepting() && engine.state().sight.models.contains_key(model));
         let names: Vec<&str> = serve.map(|engine| engine.name.as_str()).collect();
         let state = self.state();
         let mine = names.iter().any(|name| state.parts.get(*name).is_some_and(|part| part.mine));
@@ -53,9 +53,9 @@ impl Gateways {
             // Nobody has such an engine: the queue here says so.
             None if own.is_some() || names.is_empty() => Place::Here,
             None => Place::Nowhere,
-            Some(gateway) => addresses
-                .remove(&gateway)
-                .map_or(Place::Nowhere, |address| Place::At { gateway, address }),
+            Some(gateway) => {
+                addresses.remove(&gateway).map_or(Place::Nowhere, |address| Place::At { gateway, address })
+            }
         }
     }
 

@@ -46,7 +46,10 @@ impl Body for Relayed {
                 Some(Ok(_)) => {}
                 None => self.over = true,
                 Some(Err(status)) => {
-                    tracing::warn!(message = status.message(), "the answer of another gateway could not go on");
+                    tracing::warn!(
+                        message = status.message(),
+                        "the answer of another gateway could not go on"
+                    );
                     self.over = true;
                     let words = meter::broken_off("the gateway that ran it was lost");
                     return Poll::Ready(Some(Ok(Frame::data(words))));

@@ -56,7 +56,8 @@ fn forwarded(refused: &Refused) -> Response {
     let (status, kind) = kind(refused.status.code());
     let status = refused.http.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(status);
     // Whatever the engines refuse is said by them to be of this type.
-    let kind = if status.is_client_error() && refused.param.is_some() { "invalid_request_error" } else { kind };
+    let kind =
+        if status.is_client_error() && refused.param.is_some() { "invalid_request_error" } else { kind };
     let code = status::reason(&refused.status).to_ascii_lowercase();
     let retry = refused.status.get_details_retry_info().and_then(|info| info.retry_delay);
     body(status, refused.status.message(), kind, refused.param.as_deref(), &code, retry)

@@ -109,7 +109,11 @@ pub(crate) async fn replicas(world: &World) {
             epoch: now.epoch.clone(),
             revision: now.head,
             leaving,
-            gateway: Some(pb::Gateway { address: "http://gateway:7002".into(), weight: 1.0, ..Default::default() }),
+            gateway: Some(pb::Gateway {
+                address: "http://gateway:7002".into(),
+                weight: 1.0,
+                ..Default::default()
+            }),
         };
         world.service().replicas().report_replica(request).await.unwrap();
     }

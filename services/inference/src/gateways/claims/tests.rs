@@ -332,8 +332,7 @@ fn owner_after_join(world: &World) -> usize {
     let address = |number| format!("http://gateway-{number}");
     let addresses: Vec<(usize, String)> =
         world.living().into_iter().map(|number| (number, address(number))).collect();
-    let candidates =
-        addresses.iter().map(|(who, address)| Candidate { who: *who, address, weight: 1.0 });
+    let candidates = addresses.iter().map(|(who, address)| Candidate { who: *who, address, weight: 1.0 });
     owner::of(ENGINES[2].0, candidates).unwrap()
 }
 
@@ -410,7 +409,8 @@ fn who_reaches_nobody_keeps_no_more_than_its_share_and_is_taken_for_gone_in_the_
                 world.deliver(message);
             }
         }
-        let most = |number: &usize| world.gateways[*number].as_ref().unwrap().claims.parts(now)[ENGINES[0].0].most;
+        let most =
+            |number: &usize| world.gateways[*number].as_ref().unwrap().claims.parts(now)[ENGINES[0].0].most;
         let had: u32 = others.iter().map(most).sum();
         assert_eq!(had, if passed.is_zero() { 0 } else { 7 }, "after {passed:?}");
     }
