@@ -3,6 +3,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use uuid::Uuid;
 
 const LEASE: Duration = Duration::from_secs(3);
 const GRACE: Duration = Duration::from_secs(30);
