@@ -40,6 +40,19 @@ struct Other {
     contact: Contact,
 }
 
+impl Other {
+    /// The same after what was known of it.
+    fn after(self, known: Self) -> Self {
+        if known.word.sequence >= self.word.sequence {
+            return Self { live: self.live, ..known };
+        }
+        // It has written since.
+        let contact =
+            if matches!(known.contact, Contact::Silent { .. }) { Contact::Unasked } else { known.contact };
+        Self { contact, ..self }
+    }
+}
+
 /// What is known of a gateway from having asked it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Contact {
@@ -150,6 +163,7 @@ impl Claims {
             (name.clone(), wanted.max(used))
         });
         self.own.claims = claims.collect();
+        self.own.hears = may_want;
         self.own.sequence += 1;
         self.sent = Some(now);
         self.own.clone()
@@ -162,13 +176,20 @@ impl Claims {
         self.heard = Some(sent);
         let mut last = std::mem::take(&mut self.others);
         for Listed { id, word, live } in listed.into_iter().filter(|listed| listed.id != self.me) {
-            let known = last.remove(&id).filter(|known| !live && known.word.sequence >= word.sequence);
-            let (word, contact) = known.map_or((word, Contact::Unasked), |known| (known.word, known.contact));
-            self.others.insert(id, Other { word, live, contact });
+            // Who writes and is not answered does not know of this gateway.
+            let other = Other { live: live && word.hears, word, contact: Contact::Unasked };
+            let other = match last.remove(&id) {
+                Some(known) if !other.live => other.after(known),
+                _ => other,
+            };
+            self.others.insert(id, other);
         }
         self.assign();
+        // Who was not reached yet may believe that it is alone.
+        let unknown = self.others.values().any(|other| !other.live && other.contact == Contact::Unasked);
         let granted = |name: &String, engine: &Engine| {
             let left = engine.limit.saturating_sub(self.claimed(name, sent));
+            let left = if unknown { left.min(engine.granted) } else { left };
             if self.owns(engine) { left.min(self.own.claims.get(name).copied().unwrap_or(0)) } else { 0 }
         };
         let granted: Vec<u32> = self.engines.iter().map(|(name, engine)| granted(name, engine)).collect();

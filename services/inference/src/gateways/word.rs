@@ -23,6 +23,7 @@ pub fn to_proto(word: &Word, held: &BTreeMap<String, u32>) -> pb::Gateway {
         weight: word.weight,
         sequence: word.sequence,
         draining: word.draining,
+        hears: word.hears,
         claims: word.claims.iter().map(claim).collect(),
         waits: waits
             .map(|(model, wait)| pb::ModelWait {
@@ -44,6 +45,7 @@ pub fn from_proto(said: &pb::Gateway) -> Word {
         address: said.address.clone(),
         weight: said.weight,
         draining: said.draining,
+        hears: said.hears,
         claims: said.claims.iter().map(|claim| (claim.engine_id.clone(), claim.claimed)).collect(),
         waits: said.waits.iter().filter_map(wait).collect(),
     }

@@ -17,6 +17,8 @@ pub struct Word {
     pub weight: f64,
     /// Whether it is about to end: it owns nothing any more.
     pub draining: bool,
+    /// Whether it was answered within the lease, and so knows the others.
+    pub hears: bool,
     /// By engine: the most requests that it may hold there.
     pub claims: BTreeMap<String, u32>,
     /// By model: how long a request would wait there.

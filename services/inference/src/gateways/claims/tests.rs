@@ -403,7 +403,7 @@ fn who_reaches_nobody_keeps_no_more_than_its_share_and_is_taken_for_gone_in_the_
     for passed in [Duration::ZERO, GRACE] {
         world.now += passed;
         let now = world.now;
-        for &number in [&others[..], &others[..]].concat().iter() {
+        for &number in others.iter().cycle().take(3 * others.len()) {
             world.get(number).claims.reached(id(lonely), Reach::Silent, now);
             world.say(number);
             while let Some((_, message)) = world.messages.pop() {
@@ -426,5 +426,44 @@ fn fixed_shares_make_no_more_than_the_limit_with_more_gateways_than_places() {
             world.living().iter().map(|&number| world.get(number).claims.share(engine)).collect();
         assert_eq!(shares.iter().sum::<u32>(), limit, "{shares:?}");
         assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1);
+    }
+}
+
+/// What one writes arrives, and it hears no answer.
+fn say_unheard(world: &mut World, number: usize) {
+    world.say(number);
+    if let Some((_, word)) = world.messages.pop() {
+        world.deliver(word);
+    }
+    world.messages.retain(|(_, message)| !matches!(message, Message::Answer { to, .. } if *to == number));
+}
+
+#[test]
+fn who_writes_and_hears_no_answer_is_asked_before_a_newcomer_uses_anything() {
+    for joined in 20..80 {
+        let mut world = World::of(3);
+        world.calm();
+        let gone = owner(&world, 0);
+        let deaf = (0..3).find(|&number| number != gone).unwrap();
+        (0..3).filter(|&number| number != deaf).for_each(|number| world.gateways[number] = None);
+        for step in 0..90 {
+            say_unheard(&mut world, deaf);
+            if step == joined {
+                world.join();
+            }
+            for number in world.living().into_iter().filter(|&number| number != deaf) {
+                for _ in 0..2 {
+                    world.say(number);
+                    while let Some((_, message)) = world.messages.pop() {
+                        world.deliver(message);
+                        world.check();
+                    }
+                }
+            }
+            world.pass(Duration::from_millis(500));
+            world.check();
+        }
+        let newcomer = world.parts().iter().map(|parts| parts[1]).collect::<Vec<_>>();
+        assert!(newcomer.iter().any(|most| *most > 0), "it is not kept waiting: {newcomer:?}");
     }
 }
