@@ -1,19 +1,19 @@
 //! One prompt from arrival to answer: `Prompt → Admitted → Routed → Answer`, top to bottom.
 
+mod attempts;
 mod elsewhere;
 mod fallback;
 
 use crate::{
     admit::{Admitted, admit},
-    config,
-    dispatch::{Answer, Dispatcher, Failure, Retry},
+    dispatch::{Answer, Dispatcher},
     error::Error,
     follow::PolicyView,
     gateways::Gateways,
     goodput::{Answered, Asked, Goodput, Trial},
     metrics,
     prompt::{Endpoint, Prompt},
-    queue::{Class, EngineId, Permit, Queue, Who},
+    queue::{EngineId, Permit, Queue, Who},
     resume::Resumable,
     settle::{Account, Ledger},
     weights::Weights,
@@ -175,86 +175,6 @@ impl Inference {
         Ok(Inferred { usage_id, instead: None, answer })
     }
 
-    /// The rest of an answer that broke off at an engine.
-    pub(crate) async fn resume(
-        &self,
-        admitted: &Admitted,
-        who: &Who,
-        mut account: Account,
-        avoid: EngineId,
-        until: Instant,
-    ) -> Result<Answer, Error> {
-        let turn = Turn { since: Instant::now(), until, avoid: Some(avoid), preempted: 0 };
-        account.spent();
-        let routed = match self.route(admitted, turn, who, None).await {
-            Ok(routed) => routed,
-            Err(error) => {
-                account.give_up();
-                return Err(error);
-            }
-        };
-        account.next_attempt(&routed.url);
-        self.attempts(admitted, turn, who, None, (routed, account)).await
-    }
-
-    /// Third step: one engine after the other, until one answers.
-    async fn attempts(
-        &self,
-        admitted: &Admitted,
-        mut turn: Turn,
-        who: &Who,
-        mut trial: Option<&mut Trial>,
-        (mut routed, mut account): (Routed, Account),
-    ) -> Result<Answer, Error> {
-        let config = self.dispatcher.fleet.settings();
-        let mut attempt = 1;
-        loop {
-            let engine = Some(routed.permit.engine());
-            let answer = self.dispatcher.dispatch(&admitted.prompt, routed.permit, account, turn.until).await;
-            let failed = match answer {
-                Ok(answer) => return Ok(answer),
-                Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Retry(failed)) => failed,
-            };
-            if failed.stopped {
-                turn.preempted += 1;
-            } else if attempt >= config.attempts || !self.may_retry(&failed) {
-                failed.account.give_up();
-                return Err(Error::EngineFailed { cause: failed.cause });
-            }
-            metrics::retried(failed.cause);
-            let background = admitted.prompt.class == Class::Batch;
-            if !failed.stopped && (background || !failed.untouched) {
-                let back_off = back_off(&config.retry, background, attempt, rand::random_range(0.5..1.0));
-                tokio::time::sleep_until(turn.until.min(Instant::now() + back_off)).await;
-            }
-            if !failed.stopped {
-                attempt += 1;
-                // What an engine failed is promised anew: that time was not the queue's.
-                turn = Turn { since: Instant::now(), avoid: engine, ..turn };
-            }
-            routed = match self.route(admitted, turn, who, trial.as_deref_mut()).await {
-                Ok(routed) => routed,
-                Err(error) => {
-                    failed.account.give_up();
-                    return Err(error);
-                }
-            };
-            account = *failed.account;
-            account.next_attempt(&routed.url);
-        }
-    }
-
-    /// What an engine did not begin, or what failed at one that is out now, goes elsewhere: that makes nothing worse, and
-    /// is not counted.
-    fn may_retry(&self, failed: &Retry) -> bool {
-        let may = !failed.again || self.dispatcher.fleet.may_retry();
-        if !may {
-            metrics::retry_refused(failed.cause);
-        }
-        may
-    }
-
     /// Second step: waits its turn for an engine.
     async fn route(
         &self,
@@ -343,31 +263,4 @@ fn asked(prompt: &Prompt) -> Asked {
         Endpoint::Chat | Endpoint::Completions => prompt.max_tokens,
     };
     Asked { class: prompt.class, streams: prompt.stream, choices: prompt.choices, most }
-}
-
-/// How long to wait after so many attempts. `chance` spreads those that failed together, 0.5 to 1.
-fn back_off(config: &config::Retry, background: bool, attempts: u32, chance: f64) -> Duration {
-    let (first, most) = match background {
-        true => (config.batch_back_off, config.batch_max_back_off),
-        false => (config.back_off, config.max_back_off),
-    };
-    first.saturating_mul(1 << (attempts - 1).min(16)).min(most).mul_f64(chance)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_wait_is_twice_the_last_up_to_the_longest() {
-        let config = config::Retry::default();
-        let millis =
-            |background, attempts, chance| back_off(&config, background, attempts, chance).as_millis();
-        let waits = |background, attempts: &[u32]| -> Vec<u128> {
-            attempts.iter().map(|&attempt| millis(background, attempt, 1.0)).collect()
-        };
-        assert_eq!(waits(false, &[1, 2, 3, 4, 5, 40]), [20, 40, 80, 160, 200, 200]);
-        assert_eq!(waits(true, &[1, 2, 3, 6, 7, 40]), [1_000, 2_000, 4_000, 32_000, 60_000, 60_000]);
-        assert_eq!((millis(false, 3, 0.5), millis(true, 1, 0.5)), (40, 500));
-    }
 }
