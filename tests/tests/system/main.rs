@@ -9,7 +9,6 @@ mod bad_input;
 mod chat;
 mod config;
 mod crash;
-mod database;
 mod encrypted;
 mod engines;
 mod failover;
