@@ -34,7 +34,7 @@ pub struct Who {
     /// The request's id in the ledger.
     pub usage_id: Uuid,
     /// What its caller calls it.
-    pub request_id: Box<str>,
+    pub request_id: Arc<str>,
     /// Who asks.
     pub user: UserId,
     /// Through whose grant.

@@ -162,12 +162,7 @@ impl Account {
         self.spent = true;
     }
 
-    /// No engine could be found for another attempt.
-    pub fn give_up(self) {
-        self.refuse();
-    }
-
-    /// The engine did nothing for it.
+    /// No engine answers it. It costs nothing, unless one may have worked for it.
     pub fn refuse(mut self) {
         if self.spent {
             return self.fail();

@@ -26,14 +26,7 @@ impl Inference {
     ) -> Result<Answer, Error> {
         let turn = Turn { since: Instant::now(), until, avoid: Some(avoid), preempted: 0 };
         account.spent();
-        let routed = match self.route(admitted, turn, who, None).await {
-            Ok(routed) => routed,
-            Err(error) => {
-                account.give_up();
-                return Err(error);
-            }
-        };
-        account.next_attempt(&routed.url);
+        let (routed, account) = self.route_again(admitted, turn, who, None, account).await?;
         self.attempts(admitted, turn, who, None, (routed, account)).await
     }
 
@@ -59,7 +52,7 @@ impl Inference {
             if failed.stopped {
                 turn.preempted += 1;
             } else if attempt >= config.attempts || !self.may_retry(&failed) {
-                failed.account.give_up();
+                failed.account.refuse();
                 return Err(Error::EngineFailed { cause: failed.cause });
             }
             metrics::retried(failed.cause);
@@ -73,15 +66,29 @@ impl Inference {
                 // What an engine failed is promised anew: that time was not the queue's.
                 turn = Turn { since: Instant::now(), avoid: engine, ..turn };
             }
-            routed = match self.route(admitted, turn, who, trial.as_deref_mut()).await {
-                Ok(routed) => routed,
-                Err(error) => {
-                    failed.account.give_up();
-                    return Err(error);
-                }
-            };
-            account = *failed.account;
-            account.next_attempt(&routed.url);
+            (routed, account) =
+                self.route_again(admitted, turn, who, trial.as_deref_mut(), *failed.account).await?;
+        }
+    }
+
+    /// A place for a request that has an account, which is settled when there is none.
+    async fn route_again(
+        &self,
+        admitted: &Admitted,
+        turn: Turn,
+        who: &Who,
+        trial: Option<&mut Trial>,
+        mut account: Account,
+    ) -> Result<(Routed, Account), Error> {
+        match self.route(admitted, turn, who, trial).await {
+            Ok(routed) => {
+                account.next_attempt(&routed.url);
+                Ok((routed, account))
+            }
+            Err(error) => {
+                account.refuse();
+                Err(error)
+            }
         }
     }
 
