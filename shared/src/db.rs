@@ -128,7 +128,8 @@ impl Db {
     /// When it does not give one.
     pub async fn ping(&self) -> Result<(), sqlx::Error> {
         on!(self, |pool| {
-            pool.ask(pool.watch().limit(), Box::pin(async { pool.acquire().await?.ping().await })).await
+            pool.ask(pool.watch().limit(), Box::pin(async { pool.unwatched().acquire().await?.ping().await }))
+                .await
         })
     }
 
@@ -144,14 +145,14 @@ impl Db {
     /// When the database is away, or does not know such a statement.
     pub async fn explain(&self, statement: &str) -> Result<Plan, sqlx::Error> {
         match self {
-            Self::Postgres(pool) => Postgres::explain(pool, statement).await,
-            Self::Sqlite(pool) => Sqlite::explain(pool, statement).await,
+            Self::Postgres(pool) => Postgres::explain(pool.unwatched(), statement).await,
+            Self::Sqlite(pool) => Sqlite::explain(pool.unwatched(), statement).await,
         }
     }
 
     /// Closes the pool once its connections are given back.
     pub async fn close(&self) {
-        on!(self, |pool| pool.close().await);
+        on!(self, |pool| pool.unwatched().close().await);
     }
 }
 

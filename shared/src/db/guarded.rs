@@ -1,18 +1,14 @@
 //! A pool and a transaction that run every statement under the eyes of [`Watch`].
 //!
 //! Both are executors, so queries are written as against the driver's own, and [`on!`](crate::on) and
-//! [`on_tx!`](crate::on_tx) hand them out. The driver's pool and connection beneath are not watched.
+//! [`on_tx!`](crate::on_tx) hand them out. What goes past them says so: [`Guarded::unwatched`].
 
 mod asked;
 mod executor;
 
 use super::{plan::Explain, watch::Watch};
 use sqlx::{Database, Pool, SqlStr, Transaction};
-use std::{
-    ops::{Deref, DerefMut},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// A pool whose statements are watched.
@@ -64,24 +60,16 @@ impl<D: Database> Clone for Guarded<D> {
     }
 }
 
-impl<D: Database> Deref for Guarded<D> {
-    type Target = Pool<D>;
-
-    fn deref(&self) -> &Pool<D> {
+impl<D: Database> Guarded<D> {
+    /// The driver's own pool, whose statements nobody watches.
+    pub const fn unwatched(&self) -> &Pool<D> {
         &self.pool
     }
 }
 
-impl<D: Database> Deref for Held<D> {
-    type Target = D::Connection;
-
-    fn deref(&self) -> &D::Connection {
-        &self.transaction
-    }
-}
-
-impl<D: Database> DerefMut for Held<D> {
-    fn deref_mut(&mut self) -> &mut D::Connection {
+impl<D: Database> Held<D> {
+    /// The driver's own connection, whose statements nobody watches: for what may take as long as it takes.
+    pub fn unwatched(&mut self) -> &mut D::Connection {
         &mut self.transaction
     }
 }

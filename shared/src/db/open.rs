@@ -99,8 +99,8 @@ impl Db {
 
     async fn migrate(&self, migrations: &Migrations) -> Result<(), sqlx::Error> {
         match self {
-            Self::Postgres(pool) => migrations.postgres.run(&**pool).await?,
-            Self::Sqlite(pool) => migrations.sqlite.run(&**pool).await?,
+            Self::Postgres(pool) => migrations.postgres.run(pool.unwatched()).await?,
+            Self::Sqlite(pool) => migrations.sqlite.run(pool.unwatched()).await?,
         }
         Ok(())
     }

@@ -29,13 +29,18 @@ static OPENED: LazyLock<Counter<u64>> = LazyLock::new(|| {
         .build()
 });
 
+/// So long after the database was found silent nobody asks again whether it is there.
+const FINDING: Duration = Duration::from_secs(2);
+
 /// The eyes on one database.
 #[derive(Debug)]
 pub(super) struct Watch {
     breaker: Mutex<Breaker>,
     slow: Slow,
-    /// When it last did not say that it is there. Locked while it is asked.
-    pub(super) silent: tokio::sync::Mutex<Option<Instant>>,
+    /// Held while the database is asked whether it is there.
+    pub(super) asking: tokio::sync::Mutex<()>,
+    /// When it last did not say that it is there.
+    silent: Mutex<Option<Instant>>,
     limit: Duration,
     labels: [KeyValue; 1],
 }
@@ -46,7 +51,14 @@ impl Watch {
         STANDING.record(Standing::Closed as u64, &labels);
         let breaker = Mutex::new(Breaker::new(Rules::default()));
         let slow = Slow::new(service, options.slow_after);
-        Self { breaker, slow, silent: tokio::sync::Mutex::default(), limit: options.limit, labels }
+        Self {
+            breaker,
+            slow,
+            asking: tokio::sync::Mutex::default(),
+            silent: Mutex::default(),
+            limit: options.limit,
+            labels,
+        }
     }
 
     pub(super) const fn slow(&self) -> &Slow {
@@ -55,6 +67,22 @@ impl Watch {
 
     pub(super) const fn limit(&self) -> Duration {
         self.limit
+    }
+
+    /// Whether the database answered anybody from then on.
+    pub(super) fn heard_since(&self, then: Instant) -> bool {
+        self.told(|breaker| breaker.answered_since(then.into_std()))
+    }
+
+    /// Notes that it did not say that it is there.
+    pub(super) fn found_silent(&self, now: Instant) {
+        *self.silent.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    /// Whether it was found silent just now and has not been heard since.
+    pub(super) fn is_silent(&self, now: Instant) -> bool {
+        let silent = *self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        silent.is_some_and(|found| now.duration_since(found) < FINDING && !self.heard_since(found))
     }
 
     /// Changes the breaker and says so where it matters.

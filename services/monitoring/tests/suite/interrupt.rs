@@ -56,6 +56,7 @@ async fn polled<F: Future>(mut polls: usize, future: F) -> Option<F::Output> {
 async fn a_connection_killed_between_ledger_and_sums_leaves_neither() {
     let ledger = Ledger::postgres().await;
     let Db::Postgres(pool) = &ledger.db else { panic!("this is PostgreSQL") };
+    let pool = pool.unwatched();
     let records: Vec<UsageRecord> = (0..10).map(record).collect();
 
     // Whoever holds the sums stops a call after it has written its rows of the ledger.

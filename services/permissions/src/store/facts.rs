@@ -115,7 +115,7 @@ pub(crate) async fn load(db: &Db, now: Time) -> Result<Loaded, StoreError> {
     let mut tx = db.begin_read().await?;
     if let Tx::Postgres(transaction) = &mut tx {
         // One statement lasts as long as it takes to work in all rows of a table.
-        sqlx::query("SET LOCAL statement_timeout = 0").execute(&mut **transaction).await?;
+        sqlx::query("SET LOCAL statement_timeout = 0").execute(transaction).await?;
     }
     let head = events::head_in(&mut tx).await?;
     let (mut policy, mut batch) = (Policy::new(), Vec::with_capacity(BATCH));

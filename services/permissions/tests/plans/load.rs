@@ -153,7 +153,10 @@ pub(crate) async fn people(world: &World, size: &Size) {
     .await;
     match db {
         Db::Postgres(pool) => {
-            sqlx::raw_sql("SET LOCAL statement_timeout = 0; ANALYZE").execute(&**pool).await.unwrap();
+            sqlx::raw_sql("SET LOCAL statement_timeout = 0; ANALYZE")
+                .execute(pool.unwatched())
+                .await
+                .unwrap();
         }
         Db::Sqlite(_) => {}
     }
@@ -189,7 +192,7 @@ fn a_grant(n: u128, size: &Size) -> Vec<Cell> {
 async fn fill(db: &Db, table: &str, columns: &str, rows: impl Iterator<Item = Vec<Cell>>) {
     match db {
         Db::Postgres(pool) => {
-            let mut connection = pool.acquire().await.unwrap();
+            let mut connection = pool.unwatched().acquire().await.unwrap();
             sqlx::raw_sql("SET statement_timeout = 0").execute(&mut *connection).await.unwrap();
             let copy = format!("COPY {table} ({columns}) FROM STDIN");
             let mut sink = connection.copy_in_raw(&copy).await.unwrap();
@@ -207,7 +210,7 @@ async fn fill(db: &Db, table: &str, columns: &str, rows: impl Iterator<Item = Ve
         Db::Sqlite(pool) => {
             let places: Vec<_> = (1..=columns.split(',').count()).map(|n| format!("${n}")).collect();
             let insert = format!("INSERT INTO {table} ({columns}) VALUES ({})", places.join(", "));
-            let mut tx = pool.begin().await.unwrap();
+            let mut tx = pool.unwatched().begin().await.unwrap();
             for row in rows {
                 let query = sqlx::query_with(AssertSqlSafe(insert.as_str()), arguments(row));
                 query.execute(&mut *tx).await.unwrap();

@@ -239,7 +239,7 @@ async fn who_reads_too_slowly_is_cut_and_goes_on_without_a_gap() {
     let first = slow.events[0].revision;
     let mut quick = Watcher::new(&world.owner, "", &[]).await;
     let Db::Sqlite(pool) = &world.db else { panic!("memory is SQLite") };
-    let mut tx = pool.begin().await.unwrap();
+    let mut tx = pool.unwatched().begin().await.unwrap();
     for n in 1..=7_000_i64 {
         let statement = "INSERT INTO events (revision, ordinal, kind, id, action, change, actor, request_id, reason, occurred_at) \
             VALUES ((SELECT revision FROM head) + $1, 0, 'group', '', 'created', $2, 'test', '', '', 0)";

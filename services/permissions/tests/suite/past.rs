@@ -232,7 +232,7 @@ async fn who_cannot_wait_is_told_so_and_finds_the_state_when_asking_again() {
     world.model("later").await;
     let late = world.another().await;
     let Db::Postgres(pool) = &world.db else { panic!("asked for PostgreSQL") };
-    let mut held = pool.begin().await.unwrap();
+    let mut held = pool.unwatched().begin().await.unwrap();
     sqlx::query("LOCK TABLE events IN ACCESS EXCLUSIVE MODE").execute(&mut *held).await.unwrap();
     let how = wanted(Requirement::AtRevision(then));
     for _ in 0..3 {

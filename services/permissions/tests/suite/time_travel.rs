@@ -430,7 +430,7 @@ async fn a_long_history_comes_in_pages() {
     let begin = head(&world).await;
     // More than one page walks over, and most of what is compared for one page.
     let Db::Sqlite(pool) = &world.db else { panic!("memory is SQLite") };
-    let mut tx = pool.begin().await.unwrap();
+    let mut tx = pool.unwatched().begin().await.unwrap();
     for n in 1..=5_100_i64 {
         let statement = "INSERT INTO events (revision, ordinal, kind, id, action, change, actor, request_id, reason, occurred_at) \
             SELECT h.revision + $1, 0, 'group', '', 'created', $2, 'test', '', '', max(e.occurred_at) FROM head h, events e \

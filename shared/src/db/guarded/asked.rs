@@ -14,10 +14,13 @@ use crate::{
 };
 use sqlx::{ConnectOptions as _, Database};
 use std::{pin::pin, time::Duration};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 /// So long without an answer to anybody is silence.
 const SILENCE: Duration = Duration::from_secs(1);
+/// So long waits who asks just after the database was found silent: those in line behind one who waited in vain are
+/// not to wait in vain one after the other.
+const BRIEF: Duration = Duration::from_millis(50);
 /// So long may the answer to "are you there?" take.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// A request with less time than this hears of its deadline sooner than of anything else.
@@ -64,26 +67,27 @@ impl<D: Database> Guarded<D> {
         Ok(Asked { guarded: self, pass: Some(pass), end: now + limit })
     }
 
-    /// Whether anybody was answered since `then`, or else the database says that it is there.
-    async fn is_there(&self, then: Instant) -> bool {
-        let heard_since = |then: Instant| self.watch.told(|breaker| breaker.answered_since(then.into_std()));
-        if heard_since(then) {
+    /// Whether anybody was answered since `then`, or else the database says within `patience` that it is there.
+    async fn is_there(&self, then: Instant, patience: Duration) -> bool {
+        let end = Instant::now() + patience;
+        if self.watch.heard_since(then) {
             return true;
         }
-        // One at a time asks for all who wait, and as long as nothing is heard after that, it is known.
-        let mut silent = self.watch.silent.lock().await;
-        if heard_since(then) {
+        // One at a time asks for all who wait.
+        let Ok(_asking) = timeout_at(end, self.watch.asking.lock()).await else { return false };
+        if self.watch.heard_since(then) {
             return true;
         }
-        if silent.is_some_and(|silent| !heard_since(silent)) {
+        if self.watch.is_silent(Instant::now()) {
             return false;
         }
-        let there = matches!(timeout(PATIENCE, self.pool.connect_options().connect()).await, Ok(Ok(_)));
+        let there = matches!(timeout_at(end, self.pool.connect_options().connect()).await, Ok(Ok(_)));
         let now = Instant::now();
         if there {
             self.watch.told(|breaker| breaker.heard(now.into_std()));
-        } else {
-            *silent = Some(now);
+        } else if patience >= SILENCE {
+            tracing::warn!("the database answers nobody and does not say that it is there");
+            self.watch.found_silent(now);
         }
         there
     }
@@ -99,7 +103,8 @@ impl<D: Database> Asked<'_, D> {
         let mut answer = pin!(answer);
         let answered = loop {
             let (looked, left) = (Instant::now(), deadline::left().unwrap_or(Duration::MAX));
-            let silence = SILENCE.min(left.mul_f64(0.5));
+            let silence =
+                if self.guarded.watch.is_silent(looked) { BRIEF } else { SILENCE.min(left.mul_f64(0.5)) };
             let until = if left < SHORT { self.end } else { self.end.min(looked + silence) };
             if let Ok(answered) = timeout_at(until, &mut answer).await {
                 break answered;
@@ -112,7 +117,7 @@ impl<D: Database> Asked<'_, D> {
             tokio::select! {
                 biased;
                 answered = &mut answer => break answered,
-                there = timeout(patience, self.guarded.is_there(looked)) => if !there.unwrap_or(false) {
+                there = self.guarded.is_there(looked, patience) => if !there {
                     self.settle(Outcome::Failed);
                     return Err(failure::late(begun.elapsed()));
                 }

@@ -5,10 +5,10 @@ use crate::write::Origin;
 use policy::Revision;
 use serde_json::Value;
 use shared::{
-    db::{Time, Tx},
+    db::{Held, Time, Tx},
     event::{Event, Link},
 };
-use sqlx::{PgConnection, QueryBuilder, SqliteConnection, types::Json};
+use sqlx::{Postgres, QueryBuilder, Sqlite, types::Json};
 use uuid::Uuid;
 
 /// A parameter for each column, not for each value: PostgreSQL would take as long to read those as to store the rows.
@@ -47,7 +47,7 @@ impl Common<'_> {
         self.origin.person().and_then(|person| person.key).map(|key| key.uuid())
     }
 
-    async fn postgres(self, on: &mut PgConnection, rows: &[(Event, Link)]) -> Result<(), sqlx::Error> {
+    async fn postgres(self, on: &mut Held<Postgres>, rows: &[(Event, Link)]) -> Result<(), sqlx::Error> {
         fn all<'a, T>(rows: &'a [(Event, Link)], part: impl Fn(&'a (Event, Link)) -> T) -> Vec<T> {
             rows.iter().map(part).collect()
         }
@@ -74,7 +74,7 @@ impl Common<'_> {
             .map(drop)
     }
 
-    async fn sqlite(self, on: &mut SqliteConnection, rows: &[(Event, Link)]) -> Result<(), sqlx::Error> {
+    async fn sqlite(self, on: &mut Held<Sqlite>, rows: &[(Event, Link)]) -> Result<(), sqlx::Error> {
         let mut query = QueryBuilder::new(SQLITE);
         query.push_values(rows, |mut row, (event, link)| {
             row.push_bind(number(self.revision))

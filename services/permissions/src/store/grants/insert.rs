@@ -2,8 +2,8 @@
 
 use super::{Grant, StoreError, grantee_columns, target_columns};
 use policy::{GrantId, UserId};
-use shared::db::{Time, Tx};
-use sqlx::{PgConnection, QueryBuilder, SqliteConnection};
+use shared::db::{Held, Time, Tx};
+use sqlx::{Postgres, QueryBuilder, Sqlite};
 use std::collections::HashSet;
 use uuid::Uuid;
 
@@ -33,7 +33,7 @@ pub(crate) async fn insert_all(tx: &mut Tx, grants: &[&Grant]) -> Result<HashSet
     Ok(inserted.into_iter().map(GrantId).collect())
 }
 
-async fn postgres(on: &mut PgConnection, grants: &[&Grant]) -> Result<Vec<Uuid>, sqlx::Error> {
+async fn postgres(on: &mut Held<Postgres>, grants: &[&Grant]) -> Result<Vec<Uuid>, sqlx::Error> {
     fn all<T>(grants: &[&Grant], part: impl Fn(&Grant) -> T) -> Vec<T> {
         grants.iter().map(|grant| part(grant)).collect()
     }
@@ -53,7 +53,7 @@ async fn postgres(on: &mut PgConnection, grants: &[&Grant]) -> Result<Vec<Uuid>,
         .await
 }
 
-async fn sqlite(on: &mut SqliteConnection, grants: &[&Grant]) -> Result<Vec<Uuid>, sqlx::Error> {
+async fn sqlite(on: &mut Held<Sqlite>, grants: &[&Grant]) -> Result<Vec<Uuid>, sqlx::Error> {
     let mut query = QueryBuilder::new(SQLITE);
     query.push_values(grants, |mut row, grant| {
         let (kind, id) = grantee_columns(grant.fact.grantee);
