@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures the gateway beside the bare engine, nginx and two routers for vLLM, each alone on core 0; everything else shares
+# Measures the gateway beside the bare engine, a bare proxy of the same libraries, nginx and two routers for vLLM, each alone on core 0; everything else shares
 # core 1.
 #
 #   benches/run.sh [options of `compare`, such as --rounds 5 --seconds 20]
@@ -90,11 +90,23 @@ start_router() {
     arguments+=(--target "$name=http://127.0.0.1:$port,$pid")
 }
 
+# The least that a gateway of hyper's server and client can cost.
+start_bare_proxy() {
+    local port=${BARE_PROXY_PORT:-18004}
+    taskset -c 0 "$bin/bare-proxy" --listen "127.0.0.1:$port" --engine "127.0.0.1:$engine_port" \
+        >"$work/bare-proxy.log" 2>&1 &
+    local pid=$!
+    started+=("$pid")
+    wait_for "http://127.0.0.1:$port/health" "$work/bare-proxy.log"
+    arguments+=(--target "bare proxy=http://127.0.0.1:$port,$pid")
+}
+
 arguments=()
 [ "$profile" = release ] && release=--release || release=
-cargo build --quiet $release -p benches --bin mock-engine --bin compare
+cargo build --quiet $release -p benches --bin mock-engine --bin compare --bin bare-proxy
 start_engine
 arguments+=(--target "bare engine=http://127.0.0.1:$engine_port")
+start_bare_proxy
 if command -v nginx >/dev/null; then
     start_nginx
     arguments+=(--target "nginx=http://127.0.0.1:$nginx_port,$nginx_pids")
