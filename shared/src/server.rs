@@ -6,7 +6,7 @@ mod handshake;
 mod in_turn;
 mod listen;
 
-pub use listen::{Limits, bind, serve};
+pub use listen::{Limits, UNREAD_TIMEOUT, bind, serve};
 
 use crate::{
     auth::{AuthLayer, Verify},

@@ -6,11 +6,14 @@ use serde::Deserialize;
 use shared::{
     config::{self, Faults, Loaded, Secret, SecretString, Validate},
     peer::TrustedProxies,
-    redis, telemetry, tls,
+    redis,
+    server::UNREAD_TIMEOUT,
+    telemetry, tls,
 };
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// What the command line can say; everything else is in the file or the environment.
@@ -68,11 +71,20 @@ pub(crate) struct Ports {
 }
 
 /// What stands between this process and its clients.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Network {
     /// Networks of proxies, such as `10.0.0.0/8`: what they say in `x-forwarded-for` is believed.
     pub(crate) trusted_proxies: TrustedProxies,
+    /// How long a client may take nothing of what lies ready for it before its connection is closed.
+    #[serde(with = "humantime_serde")]
+    pub(crate) unread_timeout: Duration,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self { trusted_proxies: TrustedProxies::default(), unread_timeout: UNREAD_TIMEOUT }
+    }
 }
 
 /// Base URLs of the services.

@@ -32,7 +32,11 @@ pub(crate) struct Listeners {
 impl Listeners {
     /// Listeners as they are configured, with certificates that stay as new as their files.
     pub(crate) fn new(config: &Config, tasks: &Tasks) -> Result<Self, tls::Fault> {
-        let limits = Limits { trusted_proxies: config.network.trusted_proxies.clone(), ..Limits::default() };
+        let limits = Limits {
+            trusted_proxies: config.network.trusted_proxies.clone(),
+            unread_timeout: config.network.unread_timeout,
+            ..Limits::default()
+        };
         let tls = tls::Listeners::open(&config.tls)?;
         if let Some(tls) = &tls {
             tls.watch(tasks);

@@ -32,6 +32,8 @@ pub struct Limits {
     pub handshakes: usize,
     /// Time a client has to send a request's head.
     pub header_timeout: Duration,
+    /// Time that a client may take nothing of what lies ready for it.
+    pub unread_timeout: Duration,
     /// Time that open connections get to finish at shutdown.
     pub drain: Duration,
     /// Who is believed when they say for whom they ask.
@@ -47,6 +49,7 @@ impl Default for Limits {
             handshake_timeout: Duration::from_secs(10),
             handshakes: 1_000,
             header_timeout: Duration::from_secs(10),
+            unread_timeout: UNREAD_TIMEOUT,
             drain: Duration::from_secs(30),
             trusted_proxies: TrustedProxies::default(),
             tls: None,
@@ -54,6 +57,8 @@ impl Default for Limits {
     }
 }
 
+/// As long as nginx waits between two successful writes to a client (`send_timeout`).
+pub const UNREAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Largest request head, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 
@@ -72,7 +77,7 @@ where
     let builder = builder(&limits);
     let mut handshakes = Handshakes::new(&limits, &stop);
     loop {
-        let Some((stream, from, place)) = accept(&listener, &places, &stop).await else { break };
+        let Some((stream, from, place)) = accept(&listener, &limits, &places, &stop).await else { break };
         let trusted = limits.trusted_proxies.clone();
         let service = service.clone().map_request(move |mut request: Request<Incoming>| {
             trusted.receive(&mut request, from);
@@ -137,6 +142,7 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
 
 async fn accept(
     listener: &TcpListener,
+    limits: &Limits,
     places: &Arc<Semaphore>,
     stop: &CancellationToken,
 ) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
@@ -145,8 +151,8 @@ async fn accept(
             let place = Arc::clone(places).acquire_owned().await.ok()?;
             match listener.accept().await {
                 Ok((stream, from)) => {
-                    if let Err(error) = stream.set_nodelay(true) {
-                        tracing::debug!(%error, "TCP_NODELAY was not set");
+                    if let Err(error) = set_up(&stream, limits) {
+                        tracing::debug!(%error, "a connection could not be set up");
                     }
                     return Some((stream, from, place));
                 }
@@ -161,6 +167,15 @@ async fn accept(
         () = stop.cancelled() => None,
         accepted = next => accepted,
     }
+}
+
+/// A client that takes nothing is not told from one that is slow by anybody but the system, which knows what it has
+/// acknowledged. Elsewhere than on Linux it may wait for ever.
+fn set_up(stream: &TcpStream, limits: &Limits) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(stream).set_tcp_user_timeout(Some(limits.unread_timeout))?;
+    Ok(())
 }
 
 /// Binds a listener, saying in the error which address it was.

@@ -12,7 +12,7 @@ use tokio::{
 const READERS: usize = 60;
 /// A gateway reads ahead, writes, and keeps the rest of each request: it may hold this part of what was made for
 /// those who do not read. One that buffered for them would hold nearly all of it.
-const PART: usize = 4;
+const PART: usize = 2;
 /// What the system of a client takes before the client does, in bytes.
 const RECEIVED: u32 = 32 * 1024;
 /// A megabyte of events, more or less.
@@ -26,11 +26,11 @@ fn memory(pid: u32) -> usize {
 }
 
 /// A client with its request sent, of whose answer little is taken before it is read.
-async fn asking(suite: &Suite) -> TcpStream {
+async fn asking(suite: &Suite, tokens: u64) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(RECEIVED).unwrap();
     let mut connection = socket.connect(suite.address).await.unwrap();
-    let body = streamed(3, TOKENS).to_string();
+    let body = streamed(3, tokens).to_string();
     let (key, length) = (suite.first_run().api_key, body.len());
     let head = format!(
         "POST {CHAT} HTTP/1.1\r\nhost: x\r\n{}: close\r\nauthorization: Bearer {key}\r\n\
@@ -50,7 +50,7 @@ async fn answers_that_nobody_takes_wait_on_their_way_and_not_in_the_gateway() {
     let before = memory(suite.process.id());
     let (mut readers, mut answers) = (Vec::new(), Vec::new());
     for _ in 0..READERS {
-        let mut reader = asking(&suite).await;
+        let mut reader = asking(&suite, TOKENS).await;
         answers.push(vec![within("a first byte", reader.read_u8()).await.unwrap()]);
         readers.push(reader);
     }
@@ -72,4 +72,21 @@ async fn answers_that_nobody_takes_wait_on_their_way_and_not_in_the_gateway() {
     let whole =
         records.iter().filter(|record| record.completion_tokens == TOKENS && record.end() == "finished");
     assert_eq!(whole.count(), READERS);
+}
+
+#[tokio::test]
+async fn who_takes_nothing_is_taken_for_gone() {
+    // More than all buffers on the way hold.
+    const TOKENS: u64 = 100_000;
+    let engine = Engine::start("--time-scale 0 --max-model-len 200000").await;
+    let timeout = ("TOLLGATE_NETWORK__UNREAD_TIMEOUT", "1s");
+    let suite = Suite::start(&[("TOLLGATE_ENGINES", &engine.url), timeout]).await;
+    let owner = suite.owner();
+    let _ = owner.post(CHAT, &chat(1, 1)).await.ok();
+    let reader = asking(&suite, TOKENS).await;
+    let records = ledger::at_least(&owner, 2).await;
+    let cut = records.iter().find(|record| record.end() != "finished").unwrap();
+    assert!(cut.completion_tokens < TOKENS, "{cut:?}");
+    engine.until_load((0, 0)).await;
+    drop(reader);
 }
