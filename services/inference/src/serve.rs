@@ -132,8 +132,8 @@ pub async fn open(
     let persons = AuthLayer::new(policy.clone(), service_token, Access::Persons, openai::error::refusal);
     let http = openai::routes(OpenAi { inference, max_body_bytes: config.max_body_bytes });
     Ok(Gateway {
-        grpc: server::guarded(grpc, &guard, methods.watched(watch.clone())),
-        http: server::guarded(http, &guard, persons.watched(watch)),
+        grpc: server::guarded(grpc, &guard, methods.watched(watch.clone()).limited(config.limits.clone())),
+        http: server::guarded(http, &guard, persons.watched(watch).limited(config.limits)),
         fleet,
         policy,
         fallback,
