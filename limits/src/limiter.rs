@@ -334,10 +334,12 @@ impl Limiter {
         self.scale.at(now.second);
         self.counters.advance(now.at);
         let mut seen = Vec::new();
-        for (rules, rule) in self.rules.iter().flat_map(|rules| rules.limits.iter().map(move |rule| (rules, rule)))
+        for (rules, rule) in
+            self.rules.iter().flat_map(|rules| rules.limits.iter().map(move |rule| (rules, rule)))
         {
             // Nobody signed in is counted as a user, by address.
-            let counted = |counter: &&Counter| counter.key.0 == rule.kind && id.is_none_or(|id| counter.key.1 == id);
+            let counted =
+                |counter: &&Counter| counter.key.0 == rule.kind && id.is_none_or(|id| counter.key.1 == id);
             if rule.layer != layer {
                 continue;
             }
@@ -350,7 +352,9 @@ impl Limiter {
                 }
             }
         }
-        seen.sort_by(|one, other| other.used.cmp(&one.used).then_with(|| one.row.action.cmp(&other.row.action)));
+        seen.sort_by(|one, other| {
+            other.used.cmp(&one.used).then_with(|| one.row.action.cmp(&other.row.action))
+        });
         seen
     }
 }

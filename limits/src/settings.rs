@@ -213,7 +213,8 @@ impl Settings {
             faults.push(format!("limits.time_zone: `{zone}` is not known; write a name like Europe/Berlin"));
         }
         if self.hours.iter().any(|hours| !(0..24).contains(&hours.from) || !(0..=24).contains(&hours.to)) {
-            faults.push("limits.hours: `from` must be an hour from 0 to 23, and `to` one up to 24".to_owned());
+            faults
+                .push("limits.hours: `from` must be an hour from 0 to 23, and `to` one up to 24".to_owned());
         }
         let tiers = [self.tiers.free, self.tiers.premium, self.tiers.admin];
         let loads = [self.load.warning_factor, self.load.critical_factor];
@@ -222,8 +223,9 @@ impl Settings {
             faults.push("limits: a factor must be from 0 to 1000".to_owned());
         }
         if !(0.0..=1.0).contains(&self.sharing.lease) || self.sharing.least == 0 {
-            faults
-                .push("limits.sharing: `lease` must be from 0 to 1, and `least` must be at least 1".to_owned());
+            faults.push(
+                "limits.sharing: `lease` must be from 0 to 1, and `least` must be at least 1".to_owned(),
+            );
         }
         if self.sharing.prefix.is_empty() || self.sharing.prefix.contains(['{', '}']) {
             faults.push("limits.sharing.prefix: must not be empty, and must have no braces".to_owned());
@@ -244,7 +246,8 @@ impl Settings {
                     ));
                 }
                 if !(Duration::from_secs(1)..=Duration::from_secs(86_400)).contains(&limit.window()) {
-                    faults.push(format!("limits.actions.{name}.limits[{at}].window: must be from 1s to 1day"));
+                    faults
+                        .push(format!("limits.actions.{name}.limits[{at}].window: must be from 1s to 1day"));
                 }
                 if (limit.per.is_of_prompts() || limit.tokens.is_some()) && name != INFERENCE {
                     faults.push(format!(

@@ -213,5 +213,5 @@ pub fn tier(person: &Person, settings: &Settings) -> Tier {
     settings.tiers.of(Some(person.user.0), person.key.map(|key| key.0), admin)
 }
 
-
-
+#[cfg(test)]
+mod tests;

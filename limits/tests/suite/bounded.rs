@@ -13,7 +13,11 @@ fn a_flood_of_addresses_forgets_those_that_were_quiet_and_nobody_under_way() {
     for address in 0..250_000_u64 {
         let subjects = Subjects { address: Some(u128::from(address)), ..Subjects::default() };
         let call = limits::Call { subjects, ..mine };
-        drop(limiter.enter(&call, at(address + 1)).map(|admission| limiter.end(&admission, None, at(address + 1))));
+        drop(
+            limiter
+                .enter(&call, at(address + 1))
+                .map(|admission| limiter.end(&admission, None, at(address + 1))),
+        );
     }
     assert!(limiter.seen(Layer::Address, None, at(250_000)).len() <= 100_000);
     assert!(limiter.enter(&mine, at(250_001)).is_err(), "it is still under way");

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 fn prompts(limits: Vec<Limit>) -> (Limiter, Call) {
     let action = Action { limits, scaled: false, ..Action::default() };
-    let limiter = Limiter::new(Settings { actions: [("inference".to_owned(), action)].into(), ..Settings::default() });
+    let limiter =
+        Limiter::new(Settings { actions: [("inference".to_owned(), action)].into(), ..Settings::default() });
     let subjects = Subjects { user: Some(1), model: Some(2), group: Some(3), ..Subjects::default() };
     let action = limiter.action_of("/v1/chat/completions").unwrap();
     (limiter, Call { action, tier: Tier::Free, subjects, stage: Stage::Prompt, tokens: 0 })
@@ -90,7 +91,11 @@ fn what_one_limit_refuses_is_counted_by_none() {
     }
     limiter.end(&admission, None, at(0));
     let standing = limiter.enter(&call, at(0)).unwrap().standing;
-    assert_eq!(standing.tokens.unwrap().remaining, 900, "nothing of those that were refused, nor of the one that had none");
+    assert_eq!(
+        standing.tokens.unwrap().remaining,
+        900,
+        "nothing of those that were refused, nor of the one that had none"
+    );
 }
 
 #[test]

@@ -63,7 +63,8 @@ impl World {
 
     /// The most there were in any window.
     fn most(&self) -> usize {
-        let within = |start: &u64| self.allowed.iter().filter(|at| **at >= *start && **at - start < WINDOW).count();
+        let within =
+            |start: &u64| self.allowed.iter().filter(|at| **at >= *start && **at - start < WINDOW).count();
         self.allowed.iter().map(within).max().unwrap_or(0)
     }
 }

@@ -105,7 +105,13 @@ fn the_minutes_around_every_change_of_a_year() {
         // A day before to a day after, each minute.
         for second in (change - 86_400..change + 86_400).step_by(60) {
             let hour = wall_hour(&[(0, before), (change, after)], second);
-            let free = if (9..18).contains(&hour) { 80 } else if hour == 23 || hour < 6 { 150 } else { 100 };
+            let free = if (9..18).contains(&hour) {
+                80
+            } else if hour == 23 || hour < 6 {
+                150
+            } else {
+                100
+            };
             assert_eq!(limits(&mut limiter, second)[0], free, "{zone} {second}");
         }
     }

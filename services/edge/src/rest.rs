@@ -57,7 +57,8 @@ impl Rest {
         } else {
             let call::Answer { message, limits } = call.unary(message).await?;
             let document = found.route.is_document();
-            let answer = if document { envelope::document(&message) } else { envelope::success(&message, id) };
+            let answer =
+                if document { envelope::document(&message) } else { envelope::success(&message, id) };
             Ok(saying(limits, answer?))
         }
     }

@@ -120,10 +120,16 @@ pub async fn open(
         fallback: fallback.clone(),
         gateways,
     };
-    let api = Api { inference: inference.clone(), fleet: fleet.clone(), queue: queue.clone() };
+    let api = Api {
+        inference: inference.clone(),
+        fleet: fleet.clone(),
+        queue: queue.clone(),
+        limits: config.limits.clone(),
+    };
     health.serves("tollgate.inference.v1.InferenceService");
     health.serves("tollgate.inference.v1.EngineService");
     health.serves("tollgate.inference.v1.QueueService");
+    health.serves("tollgate.inference.v1.LimitService");
     health.serves("tollgate.inference.v1.GatewayService");
     let guard = Guard { in_flight: config.max_in_flight, deadline: None, service: "inference" };
     let methods =

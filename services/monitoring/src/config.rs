@@ -49,7 +49,8 @@ mod tests {
         let mut faults = Vec::new();
         Config::default().validate(&mut faults);
         assert!(faults.is_empty());
-        Config { database: "mysql://user:hush@db".into(), in_flight: 0, ..Config::default() }.validate(&mut faults);
+        Config { database: "mysql://user:hush@db".into(), in_flight: 0, ..Config::default() }
+            .validate(&mut faults);
         assert_eq!(faults.len(), 2);
         assert!(faults[0].starts_with("monitoring.database: ") && !faults[0].contains("hush"));
         assert!(faults[1].starts_with("monitoring.in_flight: "));

@@ -35,9 +35,7 @@ pub fn dress(headers: &mut HeaderMap, standing: &Standing, refused: Option<&Refu
     let shown = refused.map(Refused::gauge);
     let shown = shown.or(standing.requests).or(standing.tokens).or(standing.concurrent);
     let [limit, remaining, reset] = match shown {
-        Some(gauge) => {
-            [number(gauge.limit), number(gauge.remaining), number(seconds(gauge.reset))]
-        }
+        Some(gauge) => [number(gauge.limit), number(gauge.remaining), number(seconds(gauge.reset))],
         None => [UNLIMITED, UNLIMITED, HeaderValue::from_static("0")],
     };
     headers.insert(LIMIT, limit);

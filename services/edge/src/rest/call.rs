@@ -7,8 +7,7 @@ use shared::{
     channel::Channel,
     deadline,
     dynamic::DynamicCodec,
-    limits,
-    peer,
+    limits, peer,
     request_id::{self, RequestId},
     telemetry,
 };
@@ -95,7 +94,10 @@ impl<'a> Call<'a> {
     }
 
     /// Sends the message and hands out the answers as they come.
-    pub(crate) async fn stream(self, message: DynamicMessage) -> Result<Answer<Streaming<DynamicMessage>>, Status> {
+    pub(crate) async fn stream(
+        self,
+        message: DynamicMessage,
+    ) -> Result<Answer<Streaming<DynamicMessage>>, Status> {
         let (mut client, request) = self.open(message).await?;
         let answer = client.server_streaming(request, self.route.grpc_path.clone(), self.codec()).await?;
         Ok(answer.into())
