@@ -40,6 +40,8 @@ pub(crate) struct Counter {
     pub(crate) news: bool,
     /// The last time that it was cleared for all replicas, as they count it.
     pub(crate) cleared: u64,
+    /// When the others were told last.
+    told_at: Duration,
     touched: Duration,
 }
 
@@ -52,8 +54,19 @@ impl Place {
 impl Counter {
     fn new(key: Key, generation: u32, window: Duration, at: Duration) -> Self {
         let own = Window::new(window);
-        let (held, unsettled, told, cleared) = (0, 0, 0, 0);
-        Self { key, generation, own, held, others: None, unsettled, told, news: false, cleared, touched: at }
+        Self {
+            key,
+            generation,
+            own,
+            held: 0,
+            others: None,
+            unsettled: 0,
+            told: 0,
+            news: false,
+            cleared: 0,
+            told_at: Duration::ZERO,
+            touched: at,
+        }
     }
 
     pub(crate) fn advance(&mut self, at: Duration) {
@@ -123,8 +136,13 @@ impl Counter {
     }
 
     /// Others are being told all of it.
-    pub(crate) fn telling(&mut self) {
-        (self.told, self.news) = (self.unsettled, false);
+    pub(crate) fn telling(&mut self, at: Duration) {
+        (self.told, self.news, self.told_at) = (self.unsettled, false, at);
+    }
+
+    /// Whether what is known of the others may have changed for the better meanwhile.
+    pub(crate) fn is_worth_asking(&self, at: Duration) -> bool {
+        at.saturating_sub(self.told_at) >= ASK_AGAIN
     }
 
     /// They were told, and this is what they use.
@@ -146,6 +164,9 @@ impl Counter {
         (self.unsettled, self.told) = (0, 0);
     }
 }
+
+/// Between two questions what others use, while calls are refused for it.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// All counters.
 #[derive(Debug)]

@@ -294,6 +294,9 @@ impl Limiter {
         let standing = self.standing(now);
         let Some(counter) = self.counters.get(asked.counter) else { return Ok(()) };
         let gauge = gauge(counter, &asked, now);
+        if counter.is_worth_asking(now.at) {
+            self.tell(asked.counter);
+        }
         let action = self.rules.get(usize::from(call.action.0)).map(|rules| Arc::clone(&rules.name));
         let action = action.unwrap_or_default();
         Err(Refusal { action, measure: asked.measure, gauge, retry_after, standing })

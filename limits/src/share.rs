@@ -90,7 +90,7 @@ impl Limiter {
         let place = self.counters.place(at)?;
         let counter = self.counters.get(at)?;
         counter.advance(now.at);
-        counter.telling();
+        counter.telling(now.at);
         let (own, held) = counter.own();
         let (used, lasts) = (own.ages(now.at), own.slot() * 23);
         let (key, cleared) = (counter.key, counter.cleared);

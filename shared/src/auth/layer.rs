@@ -110,11 +110,9 @@ where
             };
             let mut scene = layer.watch.clone().map(|watch| Scene::of(watch, asked.peer, path, asked.row));
             let peer = asked.peer;
-            let decided = layer.decide(asked, scene.as_mut()).await;
-            let ticket = layer.limits.as_ref().map(|gate| {
-                let caller = decided.as_ref().ok().and_then(Option::as_ref);
-                gate.enter(limits::Asked { caller, peer, path })
-            });
+            let (caller, may) = layer.decide(asked, scene.as_mut()).await;
+            let asked = limits::Asked { caller: caller.as_ref(), peer, path };
+            let ticket = layer.limits.as_ref().map(|gate| gate.enter(asked));
             let openai = limits::is_openai(path);
             let ticket = match ticket.transpose() {
                 Ok(ticket) => ticket,
@@ -124,17 +122,16 @@ where
                     return Ok(answer);
                 }
             };
-            match decided {
-                Ok(Some(caller)) => drop(request.extensions_mut().insert(caller)),
-                Ok(None) => {}
-                Err(denied) => {
-                    scene.inspect(|scene| scene.turned_away(denied));
-                    let mut answer = (layer.refuse)(denied.into());
-                    if let Some(ticket) = ticket {
-                        ticket.dress(answer.headers_mut(), openai);
-                    }
-                    return Ok(answer);
+            if let Err(denied) = may {
+                scene.inspect(|scene| scene.turned_away(denied));
+                let mut answer = (layer.refuse)(denied.into());
+                if let Some(ticket) = ticket {
+                    ticket.dress(answer.headers_mut(), openai);
                 }
+                return Ok(answer);
+            }
+            if let Some(caller) = caller {
+                request.extensions_mut().insert(caller);
             }
             let call = inner.call(request);
             let Some(ticket) = ticket else { return within(scene, call).await };
@@ -164,19 +161,27 @@ struct Asked<'a> {
 }
 
 impl<V: Verify, F> AuthLayer<V, F> {
-    /// Who calls, nobody when anybody may; or why they may not. Every refusal of this layer comes from here.
-    async fn decide(&self, asked: Asked<'_>, scene: Option<&mut Scene>) -> Result<Option<Caller>, Denied> {
+    /// Who calls, as far as that is known, and why they may not. Every refusal of this layer comes from here.
+    async fn decide(
+        &self,
+        asked: Asked<'_>,
+        scene: Option<&mut Scene>,
+    ) -> (Option<Caller>, Result<(), Denied>) {
         let row = asked.row;
         let caller = self.identify(&asked).await;
         if let (Ok(caller), Some(scene)) = (&caller, scene) {
             scene.enter(caller.clone());
         }
         if row.is_some_and(|row| row.public) {
-            return Ok(caller.ok());
+            return (caller.ok(), Ok(()));
         }
-        let caller = caller?;
-        self.admit(&caller, row)?;
-        Ok(Some(caller))
+        match caller {
+            Ok(caller) => {
+                let may = self.admit(&caller, row);
+                (Some(caller), may)
+            }
+            Err(refusal) => (None, Err(refusal.into())),
+        }
     }
 
     async fn identify(&self, asked: &Asked<'_>) -> Result<Caller, Refusal> {

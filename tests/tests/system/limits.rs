@@ -258,7 +258,8 @@ async fn operators_see_what_is_used_and_forgive_it() {
     assert!(desk.table("limits show user").contains(&ana.id));
     let simulated = desk
         .json(&format!("limits simulate /tollgate.permissions.v1.ModelService/GetModel --user {}", ana.id));
-    assert_eq!((&simulated["allowed"], &simulated["action"]), (&json!(false), &json!("model_read")));
+    assert_eq!((&simulated["allowed"], &simulated["action"]), (&Value::Null, &json!("model_read")));
+    assert!(simulated["retry_after"].is_string(), "{simulated}");
     assert_eq!(simulated["tier"], "LIMIT_TIER_FREE");
     assert_eq!(
         desk.table("limits reset user ana@example.org --action model_read --reason deploy"),
