@@ -9,6 +9,7 @@ use crate::{
     scale::{Level, Scale, Tier},
     settings::Settings,
     subject::{Layer, Subjects},
+    window::SLOTS,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -374,10 +375,16 @@ fn beyond(unsettled: u64, asked: &Asked, settings: &Settings) -> bool {
 }
 
 fn gauge(counter: &Counter, asked: &Asked, now: Moment) -> Gauge {
+    let under_way = match (counter.own().1, asked.measure) {
+        (0, _) => Duration::ZERO,
+        // What is held back is counted once its call ends, and leaves the window no sooner than this.
+        (_, Measure::Tokens) => counter.own().0.slot() * SLOTS as u32,
+        _ => SOON,
+    };
     Gauge {
         layer: asked.layer,
         limit: asked.most,
         remaining: asked.most.saturating_sub(counter.used()),
-        reset: counter.until_empty(now.at),
+        reset: counter.until_empty(now.at).max(under_way),
     }
 }
