@@ -1,7 +1,11 @@
-//! Decides calls: all of its limits let a call in, or it is counted by none of them.
+//! Decides calls: all of its limits let a call in, or it is counted by none of them. `look` shows people what was used.
+
+mod look;
+
+pub use look::{Row, Seen};
 
 use crate::{
-    action::Measure,
+    action::{INFERENCE, Measure},
     counter::{Counter, Counters},
     decision::{Admission, Counted, Gauge, Refusal, Standing},
     route::Routes,
@@ -57,6 +61,8 @@ pub struct Limiter {
     pub(crate) settings: Settings,
     pub(crate) rules: Vec<Rules>,
     routes: Routes,
+    /// The action of prompts.
+    prompts: Option<ActionId>,
     pub(crate) kinds: BTreeMap<Kind, u32>,
     pub(crate) scale: Scale,
     pub(crate) counters: Counters,
@@ -77,42 +83,6 @@ struct Asked {
     cost: u64,
 }
 
-/// A limit as it is written and as it comes out.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Row {
-    /// The action.
-    pub action: Arc<str>,
-    /// How much it matters.
-    pub importance: crate::Importance,
-    /// Whose it is.
-    pub layer: Layer,
-    /// What it counts.
-    pub measure: Measure,
-    /// As written.
-    pub most: u64,
-    /// Its burst.
-    pub burst: u64,
-    /// How long its window is.
-    pub window: Duration,
-    /// What it comes to now for tiers free, premium and admin, its burst included.
-    pub now: [u64; 3],
-}
-
-/// What one subject has used of one limit.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Seen {
-    /// The limit.
-    pub row: Row,
-    /// The subject's id.
-    pub id: u128,
-    /// Used by this replica, under way included.
-    pub here: u64,
-    /// Used by all replicas, as known here.
-    pub used: u64,
-    /// Until all of it is there again.
-    pub reset: Duration,
-}
-
 impl Limiter {
     /// Counters that count nothing yet.
     #[must_use]
@@ -122,6 +92,7 @@ impl Limiter {
         let mut limiter = Self {
             scale: Scale::new(&settings),
             routes: Routes::default(),
+            prompts: None,
             counters: Counters::new(COUNTERS),
             sharing: false,
             leasing: false,
@@ -146,6 +117,13 @@ impl Limiter {
 
     fn find_routes(&mut self) {
         self.routes = Routes::new(&self.settings.all_routes(), |name| self.action(name));
+        self.prompts = self.action(INFERENCE);
+    }
+
+    /// The action of prompts.
+    #[must_use]
+    pub const fn prompts(&self) -> Option<ActionId> {
+        self.prompts
     }
 
     /// What it goes by.
@@ -311,55 +289,6 @@ impl Limiter {
             }
         }
         standing
-    }
-
-    /// The tables as they are now.
-    pub fn rows(&mut self, now: Moment) -> Vec<Row> {
-        self.scale.at(now.second);
-        let all = self.rules.iter().flat_map(|rules| rules.limits.iter().map(move |rule| (rules, rule)));
-        all.map(|(rules, rule)| self.row(rules, rule)).collect()
-    }
-
-    fn row(&self, rules: &Rules, rule: &Rule) -> Row {
-        Row {
-            action: Arc::clone(&rules.name),
-            importance: rules.importance,
-            layer: rule.layer,
-            measure: rule.measure,
-            most: rule.most,
-            burst: rule.burst,
-            window: rule.window,
-            now: [Tier::Free, Tier::Premium, Tier::Admin].map(|tier| most(&self.scale, rules, rule, tier)),
-        }
-    }
-
-    /// What subjects of a layer have used: this one, or all that used anything, those who used most first.
-    pub fn seen(&mut self, layer: Layer, id: Option<u128>, now: Moment) -> Vec<Seen> {
-        self.scale.at(now.second);
-        self.counters.advance(now.at);
-        let mut seen = Vec::new();
-        for (rules, rule) in
-            self.rules.iter().flat_map(|rules| rules.limits.iter().map(move |rule| (rules, rule)))
-        {
-            // Nobody signed in is counted as a user, by address.
-            let counted =
-                |counter: &&Counter| counter.key.0 == rule.kind && id.is_none_or(|id| counter.key.1 == id);
-            if rule.layer != layer {
-                continue;
-            }
-            for counter in self.counters.iter().filter(counted) {
-                let (own, held) = counter.own();
-                let (here, used) = (own.sum() + held, counter.used());
-                let (row, id) = (self.row(rules, rule), counter.key.1);
-                if used > 0 {
-                    seen.push(Seen { row, id, here, used, reset: counter.until_empty(now.at) });
-                }
-            }
-        }
-        seen.sort_by(|one, other| {
-            other.used.cmp(&one.used).then_with(|| one.row.action.cmp(&other.row.action))
-        });
-        seen
     }
 }
 

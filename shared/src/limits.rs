@@ -56,9 +56,6 @@ impl Default for Gate {
     }
 }
 
-/// The action of prompts.
-const INFERENCE: &str = "inference";
-
 /// Whether a path is one of OpenAI's.
 #[must_use]
 pub fn is_openai(path: &str) -> bool {
@@ -105,7 +102,7 @@ impl Gate {
         let who = Who::of(&asked);
         let mut limiter = self.lock();
         let action = limiter.action_of(asked.path);
-        let prompts = action.is_some() && action == limiter.action(INFERENCE);
+        let prompts = action.is_some() && action == limiter.prompts();
         let (Some(action), Some(who)) = (action, who.limited(limiter.settings())) else {
             return Ok(Ticket::new(self.clone(), None, prompts, Admission::default()));
         };

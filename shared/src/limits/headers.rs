@@ -100,11 +100,11 @@ mod tests {
         let mut headers = HeaderMap::new();
         dress(&mut headers, &Standing::default(), None, true);
         assert_eq!(headers[LIMIT], "9007199254740991");
-        assert_eq!((&headers[REMAINING], headers[RESET].to_str()), (&headers[LIMIT], Ok("0")));
+        assert_eq!((&headers[REMAINING], &headers[RESET]), (&headers[LIMIT], &HeaderValue::from_static("0")));
         assert_eq!(headers.len(), 3);
         let tokens = gauge(1_000, 400, Duration::from_millis(61_001));
         dress(&mut headers, &Standing { tokens, ..Standing::default() }, None, true);
-        assert_eq!((headers[LIMIT].to_str(), headers[RESET].to_str()), (Ok("1000"), Ok("62")));
+        assert_eq!([&headers[LIMIT], &headers[RESET]], ["1000", "62"]);
         assert_eq!(headers["x-ratelimit-remaining-tokens"], "400");
         assert_eq!(headers["x-ratelimit-reset-tokens"], "1m1s");
         assert!(!headers.contains_key("x-ratelimit-limit-requests"));

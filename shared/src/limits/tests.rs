@@ -107,6 +107,12 @@ async fn a_redis_that_is_killed_and_comes_back_empty_is_told_what_was_used() {
         }
     }
     assert_eq!(allowed, 30);
+    // Whoever told first has not heard of the last ones.
+    for replica in &replicas {
+        replica.gate.lock().tell_all();
+        replica.gate.tell_if_shared();
+        replica.until_told().await;
+    }
     redis.kill();
     for replica in &replicas {
         replica.until_shared(false).await;
@@ -174,7 +180,7 @@ fn services_and_keys_of_the_first_run_are_unlimited() {
 #[test]
 fn nobody_known_is_counted_by_address_and_many_of_a_subscriber_are_one() {
     let gate = Gate::new(settings(vec![requests(2, Duration::from_secs(60))]));
-    let mut ask = |address: &str| {
+    let ask = |address: &str| {
         let peer: IpAddr = address.parse().unwrap();
         gate.enter(Asked { caller: None, peer: Some(peer), path: DO }).is_ok()
     };

@@ -126,7 +126,7 @@ impl Ticket {
             user: Some(person.user.0.as_u128()),
             ..Subjects::default()
         };
-        let (tier, action) = (super::tier(person, settings), limiter.action(super::INFERENCE)?);
+        let (tier, action) = (super::tier(person, settings), limiter.prompts()?);
         Some(Call { action, tier, subjects, stage: Stage::Prompt, tokens: 0 })
     }
 
