@@ -1,9 +1,5 @@
 //! What the limiter promises, held against plain counting.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "test code: whatever is not as expected fails the test"
-)]
+#![expect(clippy::unwrap_used, reason = "test code: whatever is not as expected fails the test")]
 
 mod bounded;
 mod concurrent;
