@@ -35,6 +35,7 @@ const FILES: &[&str] = &[
     "tollgate/inference/v1/engines.proto",
     "tollgate/inference/v1/gateways.proto",
     "tollgate/inference/v1/inference.proto",
+    "tollgate/inference/v1/limits.proto",
     "tollgate/inference/v1/queue.proto",
     "tollgate/monitoring/v1/usage.proto",
 ];

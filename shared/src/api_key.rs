@@ -4,7 +4,9 @@
 //! no check and stay good. The secret itself is compared by its SHA-256 alone, which is also all that is kept of it.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use policy::{KeyId, UserId};
 use secrecy::SecretString;
+use uuid::Uuid;
 
 /// Prefix of API keys, by which scanners find lost ones.
 pub const PREFIX: &str = "tgk_";
@@ -17,6 +19,14 @@ const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 #[must_use]
 pub fn generate() -> SecretString {
     of(rand::random()).into()
+}
+
+/// The id of the key that the first run makes for an owner: told from the owner's own, so that every service knows it.
+#[must_use]
+pub fn of_first_run(owner: UserId) -> KeyId {
+    // The random bits of a UUID alone: it stays one of its version and time.
+    const MARK: u128 = 0x0000_0000_0000_0f1e_2d3c_4b5a_6978;
+    KeyId(Uuid::from_u128(owner.0.as_u128() ^ MARK))
 }
 
 /// The key of these random bytes.

@@ -9,7 +9,7 @@ pub use gateways::Gateways;
 use crate::engines::Source;
 use schedule::{Class, Objective, Settings};
 use serde::Deserialize;
-use shared::{config::Secret, tls::Trust};
+use shared::{config::Secret, limits::Gate, tls::Trust};
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use uuid::Uuid;
 
@@ -43,6 +43,9 @@ pub struct Config {
     pub policy: Policy,
     /// The other gateways over the same engines.
     pub gateways: Gateways,
+    /// What limits calls; whoever starts the service fills it in.
+    #[serde(skip)]
+    pub limits: Gate,
 }
 
 /// The queue of each model.
@@ -187,6 +190,7 @@ impl Default for Config {
             engine: Engine::default(),
             policy: Policy::default(),
             gateways: Gateways::default(),
+            limits: Gate::default(),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Everything that can go wrong with a prompt, and what a caller is told.
 
-use crate::gateways::forward::Refused;
+use crate::gateways::forward;
 use shared::{
     auth::Refusal,
+    limits::{self, Refused},
     status::{Fault, IntoStatus},
 };
 use std::time::Duration;
@@ -123,7 +124,10 @@ pub enum Error {
     Elsewhere,
     /// Another gateway refused it, in its words.
     #[error("{}", .0.status.message())]
-    Forwarded(Box<Refused>),
+    Forwarded(Box<forward::Refused>),
+    /// A limit is used up.
+    #[error(transparent)]
+    Limited(#[from] Refused),
     /// The gateway is going to stop.
     #[error("this gateway is shutting down; try again")]
     Stopping,
@@ -161,6 +165,9 @@ impl IntoStatus for Error {
             // Whoever passes it on says what the other gateway said.
             Self::Forwarded(refused) => Fault::new(refused.status.code(), "SERVED_ELSEWHERE"),
             Self::Elsewhere => Fault::retry(Code::Unavailable, "SERVED_ELSEWHERE", SOON),
+            Self::Limited(refused) => {
+                Fault::retry(Code::ResourceExhausted, limits::REASON, refused.retry_after())
+            }
             Self::Stopping => Fault::retry(Code::Unavailable, "GATEWAY_STOPPING", SOON),
             Self::Journal => Fault::retry(Code::Unavailable, "JOURNAL_UNAVAILABLE", SOON),
         }
@@ -176,6 +183,7 @@ impl IntoStatus for Error {
 
     fn describe(&self, details: &mut ErrorDetails) {
         match self {
+            Self::Limited(refused) => refused.describe(details),
             Self::Invalid { param, problem } => {
                 details.add_bad_request_violation(*param, *problem);
             }

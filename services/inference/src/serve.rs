@@ -120,10 +120,16 @@ pub async fn open(
         fallback: fallback.clone(),
         gateways,
     };
-    let api = Api { inference: inference.clone(), fleet: fleet.clone(), queue: queue.clone() };
+    let api = Api {
+        inference: inference.clone(),
+        fleet: fleet.clone(),
+        queue: queue.clone(),
+        limits: config.limits.clone(),
+    };
     health.serves("tollgate.inference.v1.InferenceService");
     health.serves("tollgate.inference.v1.EngineService");
     health.serves("tollgate.inference.v1.QueueService");
+    health.serves("tollgate.inference.v1.LimitService");
     health.serves("tollgate.inference.v1.GatewayService");
     let guard = Guard { in_flight: config.max_in_flight, deadline: None, service: "inference" };
     let methods =
@@ -132,8 +138,8 @@ pub async fn open(
     let persons = AuthLayer::new(policy.clone(), service_token, Access::Persons, openai::error::refusal);
     let http = openai::routes(OpenAi { inference, max_body_bytes: config.max_body_bytes });
     Ok(Gateway {
-        grpc: server::guarded(grpc, &guard, methods.watched(watch.clone())),
-        http: server::guarded(http, &guard, persons.watched(watch)),
+        grpc: server::guarded(grpc, &guard, methods.watched(watch.clone()).limited(config.limits.clone())),
+        http: server::guarded(http, &guard, persons.watched(watch).limited(config.limits)),
         fleet,
         policy,
         fallback,

@@ -11,6 +11,7 @@ mod grants;
 mod groups;
 mod import;
 mod keys;
+mod limits;
 mod login;
 mod models;
 mod names;
@@ -82,6 +83,8 @@ pub(crate) enum Operate {
     Engines(On<engines::Engines>),
     /// The queue: who waits and why, and how well promises are kept.
     Queue(On<queue::Queue>),
+    /// Limits: how much callers may, and what they have used of it.
+    Limits(On<limits::Limits>),
     /// What was changed, by whom, and what was true when.
     Audit(On<audit::Audit>),
 }
@@ -125,6 +128,7 @@ pub(crate) async fn run(command: Operate) -> anyhow::Result<ExitCode> {
             show(&common, async |client| verb.plan(client).await).await?
         }
         Operate::Queue(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
+        Operate::Limits(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
         Operate::Audit(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
     }
     Ok(ExitCode::SUCCESS)

@@ -18,6 +18,7 @@ mod imports;
 mod incidents;
 mod journey;
 mod killing;
+mod limits;
 mod operate;
 mod permission;
 mod queue;
