@@ -32,9 +32,12 @@ const FILES: &[&str] = &[
     "tollgate/permissions/v1/replicas.proto",
     "tollgate/permissions/v1/sessions.proto",
     "tollgate/permissions/v1/users.proto",
+    "tollgate/inference/v1/batches.proto",
     "tollgate/inference/v1/engines.proto",
+    "tollgate/inference/v1/files.proto",
     "tollgate/inference/v1/gateways.proto",
     "tollgate/inference/v1/inference.proto",
+    "tollgate/inference/v1/jobs.proto",
     "tollgate/inference/v1/queue.proto",
     "tollgate/monitoring/v1/usage.proto",
 ];

@@ -1,15 +1,18 @@
 //! The gRPC services of this crate. Handlers translate; the verbs decide.
 
+mod batches;
 mod engines;
+mod files;
 mod gateways;
 mod infer;
+mod jobs;
 mod queue;
 mod wire;
 
-use crate::{engines::Fleet, infer::Inference, queue::Queue};
+use crate::{engines::Fleet, files::Files, infer::Inference, jobs::Jobs, queue::Queue};
 use proto::inference::v1::{
-    engine_service_server::EngineServiceServer, gateway_service_server::GatewayServiceServer,
-    inference_service_server::InferenceServiceServer, queue_service_server::QueueServiceServer,
+    batch_service_server::BatchServiceServer, engine_service_server::EngineServiceServer, file_service_server::FileServiceServer, gateway_service_server::GatewayServiceServer,
+    inference_service_server::InferenceServiceServer, job_service_server::JobServiceServer, queue_service_server::QueueServiceServer,
 };
 use tonic::service::Routes;
 
@@ -22,6 +25,10 @@ pub struct Api {
     pub fleet: Fleet,
     /// Their load.
     pub queue: Queue,
+    /// What goes on in the background.
+    pub jobs: Jobs,
+    /// What batches read and write.
+    pub files: Files,
 }
 
 /// The services, without the layers before them.
@@ -31,5 +38,12 @@ pub fn routes(api: Api, max_body_bytes: usize) -> Routes {
     let queue = QueueServiceServer::new(api.clone());
     let gateways = GatewayServiceServer::new(api.clone());
     let gateways = gateways.max_decoding_message_size(max_body_bytes + gateways::BESIDE_THE_BODY);
-    Routes::new(inference).add_service(EngineServiceServer::new(api)).add_service(queue).add_service(gateways)
+    let jobs = JobServiceServer::new(api.clone()).max_decoding_message_size(max_body_bytes);
+    let files = FileServiceServer::new(api.clone()).max_decoding_message_size(files::MESSAGE);
+    let background = Routes::new(jobs).add_service(BatchServiceServer::new(api.clone())).add_service(files);
+    background
+        .add_service(inference)
+        .add_service(EngineServiceServer::new(api))
+        .add_service(queue)
+        .add_service(gateways)
 }
