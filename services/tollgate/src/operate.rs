@@ -5,11 +5,13 @@
 
 mod account;
 mod audit;
+mod batches;
 mod call;
 mod engines;
 mod grants;
 mod groups;
 mod import;
+mod jobs;
 mod keys;
 mod login;
 mod models;
@@ -82,6 +84,10 @@ pub(crate) enum Operate {
     Engines(On<engines::Engines>),
     /// The queue: who waits and why, and how well promises are kept.
     Queue(On<queue::Queue>),
+    /// Jobs: what is done in the background.
+    Jobs(On<jobs::Jobs>),
+    /// Batches: files of requests.
+    Batches(On<batches::Batches>),
     /// What was changed, by whom, and what was true when.
     Audit(On<audit::Audit>),
 }
@@ -125,6 +131,10 @@ pub(crate) async fn run(command: Operate) -> anyhow::Result<ExitCode> {
             show(&common, async |client| verb.plan(client).await).await?
         }
         Operate::Queue(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
+        Operate::Jobs(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
+        Operate::Batches(On { verb, common }) => {
+            show(&common, async |client| verb.plan(client).await).await?
+        }
         Operate::Audit(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
     }
     Ok(ExitCode::SUCCESS)
