@@ -139,7 +139,7 @@ pub async fn open(
     health.serves("tollgate.inference.v1.EngineService");
     health.serves("tollgate.inference.v1.QueueService");
     health.serves("tollgate.inference.v1.JobService");
-    health.serves("tollgate.inference.v1.BatchService");
+    health.serves("tollgate.inference.v1.InferenceBatchService");
     health.serves("tollgate.inference.v1.FileService");
     health.serves("tollgate.inference.v1.GatewayService");
     let guard = Guard { in_flight: config.max_in_flight, deadline: None, service: "inference" };

@@ -1,4 +1,4 @@
-//! BatchService: files of requests, as callers of gRPC and REST see them.
+//! InferenceBatchService: files of requests, as callers of gRPC and REST see them.
 
 use super::{
     Api,
@@ -9,7 +9,7 @@ use crate::{
     files,
     jobs::submit::Task,
 };
-use proto::inference::v1::{self as pb, batch_service_server::BatchService};
+use proto::inference::v1::{self as pb, inference_batch_service_server::InferenceBatchService};
 use shared::time;
 use tonic::{Request, Response, Status};
 
@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status};
 const PAGE: (u32, u32) = (20, 100);
 
 #[tonic::async_trait]
-impl BatchService for Api {
+impl InferenceBatchService for Api {
     async fn create_batch(
         &self,
         request: Request<pb::CreateBatchRequest>,

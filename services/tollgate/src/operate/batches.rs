@@ -65,18 +65,18 @@ impl Batches {
                     ("endpoint", Some(json!(endpoint))),
                     ("completion_window", Some(json!(window))),
                 ]);
-                Plan::thing("BatchService/CreateBatch", asked, "batch")
+                Plan::thing("InferenceBatchService/CreateBatch", asked, "batch")
             }
-            Self::List => Plan::list("BatchService/ListBatches", json!({}), "batches", BATCHES),
-            Self::Get { batch_id } => Plan::thing("BatchService/GetBatch", named(&batch_id), "batch"),
-            Self::Cancel { batch_id } => Plan::thing("BatchService/CancelBatch", named(&batch_id), "batch"),
+            Self::List => Plan::list("InferenceBatchService/ListBatches", json!({}), "batches", BATCHES),
+            Self::Get { batch_id } => Plan::thing("InferenceBatchService/GetBatch", named(&batch_id), "batch"),
+            Self::Cancel { batch_id } => Plan::thing("InferenceBatchService/CancelBatch", named(&batch_id), "batch"),
             Self::Watch { batch_id } => {
                 // A batch is a job of the same id.
                 let job_id = batch_id.strip_prefix("batch_").unwrap_or(&batch_id);
                 Plan::stream("JobService/WatchJob", json!({ "job_id": job_id }), "job", WATCHED)
             }
             Self::Output { batch_id, errors } => {
-                let batch = client.unary("BatchService/GetBatch", &named(&batch_id)).await?;
+                let batch = client.unary("InferenceBatchService/GetBatch", &named(&batch_id)).await?;
                 let field = if errors { "error_file_id" } else { "output_file_id" };
                 let Some(file) = batch["batch"][field].as_str() else {
                     bail!("there is no such file; `batches get {batch_id}` says how the batch stands")
