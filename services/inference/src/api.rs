@@ -11,8 +11,11 @@ mod wire;
 
 use crate::{engines::Fleet, files::Files, infer::Inference, jobs::Jobs, queue::Queue};
 use proto::inference::v1::{
-    inference_batch_service_server::InferenceBatchServiceServer, engine_service_server::EngineServiceServer, file_service_server::FileServiceServer, gateway_service_server::GatewayServiceServer,
-    inference_service_server::InferenceServiceServer, job_service_server::JobServiceServer, queue_service_server::QueueServiceServer,
+    engine_service_server::EngineServiceServer, file_service_server::FileServiceServer,
+    gateway_service_server::GatewayServiceServer,
+    inference_batch_service_server::InferenceBatchServiceServer,
+    inference_service_server::InferenceServiceServer, job_service_server::JobServiceServer,
+    queue_service_server::QueueServiceServer,
 };
 use tonic::service::Routes;
 
@@ -40,7 +43,8 @@ pub fn routes(api: Api, max_body_bytes: usize) -> Routes {
     let gateways = gateways.max_decoding_message_size(max_body_bytes + gateways::BESIDE_THE_BODY);
     let jobs = JobServiceServer::new(api.clone()).max_decoding_message_size(max_body_bytes);
     let files = FileServiceServer::new(api.clone()).max_decoding_message_size(files::MESSAGE);
-    let background = Routes::new(jobs).add_service(InferenceBatchServiceServer::new(api.clone())).add_service(files);
+    let background =
+        Routes::new(jobs).add_service(InferenceBatchServiceServer::new(api.clone())).add_service(files);
     background
         .add_service(inference)
         .add_service(EngineServiceServer::new(api))

@@ -183,7 +183,10 @@ pub(crate) async fn prepare(
     let input = store::files::get(db, new.input, owner.uuid(), now).await?;
     let input = input.ok_or_else(|| Kept::missing(Thing::File, crate::files::name(new.input)))?;
     if input.purpose != crate::files::BATCH {
-        return Err(Error::Invalid { param: "input_file_id", problem: "must be a file with purpose `batch`" });
+        return Err(Error::Invalid {
+            param: "input_file_id",
+            problem: "must be a file with purpose `batch`",
+        });
     }
     Ok(Batch {
         id,
@@ -219,8 +222,10 @@ fn check_metadata(metadata: &BTreeMap<String, String>) -> Result<(), Error> {
 
 /// A duration such as `24h`.
 fn window_of(text: &str) -> Result<Duration, Error> {
-    let invalid =
-        Error::Invalid { param: "completion_window", problem: "must be a number and s, m, h or d, up to 30d" };
+    let invalid = Error::Invalid {
+        param: "completion_window",
+        problem: "must be a number and s, m, h or d, up to 30d",
+    };
     let unit = match text.as_bytes().last() {
         Some(b's') => 1,
         Some(b'm') => 60,

@@ -98,7 +98,8 @@ impl Files {
         let check = Check::new(self.limits.0, self.limits.1);
         let (limit, room) = (self.settings.max_bytes, Some((used, self.settings.max_bytes_per_user)));
         let owner = owner.uuid();
-        Upload::begin(db, (owner, BATCH), clean(name)?, self.settings.keep_for, limit, room, Some(check)).await
+        Upload::begin(db, (owner, BATCH), clean(name)?, self.settings.keep_for, limit, room, Some(check))
+            .await
     }
 
     /// One of somebody's.
@@ -158,12 +159,7 @@ impl Upload {
     }
 
     /// Begins a file that a batch writes.
-    pub(crate) async fn output(
-        db: &Db,
-        owner: Uuid,
-        name: String,
-        keep: Duration,
-    ) -> Result<Self, Error> {
+    pub(crate) async fn output(db: &Db, owner: Uuid, name: String, keep: Duration) -> Result<Self, Error> {
         Self::begin(db, (owner, BATCH_OUTPUT), name, keep, u64::MAX, None, None).await
     }
 

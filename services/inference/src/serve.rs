@@ -160,12 +160,7 @@ pub async fn open(
 }
 
 /// What goes on in the background. Its database may come later than the gateway, which does not wait for it.
-async fn background(
-    config: &Config,
-    inference: &Inference,
-    health: &Health,
-    tasks: &Tasks,
-) -> (Jobs, Files) {
+async fn background(config: &Config, inference: &Inference, health: &Health, tasks: &Tasks) -> (Jobs, Files) {
     let locks = Locks::open(&config.redis, tasks, || health.component("locks", false));
     let url = if config.database.expose_secret().is_empty() {
         format!("sqlite:{}", config.data_dir.join("inference.db").display()).into()

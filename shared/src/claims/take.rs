@@ -104,8 +104,7 @@ struct IdRow {
 /// # Errors
 /// When the database is away.
 pub async fn next_due(db: &Db, queue: &str) -> Result<Option<policy::Time>, sqlx::Error> {
-    let row =
-        on!(db, |pool| sqlx::query_as::<_, DueRow>(NEXT).bind(queue).fetch_one(pool).await)?;
+    let row = on!(db, |pool| sqlx::query_as::<_, DueRow>(NEXT).bind(queue).fetch_one(pool).await)?;
     Ok(row.due.map(policy::Time::from))
 }
 
@@ -141,12 +140,7 @@ pub async fn take(
 ///
 /// # Errors
 /// When the database is away; then the lease goes on running.
-pub async fn beat(
-    db: &Db,
-    ticket: Ticket,
-    percent: u8,
-    lease: policy::Time,
-) -> Result<Beat, sqlx::Error> {
+pub async fn beat(db: &Db, ticket: Ticket, percent: u8, lease: policy::Time) -> Result<Beat, sqlx::Error> {
     let row = on!(db, |pool| {
         sqlx::query_as::<_, CancelRow>(BEAT)
             .bind(ticket.id)
@@ -173,11 +167,7 @@ pub async fn holds(tx: &mut Tx, ticket: Ticket) -> Result<bool, sqlx::Error> {
         Tx::Sqlite(_) => HOLDS_SQLITE,
     };
     let row = on_tx!(tx, |connection| {
-        sqlx::query_as::<_, IdRow>(text)
-            .bind(ticket.id)
-            .bind(ticket.fence)
-            .fetch_optional(connection)
-            .await
+        sqlx::query_as::<_, IdRow>(text).bind(ticket.id).bind(ticket.fence).fetch_optional(connection).await
     })?;
     Ok(row.is_some())
 }

@@ -4,7 +4,7 @@ mod held;
 mod tally;
 
 pub use held::{Held, Why};
-pub use tally::{Tally, Tallied};
+pub use tally::{Tallied, Tally};
 
 use super::{BackOff, Beat, Claim, End, Failure, again, back, beat, end, next_due, take};
 use crate::{db::Db, server::Tasks, time};

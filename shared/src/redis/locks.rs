@@ -26,7 +26,8 @@ const BEAT: Duration = Duration::from_secs(1);
 /// When a lock ends that nobody gave back, in seconds.
 const LIFE: &str = "3600";
 /// Gives a lock back, unless it is another's by now.
-const FREE: &str = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0";
+const FREE: &str =
+    "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0";
 
 /// The locks of an installation.
 #[derive(Debug, Clone)]

@@ -21,6 +21,8 @@ use tokio::time::{Duration, Instant};
 
 const LINES: usize = 10_000;
 const BOUNDARY: &str = "the-end-of-a-part";
+/// Tokens that take an engine many seconds.
+const LONG: u64 = 600;
 /// Within this a job is taken up whose worker is gone.
 const TAKEN_UP: Duration = Duration::from_secs(30);
 
@@ -40,7 +42,8 @@ fn form(client: &Client, content: &str) -> Request<Body> {
 /// Begins a batch of so many lines. Returns its path.
 async fn begin(client: &Client, lines: usize) -> String {
     let line = |number: usize| {
-        let line = json!({"custom_id": format!("line-{number}"), "method": "POST", "url": CHAT, "body": chat(2, 2)});
+        let line =
+            json!({"custom_id": format!("line-{number}"), "method": "POST", "url": CHAT, "body": chat(2, 2)});
         format!("{line}\n")
     };
     let content: String = (0..lines).map(line).collect();
@@ -59,7 +62,12 @@ async fn answered(client: &Client, path: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_of_ten_thousand_lines_outlives_its_process_and_answers_each_once() {
     let engine = Engine::start("--time-scale 0").await;
-    let mut suite = Suite::start(&[("TOLLGATE_ENGINES", &engine.url)]).await;
+    let mut suite = Suite::start(&[
+        ("TOLLGATE_ENGINES", &engine.url),
+        // How long that may take is held against the default elsewhere.
+        ("TOLLGATE_INFERENCE__JOBS__LEASE", "2s"),
+    ])
+    .await;
     let owner = suite.owner();
     until_usable(&owner).await;
     let (begun, path) = (Instant::now(), begin(&owner, LINES).await);
@@ -71,7 +79,11 @@ async fn a_batch_of_ten_thousand_lines_outlives_its_process_and_answers_each_onc
     let mut batch = Value::Null;
     while batch["status"] != "completed" {
         batch = owner.get(&path).await.ok().json();
-        assert!(["validating", "in_progress", "finalizing", "completed"].contains(&batch["status"].as_str().unwrap()), "{batch}");
+        assert!(
+            ["validating", "in_progress", "finalizing", "completed"]
+                .contains(&batch["status"].as_str().unwrap()),
+            "{batch}"
+        );
         assert!(begun.elapsed() < Duration::from_secs(300), "{batch}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -100,18 +112,17 @@ async fn a_job_whose_gateway_is_killed_is_taken_up_by_another_and_done_once() {
     for number in 0..2 {
         until_usable(&gateways.client(number)).await;
     }
-    engine.fault(&json!({"hang": true})).await;
     let owner = gateways.apart.owner();
-    let submit = json!({"completion": {"body": chat(2, 3)}, "lock": "report/summary"});
+    let submit = json!({"completion": {"body": chat(2, LONG)}, "lock": "report/summary"});
     let job = owner.post("/api/v1/jobs", &submit).await.data()["job"]["job_id"].as_str().unwrap().to_owned();
     engine.until_load((1, 0)).await;
     // Whoever has it says so, by the name under which other gateways reach it.
     let statistics = owner.get("/api/v1/jobs:statistics").await.data();
     let worker = statistics["workers"][0]["worker"].as_str().unwrap().to_owned();
-    let holder = (0..2).find(|number| worker.ends_with(&gateways.running[*number].address.to_string())).unwrap();
+    let holder =
+        (0..2).find(|number| worker.ends_with(&gateways.running[*number].address.to_string())).unwrap();
     gateways.running[holder].process.kill();
     let killed = Instant::now();
-    engine.fault(&json!({})).await;
 
     let key = gateways.apart.first_run().api_key;
     let mut jobs = JobServiceClient::new(rpc::channel(gateways.running[1 - holder].address, &key).await);
@@ -160,11 +171,10 @@ async fn a_lock_lets_one_caller_in_and_is_always_given_back() {
     };
     free().await;
 
-    engine.fault(&json!({"hang": true})).await;
     let holder = owner.clone();
     let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
     let holding = tokio::task::JoinSet::from_iter([async move {
-        let call = holder.try_send(locked(&holder, &chat(2, 2)));
+        let call = holder.try_send(locked(&holder, &chat(2, LONG)));
         tokio::select! {
             answer = call => Some(answer.unwrap().status),
             _ = &mut stopped => None,
@@ -181,7 +191,6 @@ async fn a_lock_lets_one_caller_in_and_is_always_given_back() {
     // Its caller goes away: the lock does, too.
     stop.send(()).unwrap();
     assert_eq!(holding.join_all().await, [None]);
-    engine.fault(&json!({})).await;
     free().await;
 
     redis.kill();

@@ -106,7 +106,11 @@ async fn grpc_methods(suite: &Suite) -> Vec<(&'static str, (u64, u64))> {
         ..Prompt::default()
     };
 
-    let answer = client.infer(InferRequest { prompt: Some(prompt(2, 3)), ..InferRequest::default() }).await.unwrap().into_inner();
+    let answer = client
+        .infer(InferRequest { prompt: Some(prompt(2, 3)), ..InferRequest::default() })
+        .await
+        .unwrap()
+        .into_inner();
     let cost = answer.usage.unwrap();
     assert_eq!((cost.prompt_tokens, cost.completion_tokens), (2 + TEMPLATE, 3));
     assert_eq!((answer.choices.len(), answer.choices[0].finish_reason.as_str()), (1, "length"));

@@ -147,8 +147,7 @@ impl Api {
         stream::unfold((self, Next::Show(Box::new(job))), move |(api, next)| async move {
             let shown = match next {
                 Next::Show(job) => {
-                    let then =
-                        if job.state.is_over() { Next::Nothing } else { Next::After(job.clone()) };
+                    let then = if job.state.is_over() { Next::Nothing } else { Next::After(job.clone()) };
                     return Some((Ok(message(*job)), (api, then)));
                 }
                 Next::After(shown) => shown,
@@ -160,8 +159,11 @@ impl Api {
                     // The end of its lease moves while it is worked on.
                     Ok(job) if is_same(&job, &shown) => {}
                     Ok(job) => {
-                        let then =
-                            if job.state.is_over() { Next::Nothing } else { Next::After(Box::new(job.clone())) };
+                        let then = if job.state.is_over() {
+                            Next::Nothing
+                        } else {
+                            Next::After(Box::new(job.clone()))
+                        };
                         return Some((Ok(message(job)), (api, then)));
                     }
                     Err(error) => return Some((Err(error.into()), (api, Next::Nothing))),

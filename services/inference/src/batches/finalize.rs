@@ -4,7 +4,11 @@ use super::{Batch, Counts, Fault, Status, line};
 use crate::{
     error::Error,
     files::{self, Upload, lines::Lines},
-    store::{self, batches::{Finish, Line}, files::File},
+    store::{
+        self,
+        batches::{Finish, Line},
+        files::File,
+    },
 };
 use shared::{
     claims::{self, End, Ended, Failure, Held, Tallied},
@@ -40,8 +44,7 @@ pub(super) async fn fail(
     });
     let end = End::Failed(Failure { reason: "BATCH_FAILED".to_owned(), message });
     let status = if batch.status == Status::Cancelling { Status::Cancelled } else { Status::Failed };
-    let finish =
-        Finish { status, output: None, error_output: None, faults, counts: Counts::default() };
+    let finish = Finish { status, output: None, error_output: None, faults, counts: Counts::default() };
     over(db, held, batch, &finish, &[], &end, keep).await
 }
 
@@ -148,19 +151,15 @@ fn expired(batch: &Batch, number: u32, ask: &line::Ask) -> Line {
 }
 
 /// A file of the answers or of the failures; nothing when there are none. It is not ready yet.
-async fn write(
-    db: &Db,
-    batch: &Batch,
-    failed: bool,
-    keep: Keep,
-) -> Result<Option<File>, Error> {
+async fn write(db: &Db, batch: &Batch, failed: bool, keep: Keep) -> Result<Option<File>, Error> {
     let (mut after, mut file) = (0, None);
     loop {
         let bodies = store::batches::bodies(db, batch.id, failed, after, MOST).await?;
         let Some((last, _)) = bodies.last() else { break };
         after = *last;
         if file.is_none() {
-            let name = format!("{}_{}.jsonl", super::name(batch.id), if failed { "errors" } else { "output" });
+            let name =
+                format!("{}_{}.jsonl", super::name(batch.id), if failed { "errors" } else { "output" });
             file = Some(Upload::output(db, batch.owner, name, keep.files).await?);
         }
         let Some(file) = &mut file else { break };

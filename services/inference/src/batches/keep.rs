@@ -46,13 +46,7 @@ pub(super) async fn keep(
 }
 
 /// Whether they were written; it can be tried again when not.
-async fn write(
-    db: &Db,
-    held: &Held,
-    batch: &Batch,
-    lines: &[Line],
-    counts: Counts,
-) -> Result<bool, Lost> {
+async fn write(db: &Db, held: &Held, batch: &Batch, lines: &[Line], counts: Counts) -> Result<bool, Lost> {
     let writing = async {
         let mut tx = db.begin().await?;
         if !claims::holds(&mut tx, held.claim.ticket).await? {

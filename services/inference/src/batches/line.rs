@@ -44,9 +44,14 @@ pub(super) fn read(number: u32, line: &[u8], endpoint: Endpoint) -> Result<Ask, 
     let read: Option<Read<'_>> =
         if line.first() == Some(&b'{') { serde_json::from_slice(line).ok() } else { None };
     let Some(read) = read else {
-        return Err(fault("invalid_json_line", None, "this line is not a JSON object with each field once".into()));
+        return Err(fault(
+            "invalid_json_line",
+            None,
+            "this line is not a JSON object with each field once".into(),
+        ));
     };
-    let missing = |param: &str| fault("missing_required_parameter", Some(param), format!("`{param}` is required"));
+    let missing =
+        |param: &str| fault("missing_required_parameter", Some(param), format!("`{param}` is required"));
     let name = read.custom_id.filter(|name| !name.is_empty()).ok_or_else(|| missing("custom_id"))?;
     if name.chars().nth(NAME).is_some() {
         let message = format!("`custom_id` may have {NAME} characters");
@@ -141,7 +146,8 @@ mod tests {
 
     #[test]
     fn a_line_names_itself_and_what_it_asks() {
-        let good = r#"{"custom_id":"a\"b","method":"POST","url":"/v1/chat/completions","body":{"model":"m"}}"#;
+        let good =
+            r#"{"custom_id":"a\"b","method":"POST","url":"/v1/chat/completions","body":{"model":"m"}}"#;
         let ask = read(1, good.as_bytes(), Endpoint::Chat).unwrap();
         assert_eq!((ask.name.as_str(), &ask.body[..]), ("a\"b", &br#"{"model":"m"}"#[..]));
         for (line, expected) in [
@@ -151,7 +157,10 @@ mod tests {
             (r#"{"custom_id":"","method":"POST"}"#, "missing_required_parameter"),
             (r#"{"custom_id":"a","method":"GET"}"#, "invalid_method"),
             (r#"{"custom_id":"a","method":"POST","url":"/v1/embeddings"}"#, "mismatched_endpoint"),
-            (r#"{"custom_id":"a","method":"POST","url":"/v1/chat/completions"}"#, "missing_required_parameter"),
+            (
+                r#"{"custom_id":"a","method":"POST","url":"/v1/chat/completions"}"#,
+                "missing_required_parameter",
+            ),
             (r#"{"custom_id":"a","custom_id":"b","method":"POST"}"#, "invalid_json_line"),
         ] {
             assert_eq!(code(line), expected, "{line}");

@@ -139,7 +139,9 @@ impl Batches {
 impl Files {
     pub(super) fn validate(&self, faults: &mut Vec<String>) {
         if self.max_bytes == 0 || self.max_bytes > self.max_bytes_per_user {
-            faults.push("inference.files.max_bytes: must be at least 1 and at most max_bytes_per_user".to_owned());
+            faults.push(
+                "inference.files.max_bytes: must be at least 1 and at most max_bytes_per_user".to_owned(),
+            );
         }
         if self.keep_for.is_zero() {
             faults.push("inference.files.keep_for: must be above 0s".to_owned());

@@ -1,9 +1,6 @@
 //! What can go wrong with what is kept: jobs, batches and files.
 
-use shared::{
-    db::retry_after,
-    status::Fault,
-};
+use shared::{db::retry_after, status::Fault};
 use std::{sync::Arc, time::Duration};
 use tonic::Code;
 use tonic_types::ErrorDetails;

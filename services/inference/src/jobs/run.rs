@@ -4,13 +4,7 @@ use super::{
     kind::Kind,
     submit::{Payload, prompt},
 };
-use crate::{
-    batches::run::Batches,
-    dispatch::Answer,
-    error::Error,
-    infer::Inference,
-    lock,
-};
+use crate::{batches::run::Batches, dispatch::Answer, error::Error, infer::Inference, lock};
 use bytes::Bytes;
 use shared::{
     claims::{Claim, End, Ended, Failed, Failure, Held, Why, Work},

@@ -178,7 +178,10 @@ pub fn prompt(endpoint: Endpoint, body: Bytes) -> Result<Prompt, Error> {
         return Err(Error::Invalid { param: "stream", problem });
     }
     if prompt.lock.is_some() {
-        return Err(Error::Invalid { param: lock::FIELD, problem: "must be left out: a job names its lock beside its body" });
+        return Err(Error::Invalid {
+            param: lock::FIELD,
+            problem: "must be left out: a job names its lock beside its body",
+        });
     }
     prompt.class = Class::Batch;
     Ok(prompt)

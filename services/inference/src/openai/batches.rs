@@ -101,8 +101,8 @@ pub(super) async fn create(
     let (head, body) = request.into_parts();
     let person = person(head.extensions.get::<Caller>())?;
     let body = openai.read(body).await?;
-    let asked: Create =
-        serde_json::from_slice(&body).map_err(|error| Error::Malformed(format!("the body is not a batch: {error}")))?;
+    let asked: Create = serde_json::from_slice(&body)
+        .map_err(|error| Error::Malformed(format!("the body is not a batch: {error}")))?;
     let endpoint = asked.endpoint.parse().map_err(|()| Error::Invalid {
         param: "endpoint",
         problem: "must be /v1/chat/completions, /v1/completions or /v1/embeddings",

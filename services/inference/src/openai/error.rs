@@ -30,7 +30,9 @@ impl Error {
     /// The status and the `type`.
     fn shape(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::TooLarge { .. } | Self::Kept(Kept::LargeFile { .. }) => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error"),
+            Self::TooLarge { .. } | Self::Kept(Kept::LargeFile { .. }) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error")
+            }
             Self::Refused { status, .. } => {
                 (StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_REQUEST), "invalid_request_error")
             }

@@ -26,7 +26,8 @@ const COUNT: &str = "UPDATE batches SET completed = $2, failed = $3 WHERE id = $
 const FINALIZING: &str = "UPDATE batches SET status = CASE WHEN status = 3 THEN 4 ELSE status END, finalizing = $2 \
      WHERE id = $1";
 
-const CANCELLING: &str = "UPDATE batches SET status = 7, cancelling = $2 WHERE id = $1 AND status IN (1, 3, 4)";
+const CANCELLING: &str =
+    "UPDATE batches SET status = 7, cancelling = $2 WHERE id = $1 AND status IN (1, 3, 4)";
 
 const FINISH: &str = "UPDATE batches SET status = $2, output = $3, error_output = $4, errors = $5, completed = $6, \
      failed = $7, ended = $8 WHERE id = $1";
@@ -160,13 +161,7 @@ pub(crate) async fn page(
 /// Its file was read, and has so many lines.
 pub(crate) async fn begin(tx: &mut Tx, id: Uuid, total: u32, now: policy::Time) -> Result<(), Error> {
     on_tx!(tx, |connection| {
-        sqlx::query(BEGIN)
-            .bind(id)
-            .bind(i64::from(total))
-            .bind(Time(now))
-            .execute(connection)
-            .await
-            .map(drop)
+        sqlx::query(BEGIN).bind(id).bind(i64::from(total)).bind(Time(now)).execute(connection).await.map(drop)
     })?;
     Ok(())
 }
@@ -221,7 +216,8 @@ pub(crate) async fn finish(
     finish: &Finish<'_>,
     now: policy::Time,
 ) -> Result<(), Error> {
-    let faults = (!finish.faults.is_empty()).then(|| serde_json::to_string(finish.faults).unwrap_or_default());
+    let faults =
+        (!finish.faults.is_empty()).then(|| serde_json::to_string(finish.faults).unwrap_or_default());
     on_tx!(tx, |connection| {
         sqlx::query(FINISH)
             .bind(id)
@@ -242,8 +238,7 @@ pub(crate) async fn finish(
 
 /// The numbers of the lines that were answered, and whether they are for the errors.
 pub(crate) async fn answered(db: &Db, id: Uuid) -> Result<BTreeMap<u32, bool>, Error> {
-    let rows =
-        on!(db, |pool| sqlx::query_as::<_, LineRow>(LINES).bind(id).fetch_all(pool).await)?;
+    let rows = on!(db, |pool| sqlx::query_as::<_, LineRow>(LINES).bind(id).fetch_all(pool).await)?;
     Ok(rows.into_iter().map(|row| (u32::try_from(row.line).unwrap_or(0), row.failed)).collect())
 }
 
@@ -279,8 +274,9 @@ impl TryFrom<Row> for Batch {
     type Error = sqlx::Error;
 
     fn try_from(row: Row) -> Result<Self, sqlx::Error> {
-        let unreadable =
-            |column: &str| sqlx::Error::Decode(format!("batches: {column} holds what this version cannot read").into());
+        let unreadable = |column: &str| {
+            sqlx::Error::Decode(format!("batches: {column} holds what this version cannot read").into())
+        };
         let time = |time: Option<Time>| time.map(policy::Time::from);
         let count = |number: i64| u32::try_from(number).unwrap_or(0);
         let metadata: BTreeMap<String, String> =

@@ -170,8 +170,7 @@ pub(crate) async fn delete(db: &Db, id: Uuid, owner: Uuid) -> Result<(), Error> 
 
 /// Bytes of somebody's files.
 pub(crate) async fn used(db: &Db, owner: Uuid) -> Result<u64, Error> {
-    let row =
-        on!(db, |pool| sqlx::query_as::<_, NumberRow>(USED).bind(owner).fetch_one(pool).await)?;
+    let row = on!(db, |pool| sqlx::query_as::<_, NumberRow>(USED).bind(owner).fetch_one(pool).await)?;
     Ok(u64::try_from(row.number).unwrap_or(0))
 }
 

@@ -119,7 +119,9 @@ fn value_of(value: &Value) -> prost_types::Value {
         Value::Bool(value) => Kind::BoolValue(*value),
         Value::Number(value) => Kind::NumberValue(value.as_f64().unwrap()),
         Value::String(value) => Kind::StringValue(value.clone()),
-        Value::Array(all) => Kind::ListValue(prost_types::ListValue { values: all.iter().map(value_of).collect() }),
+        Value::Array(all) => {
+            Kind::ListValue(prost_types::ListValue { values: all.iter().map(value_of).collect() })
+        }
         Value::Object(_) => Kind::StructValue(structured(value)),
     };
     prost_types::Value { kind: Some(kind) }
@@ -242,7 +244,8 @@ async fn a_batch_that_cannot_be_begun_is_refused() {
     let gateway = Gateway::with(&[&engine], |_| {}).await;
     let file = gateway.upload("{}\n").await;
     let create = |fields: Value| {
-        let mut asked = json!({"input_file_id": file, "endpoint": "/v1/chat/completions", "completion_window": "24h"});
+        let mut asked =
+            json!({"input_file_id": file, "endpoint": "/v1/chat/completions", "completion_window": "24h"});
         asked.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         client::post("/v1/batches", &asked)
     };
@@ -286,7 +289,10 @@ async fn a_cancelled_batch_keeps_what_was_answered_and_asks_no_more() {
     assert_eq!(batch["request_counts"]["completed"], output.len());
     assert!((10..2_000).contains(&output.len()));
     let again = gateway.send(client::post(&format!("{path}/cancel"), &json!({}))).await;
-    assert_eq!((again.status, again.json().await["error"]["code"].as_str()), (StatusCode::BAD_REQUEST, Some("job_over")));
+    assert_eq!(
+        (again.status, again.json().await["error"]["code"].as_str()),
+        (StatusCode::BAD_REQUEST, Some("job_over"))
+    );
     gateway.close().await;
 }
 
@@ -369,11 +375,20 @@ async fn a_job_that_cannot_be_done_is_refused_or_says_why() {
     let mut streamed = body("tiny");
     streamed["stream"] = true.into();
     let invalid = || (Code::InvalidArgument, "INVALID_FIELD".to_owned());
-    assert_eq!(refused(completion(&body("nobody-knows-it"))).await, (Code::NotFound, "MODEL_NOT_FOUND".into()));
+    assert_eq!(
+        refused(completion(&body("nobody-knows-it"))).await,
+        (Code::NotFound, "MODEL_NOT_FOUND".into())
+    );
     assert_eq!(refused(completion(&streamed)).await, invalid());
     assert_eq!(refused(pb::SubmitJobRequest::default()).await, invalid());
-    assert_eq!(refused(pb::SubmitJobRequest { max_attempts: 21, ..completion(&body("tiny")) }).await, invalid());
-    assert_eq!(refused(pb::SubmitJobRequest { lock: "no kind".into(), ..completion(&body("tiny")) }).await, invalid());
+    assert_eq!(
+        refused(pb::SubmitJobRequest { max_attempts: 21, ..completion(&body("tiny")) }).await,
+        invalid()
+    );
+    assert_eq!(
+        refused(pb::SubmitJobRequest { lock: "no kind".into(), ..completion(&body("tiny")) }).await,
+        invalid()
+    );
     let unknown = pb::GetJobRequest { job_id: "0190a1ff-9fca-7d72-9834-232742475a7a".into() };
     assert_eq!(jobs.get_job(unknown).await.unwrap_err().code(), Code::NotFound);
 
@@ -421,7 +436,10 @@ async fn a_call_without_redis_runs_without_its_lock_and_says_so() {
     let answer = gateway.send(client::post("/v1/completions", &by_field)).await;
     assert_eq!((answer.status, answer.header("x-tollgate-lock")), (StatusCode::OK, "unavailable"));
     by_field["tollgate_lock"] = "no-kind".into();
-    assert_eq!(gateway.send(client::post("/v1/completions", &by_field)).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        gateway.send(client::post("/v1/completions", &by_field)).await.status,
+        StatusCode::BAD_REQUEST
+    );
     let unnamed = gateway.send(client::post("/v1/completions", &body)).await;
     assert_eq!(unnamed.header("x-tollgate-lock"), "");
     gateway.close().await;

@@ -3,7 +3,8 @@
 use crate::world::{QUEUE, World};
 use shared::{
     claims::{
-        self, BackOff, Claim, End, Ended, Failed, Failure, Held, Pace, Row, State, Tallied, Why, Work, Workers,
+        self, BackOff, Claim, End, Ended, Failed, Failure, Held, Pace, Row, State, Tallied, Why, Work,
+        Workers,
     },
     server::Tasks,
     time,
@@ -134,7 +135,10 @@ async fn what_fails_as_often_as_it_may_is_given_up(world: &World) {
     let mut crew = Crew::start(world, 1, Each(Do::Fail));
     assert_eq!(crew.over().await, id);
     let row = get(world, id).await;
-    assert_eq!((row.state, row.attempt, row.failure.unwrap().reason.as_str()), (State::Failed, 3, "NO_ENGINE"));
+    assert_eq!(
+        (row.state, row.attempt, row.failure.unwrap().reason.as_str()),
+        (State::Failed, 3, "NO_ENGINE")
+    );
     crew.end().await;
 }
 

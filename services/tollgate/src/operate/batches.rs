@@ -68,8 +68,12 @@ impl Batches {
                 Plan::thing("InferenceBatchService/CreateBatch", asked, "batch")
             }
             Self::List => Plan::list("InferenceBatchService/ListBatches", json!({}), "batches", BATCHES),
-            Self::Get { batch_id } => Plan::thing("InferenceBatchService/GetBatch", named(&batch_id), "batch"),
-            Self::Cancel { batch_id } => Plan::thing("InferenceBatchService/CancelBatch", named(&batch_id), "batch"),
+            Self::Get { batch_id } => {
+                Plan::thing("InferenceBatchService/GetBatch", named(&batch_id), "batch")
+            }
+            Self::Cancel { batch_id } => {
+                Plan::thing("InferenceBatchService/CancelBatch", named(&batch_id), "batch")
+            }
             Self::Watch { batch_id } => {
                 // A batch is a job of the same id.
                 let job_id = batch_id.strip_prefix("batch_").unwrap_or(&batch_id);
