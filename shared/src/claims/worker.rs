@@ -21,6 +21,9 @@ use uuid::Uuid;
 /// Between two tries to write how something ended, while the database is away.
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// Between two words about how far something is.
+const PROGRESS: Duration = Duration::from_secs(1);
+
 /// What is done with claims.
 pub trait Work: Send + Sync + 'static {
     /// Does one, and says how it ended. It is dropped when it is somebody else's by now.
@@ -237,17 +240,23 @@ impl<W: Work> Shared<W> {
         }
     }
 
-    /// Puts the end of the lease off until that fails.
+    /// Puts the end of the lease off until that fails. How far it is, is written sooner.
     async fn keep(&self, held: &Held, stop: CancellationToken) {
-        let (ticket, told) = (held.claim.ticket, held.told());
+        let (ticket, told, third) = (held.claim.ticket, held.told(), self.pace.lease / 3);
         let mut sure = Instant::now() + self.pace.lease;
+        let (mut said, mut written) = (Instant::now(), held.claim.percent);
         loop {
             tokio::select! {
-                () = tokio::time::sleep(self.pace.lease / 3) => {}
+                () = tokio::time::sleep(PROGRESS.min(third)) => {
+                    if said.elapsed() < third && written == held.percent() {
+                        continue;
+                    }
+                }
                 () = told.nudged() => {}
                 () = stop.cancelled(), if !told.is_stopping() => told.stop(),
             }
             let begun = Instant::now();
+            (said, written) = (begun, held.percent());
             match beat(&self.db, ticket, held.percent(), time::now().plus(self.pace.lease)).await {
                 Ok(Beat::Held) => sure = begun + self.pace.lease,
                 Ok(Beat::Cancelled) => {
