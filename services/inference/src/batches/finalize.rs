@@ -124,10 +124,10 @@ async fn expire(db: &Db, held: &Held, batch: &Batch, counts: &mut Counts) -> Res
     loop {
         let next = lines.next().await?;
         let is_last = next.is_none();
-        if let Some((number, text)) = next.filter(|(number, _)| !answered.contains_key(number)) {
-            if let Ok(ask) = line::read(number, &text, batch.endpoint) {
-                late.push(expired(batch, number, &ask));
-            }
+        if let Some((number, text)) = next.filter(|(number, _)| !answered.contains_key(number))
+            && let Ok(ask) = line::read(number, &text, batch.endpoint)
+        {
+            late.push(expired(batch, number, &ask));
         }
         if late.len() >= MOST as usize || (is_last && !late.is_empty()) {
             counts.failed += u32::try_from(late.len()).unwrap_or(0);

@@ -82,12 +82,7 @@ pub(super) async fn upload(State(openai): State<Arc<OpenAi>>, request: Request) 
             }
             "file" => return Err(Error::Invalid { param: "file", problem: "may be there once" }),
             "purpose" => purpose = Some(text(field).await?),
-            "expires_after[anchor]" => {
-                if text(field).await? != "created_at" {
-                    let problem = "must be created_at";
-                    return Err(Error::Invalid { param: "expires_after[anchor]", problem });
-                }
-            }
+            "expires_after[anchor]" => anchor(&text(field).await?)?,
             "expires_after[seconds]" => {
                 keep = Some(files::keep(text(field).await?.parse().unwrap_or(0))?);
             }
@@ -112,6 +107,12 @@ async fn take(mut upload: Upload, mut field: Field<'_>) -> Result<Upload, Error>
         upload.feed(&bytes).await?;
     }
     Ok(upload)
+}
+
+/// From when on a file is kept.
+fn anchor(said: &str) -> Result<(), Error> {
+    let invalid = Error::Invalid { param: "expires_after[anchor]", problem: "must be created_at" };
+    if said == "created_at" { Ok(()) } else { Err(invalid) }
 }
 
 async fn text(mut field: Field<'_>) -> Result<String, Error> {

@@ -1,7 +1,7 @@
 //! The claim table of `shared::claims` in the schema of inference, on both engines: who may have a row, and what whoever
 //! lost it can still do, which is nothing.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 /// Runs the same functions on each engine; they take the database to test.
 macro_rules! on_both_engines {
