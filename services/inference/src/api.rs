@@ -17,6 +17,7 @@ use proto::inference::v1::{
     inference_service_server::InferenceServiceServer, job_service_server::JobServiceServer,
     queue_service_server::QueueServiceServer,
 };
+use shared::health::Health;
 use tonic::service::Routes;
 
 /// What the handlers need.
@@ -32,6 +33,8 @@ pub struct Api {
     pub jobs: Jobs,
     /// What batches read and write.
     pub files: Files,
+    /// Whether this gateway is to end.
+    pub health: Health,
 }
 
 /// The services, without the layers before them.

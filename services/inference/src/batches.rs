@@ -7,7 +7,7 @@
 mod check;
 mod finalize;
 mod keep;
-mod line;
+pub(crate) mod line;
 pub mod run;
 
 use crate::{

@@ -134,6 +134,7 @@ pub async fn open(
         queue: queue.clone(),
         jobs: jobs.clone(),
         files: files.clone(),
+        health: health.clone(),
     };
     health.serves("tollgate.inference.v1.InferenceService");
     health.serves("tollgate.inference.v1.EngineService");

@@ -51,13 +51,17 @@ impl Store {
     ) -> Self {
         let store = Self::default();
         let mut opened = Some(opened);
-        store.look(&url, &health, &mut opened).await;
+        if let Err(error) = store.look(&url, &health, &mut opened).await {
+            tracing::warn!(%error, "inference.database cannot be opened; jobs and files are not to be had until it is");
+        }
         let (looking, stop) = (store.clone(), tasks.stopping());
         tasks.spawn(async move {
             let looks = async {
                 loop {
                     tokio::time::sleep(EVERY).await;
-                    looking.look(&url, &health, &mut opened).await;
+                    if let Err(error) = looking.look(&url, &health, &mut opened).await {
+                        tracing::debug!(%error, "jobs and files cannot be reached");
+                    }
                 }
             };
             tokio::select! {
@@ -68,7 +72,12 @@ impl Store {
         store
     }
 
-    async fn look(&self, url: &SecretString, health: &Reporter, opened: &mut Option<impl FnOnce(Db)>) {
+    async fn look(
+        &self,
+        url: &SecretString,
+        health: &Reporter,
+        opened: &mut Option<impl FnOnce(Db)>,
+    ) -> Result<(), sqlx::Error> {
         let answered = match self.0.get() {
             Some(db) => db.ping().await,
             None => Db::open(url, SCHEMA, &MIGRATIONS).await.map(|db| {
@@ -78,15 +87,11 @@ impl Store {
                 }
             }),
         };
-        match answered {
-            Ok(()) => health.set(Condition::Up),
-            Err(error) => {
-                if opened.is_some() {
-                    tracing::warn!(%error, "inference.database cannot be opened; jobs and files are not to be had until it is");
-                }
-                health.set(Condition::Degraded("jobs and files cannot be reached".to_owned()));
-            }
-        }
+        health.set(match answered {
+            Ok(()) => Condition::Up,
+            Err(_) => Condition::Degraded("jobs and files cannot be reached".to_owned()),
+        });
+        answered
     }
 
     /// The database.

@@ -155,6 +155,10 @@ impl Api {
             };
             loop {
                 tokio::time::sleep(LOOK).await;
+                if api.health.is_stopping() {
+                    // Whoever watches goes on at another gateway.
+                    return Some((Err(Error::Stopping.into()), (api, Next::Nothing)));
+                }
                 match api.jobs.get(shown.id, owner).await {
                     // The end of its lease moves while it is worked on.
                     Ok(job) if is_same(&job, &shown) => {}

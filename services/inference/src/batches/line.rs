@@ -13,11 +13,11 @@ const NAME: usize = 512;
 
 /// What a line asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Ask {
+pub(crate) struct Ask {
     /// What its owner calls it.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// What is sent.
-    pub(super) body: Bytes,
+    pub(crate) body: Bytes,
 }
 
 #[derive(Deserialize)]
@@ -33,7 +33,7 @@ struct Read<'a> {
 }
 
 /// Reads a line of a batch for this endpoint.
-pub(super) fn read(number: u32, line: &[u8], endpoint: Endpoint) -> Result<Ask, Fault> {
+pub(crate) fn read(number: u32, line: &[u8], endpoint: Endpoint) -> Result<Ask, Fault> {
     let fault = |code: &str, param: Option<&str>, message: String| Fault {
         code: code.to_owned(),
         message,
@@ -90,12 +90,12 @@ struct Error<'a> {
 }
 
 /// The name of a line in the ledger, and in what is written of it.
-pub(super) fn id(batch: Uuid, number: u32) -> String {
+pub(crate) fn id(batch: Uuid, number: u32) -> String {
     format!("batch_req_{}_{number}", batch.simple())
 }
 
 /// What is written of an answer, or of a refusal.
-pub(super) fn answered(
+pub(crate) fn answered(
     batch: Uuid,
     number: u32,
     ask: &Ask,
@@ -120,7 +120,7 @@ pub(super) fn answered(
 }
 
 /// What is written of a line that was not answered.
-pub(super) fn given_up(batch: Uuid, number: u32, ask: &Ask, code: &str, message: &str) -> Line {
+pub(crate) fn given_up(batch: Uuid, number: u32, ask: &Ask, code: &str, message: &str) -> Line {
     let error = Some(Error { code, message });
     let written = Written { id: &id(batch, number), custom_id: &ask.name, response: None, error };
     Line { number, failed: true, body: write(&written) }

@@ -444,3 +444,22 @@ async fn a_call_without_redis_runs_without_its_lock_and_says_so() {
     assert_eq!(unnamed.header("x-tollgate-lock"), "");
     gateway.close().await;
 }
+
+#[tokio::test]
+async fn a_gateway_serves_models_while_its_database_is_away() {
+    let engine = Engine::simulated("tiny", &[]).await;
+    // Nobody listens there.
+    let away = |config: &mut Config| config.database = "postgres://nobody@127.0.0.1:9/none".into();
+    let gateway = Gateway::with(&[&engine], away).await;
+    let body = json!({"model": "tiny", "prompt": "w1", "max_tokens": 2});
+    assert_eq!(gateway.send(client::post("/v1/completions", &body)).await.status, StatusCode::OK);
+    let refused = gateway.send(client::get("/v1/files")).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "1"));
+    assert_eq!(refused.json().await["error"]["code"], "store_unavailable");
+    let status = gateway.jobs().submit_job(completion(&body)).await.unwrap_err();
+    assert_eq!(
+        (status.code(), shared::status::reason(&status).as_str()),
+        (Code::Unavailable, "STORE_UNAVAILABLE")
+    );
+    gateway.close().await;
+}
