@@ -6,6 +6,7 @@
 pub mod api_key;
 pub mod auth;
 pub mod channel;
+pub mod claims;
 pub mod config;
 pub mod db;
 pub mod deadline;

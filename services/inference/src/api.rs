@@ -1,19 +1,24 @@
 //! The gRPC services of this crate. Handlers translate; the verbs decide.
 
+mod batches;
 mod engines;
+mod files;
 mod gateways;
 mod infer;
+mod jobs;
 mod limits;
 mod queue;
 mod wire;
 
-use crate::{engines::Fleet, infer::Inference, queue::Queue};
+use crate::{engines::Fleet, files::Files, infer::Inference, jobs::Jobs, queue::Queue};
 use proto::inference::v1::{
-    engine_service_server::EngineServiceServer, gateway_service_server::GatewayServiceServer,
-    inference_service_server::InferenceServiceServer, limit_service_server::LimitServiceServer,
-    queue_service_server::QueueServiceServer,
+    engine_service_server::EngineServiceServer, file_service_server::FileServiceServer,
+    gateway_service_server::GatewayServiceServer,
+    inference_batch_service_server::InferenceBatchServiceServer,
+    inference_service_server::InferenceServiceServer, job_service_server::JobServiceServer,
+    limit_service_server::LimitServiceServer, queue_service_server::QueueServiceServer,
 };
-use shared::limits::Gate;
+use shared::{health::Health, limits::Gate};
 use tonic::service::Routes;
 
 /// What the handlers need.
@@ -27,6 +32,12 @@ pub struct Api {
     pub queue: Queue,
     /// What limits calls.
     pub limits: Gate,
+    /// What goes on in the background.
+    pub jobs: Jobs,
+    /// What batches read and write.
+    pub files: Files,
+    /// Whether this gateway is to end.
+    pub health: Health,
 }
 
 /// The services, without the layers before them.
@@ -37,6 +48,14 @@ pub fn routes(api: Api, max_body_bytes: usize) -> Routes {
     let limits = LimitServiceServer::new(api.clone());
     let gateways = GatewayServiceServer::new(api.clone());
     let gateways = gateways.max_decoding_message_size(max_body_bytes + gateways::BESIDE_THE_BODY);
-    let routes = Routes::new(inference).add_service(EngineServiceServer::new(api)).add_service(queue);
-    routes.add_service(limits).add_service(gateways)
+    let jobs = JobServiceServer::new(api.clone()).max_decoding_message_size(max_body_bytes);
+    let files = FileServiceServer::new(api.clone()).max_decoding_message_size(files::MESSAGE);
+    let background =
+        Routes::new(jobs).add_service(InferenceBatchServiceServer::new(api.clone())).add_service(files);
+    background
+        .add_service(inference)
+        .add_service(EngineServiceServer::new(api))
+        .add_service(queue)
+        .add_service(limits)
+        .add_service(gateways)
 }

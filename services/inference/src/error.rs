@@ -1,5 +1,9 @@
 //! Everything that can go wrong with a prompt, and what a caller is told.
 
+mod kept;
+
+pub use kept::{Kept, Thing};
+
 use crate::gateways::forward;
 use shared::{
     auth::Refusal,
@@ -134,6 +138,15 @@ pub enum Error {
     /// The account could not be written, so nothing was started.
     #[error("the usage journal cannot be written; try again later, and tell an operator")]
     Journal,
+    /// Something about what is kept: jobs, batches, files, locks.
+    #[error(transparent)]
+    Kept(#[from] Kept),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Kept(error.into())
+    }
 }
 
 /// After how long a caller may ask again when nothing better is known.
@@ -170,6 +183,7 @@ impl IntoStatus for Error {
             }
             Self::Stopping => Fault::retry(Code::Unavailable, "GATEWAY_STOPPING", SOON),
             Self::Journal => Fault::retry(Code::Unavailable, "JOURNAL_UNAVAILABLE", SOON),
+            Self::Kept(kept) => kept.fault(),
         }
     }
 
@@ -209,6 +223,7 @@ impl IntoStatus for Error {
                 details
                     .add_quota_failure_violation(format!("model:{model}"), "its engines are busy for longer");
             }
+            Self::Kept(kept) => kept.describe(details),
             _ => {}
         }
     }

@@ -5,7 +5,11 @@
 
 mod body;
 
-use crate::{error::Error, queue::Class};
+use crate::{
+    error::Error,
+    lock::{self, LockName},
+    queue::Class,
+};
 use body::{MAX_DEPTH, ask_for_usage, position, replaced, too_deep, with_field};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -28,6 +32,9 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Chat, Self::Completions, Self::Embeddings];
+
     /// The path on an engine.
     #[must_use]
     pub const fn path(self) -> &'static str {
@@ -68,6 +75,14 @@ impl Endpoint {
     }
 }
 
+impl std::str::FromStr for Endpoint {
+    type Err = ();
+
+    fn from_str(path: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|endpoint| endpoint.path() == path).ok_or(())
+    }
+}
+
 /// A request that is well-formed enough to be decided upon.
 #[derive(Debug, Clone)]
 pub struct Prompt {
@@ -93,6 +108,8 @@ pub struct Prompt {
     pub class: Class,
     /// What the engine gets.
     pub body: Bytes,
+    /// The lock that its body names.
+    pub lock: Option<LockName>,
     /// The model as engines name it, when that is another name.
     served: Option<String>,
 }
@@ -117,6 +134,15 @@ struct Head<'a> {
     prompt: Option<&'a RawValue>,
     #[serde(borrow, default)]
     input: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    tollgate_lock: Option<&'a RawValue>,
+}
+
+/// Where the name of a lock stands, which is not for engines to read.
+#[derive(Deserialize)]
+struct Guarded<'a> {
+    #[serde(borrow)]
+    tollgate_lock: &'a RawValue,
 }
 
 /// Where the model stands, read once more where it has to be replaced.
@@ -218,6 +244,8 @@ impl Prompt {
         };
         let max_tokens = field(max_tokens, "max_tokens", "must be a whole number, 1 or more")?;
         let choices = field(head.n, "n", "must be a whole number, 1 or more")?.unwrap_or(1);
+        let lock: Option<Cow<'_, str>> = field(head.tollgate_lock, lock::FIELD, "must be a string")?;
+        let lock = LockName::read_optional(lock.as_deref().map(str::as_bytes))?;
         let input = match endpoint {
             Endpoint::Chat => head.messages,
             Endpoint::Completions => head.prompt,
@@ -232,6 +260,7 @@ impl Prompt {
         let wants_usage = options.include_usage;
         let stands = head.stream_options.map(|raw| position(&body, raw));
         let body = if stream && !wants_usage { ask_for_usage(&body, stands, &options) } else { body };
+        let body = if lock.is_some() { without_lock(body) } else { body };
         Ok(Self {
             endpoint,
             model,
@@ -244,8 +273,17 @@ impl Prompt {
             asks,
             class: Class::Default,
             body,
+            lock,
             served: None,
         })
+    }
+}
+
+/// The same body without the name of a lock in it.
+fn without_lock(body: Bytes) -> Bytes {
+    match serde_json::from_slice(&body) {
+        Ok(Guarded { tollgate_lock }) => replaced(&body, position(&body, tollgate_lock), "null"),
+        Err(_) => body,
     }
 }
 

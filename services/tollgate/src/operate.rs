@@ -5,11 +5,13 @@
 
 mod account;
 mod audit;
+mod batches;
 mod call;
 mod engines;
 mod grants;
 mod groups;
 mod import;
+mod jobs;
 mod keys;
 mod limits;
 mod login;
@@ -85,6 +87,10 @@ pub(crate) enum Operate {
     Queue(On<queue::Queue>),
     /// Limits: how much callers may, and what they have used of it.
     Limits(On<limits::Limits>),
+    /// Jobs: what is done in the background.
+    Jobs(On<jobs::Jobs>),
+    /// Batches: files of requests.
+    Batches(On<batches::Batches>),
     /// What was changed, by whom, and what was true when.
     Audit(On<audit::Audit>),
 }
@@ -129,6 +135,10 @@ pub(crate) async fn run(command: Operate) -> anyhow::Result<ExitCode> {
         }
         Operate::Queue(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
         Operate::Limits(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
+        Operate::Jobs(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
+        Operate::Batches(On { verb, common }) => {
+            show(&common, async |client| verb.plan(client).await).await?
+        }
         Operate::Audit(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
     }
     Ok(ExitCode::SUCCESS)

@@ -5,6 +5,7 @@
 mod acknowledged;
 mod apart;
 mod away;
+mod background;
 mod bad_input;
 mod chat;
 mod config;

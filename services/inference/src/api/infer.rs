@@ -5,11 +5,12 @@ use crate::{
     dispatch::Answer,
     error::Error,
     infer::Inferred,
+    lock::{Guard, LOCK, LockName},
     prompt::{Endpoint, PRIORITY, Prompt},
     sse::{self, Event, Splitter},
 };
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
 use http_body::Body;
 use http_body_util::BodyExt;
 use proto::inference::v1::{self as pb, inference_service_server::InferenceService};
@@ -20,17 +21,17 @@ use shared::{
     status::{self, Fault},
 };
 use std::{convert::Infallible, pin::Pin};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, metadata::MetadataValue};
 use uuid::Uuid;
 
 #[tonic::async_trait]
 impl InferenceService for Api {
     async fn infer(&self, request: Request<pb::InferRequest>) -> Result<Response<pb::InferResponse>, Status> {
         let (endpoint, body) = wire::prompt(request.get_ref().prompt.as_ref(), false)?;
-        let inferred = self.run(&request, endpoint, body).await?;
+        let (inferred, guard) = self.run(&request, endpoint, body, &request.get_ref().lock).await?;
         let instead = inferred.instead.clone();
         let (usage_id, json) = whole(inferred)?;
-        Ok(answered(wire::inferred(usage_id, &json)?, instead))
+        Ok(answered(wire::inferred(usage_id, &json)?, instead, &guard))
     }
 
     type InferStreamStream = Pin<Box<dyn Stream<Item = Result<pb::InferStreamResponse, Status>> + Send>>;
@@ -40,22 +41,31 @@ impl InferenceService for Api {
         request: Request<pb::InferStreamRequest>,
     ) -> Result<Response<Self::InferStreamStream>, Status> {
         let (endpoint, body) = wire::prompt(request.get_ref().prompt.as_ref(), true)?;
-        let inferred = self.run(&request, endpoint, body).await?;
+        let (inferred, guard) = self.run(&request, endpoint, body, &request.get_ref().lock).await?;
         let id = inferred.usage_id;
         let messages: Self::InferStreamStream = match inferred.answer {
             Answer::Stream(metered) => Box::pin(messages(id, metered)),
             Answer::Relayed(relayed) => Box::pin(messages(id, relayed)),
             Answer::Whole(..) => return Err(unexpected()),
         };
-        Ok(answered(messages, inferred.instead))
+        let mut answer = answered((), inferred.instead, &guard);
+        let said = std::mem::take(answer.metadata_mut());
+        // The lock is held until all was said, or nobody listens any more.
+        let messages: Self::InferStreamStream = Box::pin(messages.inspect(move |_| {
+            let _held = &guard;
+        }));
+        let mut answer = Response::new(messages);
+        *answer.metadata_mut() = said;
+        Ok(answer)
     }
 
     async fn embed(&self, request: Request<pb::EmbedRequest>) -> Result<Response<pb::EmbedResponse>, Status> {
         let body = wire::embed(request.get_ref())?;
-        let inferred = self.run(&request, Endpoint::Embeddings, body).await?;
+        let lock = &request.get_ref().lock;
+        let (inferred, guard) = self.run(&request, Endpoint::Embeddings, body, lock).await?;
         let instead = inferred.instead.clone();
         let (usage_id, json) = whole(inferred)?;
-        Ok(answered(wire::embedded(usage_id, &json)?, instead))
+        Ok(answered(wire::embedded(usage_id, &json)?, instead, &guard))
     }
 }
 
@@ -65,20 +75,27 @@ impl Api {
         request: &Request<T>,
         endpoint: Endpoint,
         body: bytes::Bytes,
-    ) -> Result<Inferred, Status> {
+        lock: &str,
+    ) -> Result<(Inferred, Guard), Status> {
         let caller = request.caller()?;
         let person = *caller.person().ok_or(Refusal::Missing).map_err(Status::from)?;
         let id = request.extensions().get::<RequestId>().map_or("", RequestId::as_str);
         let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
         let priority = request.metadata().get(PRIORITY).map(|said| said.as_encoded_bytes());
         let prompt = Prompt::read(endpoint, body)?.with_priority(priority)?;
-        Ok(self.inference.infer(person, prompt, id, deadline).await?)
+        let named = request.metadata().get(LOCK).map(|said| said.as_encoded_bytes());
+        let named = LockName::read_optional(named.or(Some(lock.as_bytes())))?;
+        let guard = Guard::of(&self.jobs.locks, named.as_ref().or(prompt.lock.as_ref())).await?;
+        Ok((self.inference.infer(person, prompt, id, deadline).await?, guard))
     }
 }
 
-/// The answer, and in its metadata the model that stood in for the one that was asked.
-fn answered<T>(message: T, instead: Option<String>) -> Response<T> {
+/// The answer, and in its metadata the model that stood in for the one that was asked, and what became of the lock.
+fn answered<T>(message: T, instead: Option<String>, guard: &Guard) -> Response<T> {
     let mut response = Response::new(message);
+    if let Some(said) = guard.said() {
+        response.metadata_mut().insert(LOCK, MetadataValue::from_static(said));
+    }
     if let Some(model) = instead.and_then(|model| model.parse().ok()) {
         response.metadata_mut().insert("x-tollgate-fallback-model", model);
     }
