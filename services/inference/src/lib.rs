@@ -34,4 +34,4 @@ mod serve;
 pub use config::Config;
 pub use error::Error;
 pub use gateways::Peers;
-pub use serve::{Gateway, Upstreams, open};
+pub use serve::{Gateway, Routes, Upstreams, open};
