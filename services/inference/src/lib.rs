@@ -42,5 +42,5 @@ mod store;
 pub use config::Config;
 pub use error::Error;
 pub use gateways::Peers;
-pub use serve::{Gateway, Upstreams, open};
+pub use serve::{Gateway, Routes, Upstreams, open};
 pub use store::{MIGRATIONS, SCHEMA, Store};

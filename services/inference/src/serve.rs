@@ -21,7 +21,9 @@ use crate::{
     store::Store,
     weights::Weights,
 };
-use axum::{Router, extract::Request, routing::any};
+use axum::{BoxError, Router, response::Response, routing::future::RouteFuture};
+use bytes::Bytes;
+use http::Request;
 use policy::Bounds;
 use shared::{
     auth::{Access, AuthLayer, ServiceToken},
@@ -32,9 +34,14 @@ use shared::{
     security::{self, Watch},
     server::{self, Guard, Tasks},
 };
-use std::{io, sync::Arc};
+use std::{
+    convert::Infallible,
+    io,
+    sync::Arc,
+    task::{Context, Poll},
+};
 use tokio::sync::Notify;
-use tower::ServiceExt;
+use tower::Service;
 
 /// The services that inference needs. Both channels carry the service token.
 #[derive(Debug)]
@@ -72,12 +79,36 @@ impl Gateway {
         self.weights.configure(&config.queue.weights);
     }
 
-    /// Both on one port, told apart by content type.
-    pub fn routes(&self) -> Router {
-        let (grpc, http) = (self.grpc.clone(), self.http.clone());
-        Router::new().fallback_service(any(move |request: Request| {
-            if server::is_grpc(&request) { grpc.clone() } else { http.clone() }.oneshot(request)
-        }))
+    /// Both on one port.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        Routes { grpc: self.grpc.clone(), http: self.http.clone() }
+    }
+}
+
+/// gRPC and OpenAI's routes, told apart by content type.
+#[derive(Debug, Clone)]
+pub struct Routes {
+    grpc: Router,
+    http: Router,
+}
+
+impl<B> Service<Request<B>> for Routes
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = RouteFuture<Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // Routers always are.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        if server::is_grpc(&request) { self.grpc.call(request) } else { self.http.call(request) }
     }
 }
 

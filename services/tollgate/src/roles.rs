@@ -4,7 +4,7 @@ use crate::{
     config::{Config, Options},
     encryption,
     first_run::{self, Welcome},
-    listen::Listeners,
+    listen::{Listeners, Routes},
     reload,
 };
 use anyhow::Context;
@@ -83,7 +83,7 @@ impl Start {
         door: Door,
         address: SocketAddr,
         admin: SocketAddr,
-        routes: axum::Router,
+        routes: impl Routes,
         tasks_first: bool,
     ) -> anyhow::Result<()> {
         // A probe that passes promises that the service can be reached.

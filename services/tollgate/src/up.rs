@@ -67,7 +67,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let owner = welcome.as_ref().map(|welcome| welcome.owner_id.clone());
     let mut adopter = Adopter::new(suite.permissions.clone(), suite.gateway.fleet.clone(), owner);
     let model = adopter.adopt().await.first().cloned().unwrap_or_default();
-    listeners.serve(Door::Edge, listener, suite.rooms(&health)?.door());
+    listeners.serve(Door::Edge, listener, suite.rooms(&health)?);
     suite.open_ports(&config, &listeners).await;
     health.until_ready().await;
     if let Some(mut welcome) = welcome {
@@ -219,7 +219,7 @@ impl Suite {
     async fn open_ports(&self, config: &Config, listeners: &Listeners) {
         let ports: [(SocketAddr, Router); 3] = [
             (config.ports.permissions, self.permissions_routes.clone()),
-            (config.ports.inference, self.gateway.routes()),
+            (config.ports.inference, Router::new().fallback_service(self.gateway.routes())),
             (config.ports.monitoring, self.monitoring_routes.clone()),
         ];
         for (address, routes) in ports {
