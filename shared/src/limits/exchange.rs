@@ -136,6 +136,8 @@ impl Exchange {
     /// Exchanges until Redis gives no answer any more.
     async fn with(&self, client: &Client, proved: &mut bool) -> Result<std::convert::Infallible, Away> {
         let (mut mark, mut beats) = (None, 0_u32);
+        // Whoever tells first of what was forgotten hears nothing of the others: all of it is told once more.
+        let mut again = true;
         let mut beat = Instant::now();
         loop {
             if mark.is_none() || beat.elapsed() >= BEAT {
@@ -144,6 +146,9 @@ impl Exchange {
                 let found = self.mark(client).await?;
                 let other = mark.replace(found.clone()).is_some_and(|known| known != found);
                 self.judge(beat.elapsed(), other);
+                if *proved && std::mem::replace(&mut again, other) {
+                    self.gate.lock().tell_all();
+                }
                 *proved = true;
                 if beats.is_multiple_of(REMIND) {
                     self.gate.lock().remind();
