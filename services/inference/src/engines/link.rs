@@ -135,13 +135,7 @@ impl Link {
         request: Request<Outgoing>,
     ) -> Result<Response<Incoming>, TrySendError<Request<Outgoing>>> {
         let mut answer = pin!(self.sender.try_send_request(request));
-        let mut queued = false;
         poll_fn(|context| {
-            if !std::mem::replace(&mut queued, true) {
-                // Whoever is ready goes first, so that requests leave together: waking an engine for each costs more.
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
             drive(&mut self.wire, context);
             answer.as_mut().poll(&mut nobody())
         })
