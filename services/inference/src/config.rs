@@ -1,8 +1,10 @@
 //! Settings of the gateway. Durations are written as `2s`, `150ms`.
 
+mod cache;
 mod engine;
 mod gateways;
 
+pub use cache::{Cache, Model};
 pub use engine::{Breaker, Ejection, Engine, Kubernetes, Probe, Retry};
 pub use gateways::Gateways;
 
@@ -43,6 +45,8 @@ pub struct Config {
     pub policy: Policy,
     /// The other gateways over the same engines.
     pub gateways: Gateways,
+    /// Answers that are kept.
+    pub cache: Cache,
 }
 
 /// The queue of each model.
@@ -187,6 +191,7 @@ impl Default for Config {
             engine: Engine::default(),
             policy: Policy::default(),
             gateways: Gateways::default(),
+            cache: Cache::default(),
         }
     }
 }
@@ -227,6 +232,7 @@ impl Config {
         self.engine.validate(faults);
         self.queue.validate(faults);
         self.gateways.validate(faults);
+        self.cache.validate(faults);
         let positive = [
             ("max_body_bytes", self.max_body_bytes),
             ("max_answer_bytes", self.max_answer_bytes),

@@ -7,6 +7,7 @@
 
 pub mod admit;
 pub mod api;
+pub mod cache;
 pub mod config;
 pub mod dispatch;
 pub mod engines;

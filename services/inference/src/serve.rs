@@ -3,6 +3,7 @@
 use crate::{
     Config,
     api::{self, Api},
+    cache::Cache,
     dispatch::Dispatcher,
     engines::Fleet,
     follow::{self, PolicyView},
@@ -52,6 +53,7 @@ pub struct Gateway {
     /// Who may use what, as known here.
     pub policy: PolicyView,
     fallback: Fallback,
+    cache: Cache,
     queue: Queue,
     weights: Weights,
 }
@@ -61,6 +63,7 @@ impl Gateway {
     pub fn configure(&self, config: &Config) {
         self.fleet.configure(config);
         self.fallback.configure(&config.fallback);
+        self.cache.configure(&config.cache);
         self.queue.set(config.queue.settings());
         self.weights.configure(&config.queue.weights);
     }
@@ -109,6 +112,7 @@ pub async fn open(
     let goodput = Goodput::new(std::time::Instant::now());
     metrics::observe_queue(&queue);
     metrics::observe_goodput(&goodput);
+    let cache = Cache::new(&config.cache, tasks);
     let inference = Inference {
         policy: policy.clone(),
         queue: queue.clone(),
@@ -118,6 +122,7 @@ pub async fn open(
         weights: weights.clone(),
         wait: config.queue.wait,
         fallback: fallback.clone(),
+        cache: cache.clone(),
         gateways,
     };
     let api = Api { inference: inference.clone(), fleet: fleet.clone(), queue: queue.clone() };
@@ -137,6 +142,7 @@ pub async fn open(
         fleet,
         policy,
         fallback,
+        cache,
         queue,
         weights,
     })

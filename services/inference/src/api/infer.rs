@@ -2,10 +2,11 @@
 
 use super::{Api, wire};
 use crate::{
+    cache::{self, Cached},
     dispatch::Answer,
     error::Error,
     infer::Inferred,
-    prompt::{Endpoint, PRIORITY, Prompt},
+    prompt::{Endpoint, IDEMPOTENCY_KEY, PRIORITY, Prompt},
     sse::{self, Event, Splitter},
 };
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use shared::{
     status::{self, Fault},
 };
 use std::{convert::Infallible, pin::Pin};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, metadata::MetadataValue};
 use uuid::Uuid;
 
 #[tonic::async_trait]
@@ -28,9 +29,9 @@ impl InferenceService for Api {
     async fn infer(&self, request: Request<pb::InferRequest>) -> Result<Response<pb::InferResponse>, Status> {
         let (endpoint, body) = wire::prompt(request.get_ref().prompt.as_ref(), false)?;
         let inferred = self.run(&request, endpoint, body).await?;
-        let instead = inferred.instead.clone();
+        let marks = Marks::of(&inferred);
         let (usage_id, json) = whole(inferred)?;
-        Ok(answered(wire::inferred(usage_id, &json)?, instead))
+        Ok(marks.on(wire::inferred(usage_id, &json)?))
     }
 
     type InferStreamStream = Pin<Box<dyn Stream<Item = Result<pb::InferStreamResponse, Status>> + Send>>;
@@ -41,21 +42,22 @@ impl InferenceService for Api {
     ) -> Result<Response<Self::InferStreamStream>, Status> {
         let (endpoint, body) = wire::prompt(request.get_ref().prompt.as_ref(), true)?;
         let inferred = self.run(&request, endpoint, body).await?;
-        let id = inferred.usage_id;
+        let (id, marks) = (inferred.usage_id, Marks::of(&inferred));
         let messages: Self::InferStreamStream = match inferred.answer {
             Answer::Stream(metered) => Box::pin(messages(id, metered)),
             Answer::Relayed(relayed) => Box::pin(messages(id, relayed)),
+            Answer::Replayed(replay) => Box::pin(messages(id, replay)),
             Answer::Whole(..) => return Err(unexpected()),
         };
-        Ok(answered(messages, inferred.instead))
+        Ok(marks.on(messages))
     }
 
     async fn embed(&self, request: Request<pb::EmbedRequest>) -> Result<Response<pb::EmbedResponse>, Status> {
         let body = wire::embed(request.get_ref())?;
         let inferred = self.run(&request, Endpoint::Embeddings, body).await?;
-        let instead = inferred.instead.clone();
+        let marks = Marks::of(&inferred);
         let (usage_id, json) = whole(inferred)?;
-        Ok(answered(wire::embedded(usage_id, &json)?, instead))
+        Ok(marks.on(wire::embedded(usage_id, &json)?))
     }
 }
 
@@ -70,25 +72,44 @@ impl Api {
         let person = *caller.person().ok_or(Refusal::Missing).map_err(Status::from)?;
         let id = request.extensions().get::<RequestId>().map_or("", RequestId::as_str);
         let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
-        let priority = request.metadata().get(PRIORITY).map(|said| said.as_encoded_bytes());
-        let prompt = Prompt::read(endpoint, body)?.with_priority(priority)?;
+        let said = |name| request.metadata().get(name).map(|said| said.as_encoded_bytes());
+        let prompt = Prompt::read(endpoint, body)?.with_priority(said(PRIORITY))?;
+        let prompt = prompt.with_wishes(None, said(cache::HEADER))?;
+        let prompt = prompt.with_idempotency_key(said(IDEMPOTENCY_KEY))?;
         Ok(self.inference.infer(person, prompt, id, deadline).await?)
     }
 }
 
-/// The answer, and in its metadata the model that stood in for the one that was asked.
-fn answered<T>(message: T, instead: Option<String>) -> Response<T> {
-    let mut response = Response::new(message);
-    if let Some(model) = instead.and_then(|model| model.parse().ok()) {
-        response.metadata_mut().insert("x-tollgate-fallback-model", model);
+/// What an answer says of itself beside its message.
+struct Marks {
+    instead: Option<String>,
+    cached: Cached,
+}
+
+impl Marks {
+    fn of(inferred: &Inferred) -> Self {
+        Self { instead: inferred.instead.clone(), cached: inferred.cached }
     }
-    response
+
+    /// The answer, and in its metadata the model that stood in for the one that was asked, and what the cache did.
+    fn on<T>(self, message: T) -> Response<T> {
+        let mut response = Response::new(message);
+        let metadata = response.metadata_mut();
+        if let Some(model) = self.instead.and_then(|model| model.parse().ok()) {
+            metadata.insert("x-tollgate-fallback-model", model);
+        }
+        metadata.insert(cache::HEADER, MetadataValue::from_static(self.cached.as_str()));
+        if let Cached::Hit(age) = self.cached {
+            metadata.insert("age", age.as_secs().into());
+        }
+        response
+    }
 }
 
 fn whole(inferred: Inferred) -> Result<(Uuid, bytes::Bytes), Status> {
     match inferred.answer {
         Answer::Whole(json, _) => Ok((inferred.usage_id, json)),
-        Answer::Stream(_) | Answer::Relayed(_) => Err(unexpected()),
+        Answer::Stream(_) | Answer::Relayed(_) | Answer::Replayed(_) => Err(unexpected()),
     }
 }
 

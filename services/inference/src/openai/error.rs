@@ -28,6 +28,8 @@ impl Error {
     fn shape(&self) -> (StatusCode, &'static str) {
         match self {
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error"),
+            Self::NotCached => (StatusCode::GATEWAY_TIMEOUT, "not_cached_error"),
+            Self::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_error"),
             Self::Refused { status, .. } => {
                 (StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_REQUEST), "invalid_request_error")
             }
@@ -70,12 +72,12 @@ impl IntoResponse for Error {
         }
         let (status, kind) = self.shape();
         let param = self.param().map(str::to_owned);
-        let (fault, withdrawn) = (self.fault(), matches!(self, Self::Withdrawn { .. }));
+        let (fault, vain) = (self.fault(), matches!(self, Self::Withdrawn { .. } | Self::NotCached));
         let answered = self.into_status();
         let code = fault.reason.to_ascii_lowercase();
         let mut response = body(status, answered.message(), kind, param.as_deref(), &code, fault.retry_after);
-        if withdrawn {
-            // OpenAI's clients ask again after a conflict unless they are told not to.
+        if vain {
+            // OpenAI's clients ask again after a conflict or a server's error unless they are told not to.
             response.headers_mut().insert(RETRY, HeaderValue::from_static("false"));
         }
         response

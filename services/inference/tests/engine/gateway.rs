@@ -66,6 +66,8 @@ impl Gateway {
         // After the first look at the engines, only what happens to requests says how they are.
         config.engine.check_interval = Duration::from_secs(3600);
         config.engine.check_timeout = PATIENCE;
+        // Most cases ask the same again and again, and are about what engines make of it.
+        config.cache.enabled = false;
         set(&mut config);
         let model = engines.first().map_or_else(|| "tiny".to_owned(), |engine| engine.model.clone());
         let (tasks, health, records) = (Tasks::default(), Health::default(), Records::default());

@@ -13,6 +13,7 @@
 
 mod answers;
 mod busy;
+mod cached;
 mod client;
 mod cordons;
 mod death;

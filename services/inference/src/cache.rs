@@ -1,0 +1,241 @@
+//! Answers that are given again instead of made again.
+//!
+//! Whoever asks has been found to be allowed to before anything here is asked. An answer is kept under a [`Key`] of all
+//! that decides what it is; equal requests that are on their way at once share one [`flight`]; a request with an
+//! `Idempotency-Key` is one [`flight`] for as long as its key is remembered. [`crate::infer`] puts them together.
+
+mod canonical;
+mod control;
+pub mod flight;
+mod hit;
+mod kept;
+mod key;
+mod memory;
+mod once;
+mod pump;
+mod replay;
+mod statistics;
+
+pub use control::{HEADER, Wish};
+pub use flight::{Begun, Flight, Seat};
+pub use hit::Hit;
+pub use kept::{Kept, Origin};
+pub use key::Key;
+pub use once::Once;
+pub use pump::Pump;
+pub use replay::Replay;
+pub use statistics::{Found, Statistics, Total};
+
+use crate::{
+    admit::Admitted,
+    config,
+    prompt::Repeats,
+    queue::Class,
+};
+use memory::Memory;
+use once::Names;
+use shared::server::Tasks;
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::Duration,
+};
+
+/// What an answer had to do with the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cached {
+    /// It was not asked.
+    Bypass,
+    /// It did not have it.
+    Miss,
+    /// It had it, this old.
+    Hit(Duration),
+}
+
+impl Cached {
+    /// The word in `x-tollgate-cache`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bypass => "bypass",
+            Self::Miss => "miss",
+            Self::Hit(_) => "hit",
+        }
+    }
+}
+
+/// Who may share a call: equal requests in one form. Who is more urgent does not wait for the turn of who is less.
+type Course = (Key, bool, Class);
+
+/// The answers that are kept, and those on their way.
+#[derive(Debug, Clone)]
+pub struct Cache(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    settings: RwLock<config::Cache>,
+    memory: Memory,
+    names: Names,
+    flights: Mutex<HashMap<Course, Arc<Flight>>>,
+    statistics: Statistics,
+    tasks: Tasks,
+}
+
+/// How a request goes through the cache.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What its answer is kept under.
+    pub key: Key,
+    /// How long its answer is kept.
+    pub ttl: Duration,
+    /// Whether it streams.
+    pub stream: bool,
+    course: Course,
+    origin: Origin,
+}
+
+impl Cache {
+    /// An empty one.
+    #[must_use]
+    pub fn new(config: &config::Cache, tasks: &Tasks) -> Self {
+        Self(Arc::new(Inner {
+            settings: RwLock::new(config.clone()),
+            memory: Memory::new(config.memory_bytes),
+            names: Names::new(config),
+            flights: Mutex::default(),
+            statistics: Statistics::default(),
+            tasks: tasks.clone(),
+        }))
+    }
+
+    /// As configured from now on.
+    pub fn configure(&self, config: &config::Cache) {
+        self.0.settings.write().unwrap_or_else(PoisonError::into_inner).clone_from(config);
+    }
+
+    /// The requests that are to be done once.
+    #[must_use]
+    pub fn names(&self) -> &Names {
+        &self.0.names
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn statistics(&self) -> &Statistics {
+        &self.0.statistics
+    }
+
+    /// Runs what belongs to no caller.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.tasks.spawn(task);
+    }
+
+    /// How a request goes through the cache, when it does.
+    #[must_use]
+    pub fn plan(&self, admitted: &Admitted) -> Option<Plan> {
+        let prompt = &admitted.prompt;
+        match prompt.repeats {
+            _ if prompt.wish.no_store => return None,
+            Repeats::Exactly => {}
+            Repeats::Otherwise if prompt.wish.store => {}
+            Repeats::Otherwise | Repeats::Never => return None,
+        }
+        let (model, endpoint) = (prompt.served(), prompt.endpoint.name());
+        let settings = self.0.settings.read().unwrap_or_else(PoisonError::into_inner);
+        let ttl = settings.ttl_of(endpoint, model);
+        if !settings.enabled || ttl.is_zero() {
+            return None;
+        }
+        let revision = settings.models.get(model).map_or("", |model| model.revision.as_str());
+        let key = Key::of(admitted, revision)?;
+        drop(settings);
+        let origin = Origin { model: model.into(), endpoint, tags: Arc::clone(&prompt.wish.tags) };
+        let course = (key, prompt.stream, prompt.class);
+        Some(Plan { key, ttl, stream: prompt.stream, course, origin })
+    }
+
+    /// An answer that is kept and young enough.
+    #[must_use]
+    pub fn get(&self, plan: &Plan, wish: &Wish) -> Option<Arc<Kept>> {
+        if wish.no_cache {
+            return None;
+        }
+        let kept = self.0.memory.get(&(plan.key, plan.stream))?;
+        let young = || kept.age(shared::time::now()) <= wish.max_age.unwrap_or(Duration::MAX);
+        young().then_some(kept)
+    }
+
+    /// A seat in the call that makes the answer, and the call itself when this is the first.
+    #[must_use]
+    pub fn join(&self, plan: &Plan, wish: &Wish) -> (Seat, Option<Arc<Flight>>) {
+        if wish.no_cache {
+            let (flight, seat) = Flight::new(false);
+            return (seat, Some(flight));
+        }
+        let mut flights = self.flights();
+        match flights.entry(plan.course) {
+            Entry::Occupied(mut under_way) => {
+                if let Some(seat) = under_way.get().seat() {
+                    return (seat, None);
+                }
+                let (flight, seat) = Flight::new(false);
+                under_way.insert(Arc::clone(&flight));
+                (seat, Some(flight))
+            }
+            Entry::Vacant(vacant) => {
+                let (flight, seat) = Flight::new(false);
+                vacant.insert(Arc::clone(&flight));
+                (seat, Some(flight))
+            }
+        }
+    }
+
+    /// A call has ended; its answer is kept when all of it came.
+    pub fn landed(&self, plan: &Plan, flight: &Arc<Flight>, kept: Option<Kept>) {
+        let largest = self.0.settings.read().unwrap_or_else(PoisonError::into_inner).largest_bytes;
+        // First, so that whoever no longer finds the call finds the answer.
+        if let Some(kept) = kept.filter(|kept| kept.bytes.len() <= largest) {
+            self.0.memory.put((plan.key, plan.stream), Arc::new(kept));
+        }
+        let mut flights = self.flights();
+        // Another may have begun since everybody left this one.
+        if flights.get(&plan.course).is_some_and(|under_way| Arc::ptr_eq(under_way, flight)) {
+            flights.remove(&plan.course);
+        }
+    }
+
+    /// Drops the answers that are chosen. Returns how many.
+    pub fn drop_those(&self, chosen: impl Fn(&Key, &Kept) -> bool) -> u64 {
+        self.0.memory.drop_those(chosen)
+    }
+
+    /// What is kept under a key, as JSON and as a stream.
+    #[must_use]
+    pub fn look(&self, key: Key) -> Vec<Arc<Kept>> {
+        self.0.memory.both(key).collect()
+    }
+
+    /// Answers in memory, and bytes that they take.
+    #[must_use]
+    pub fn size(&self) -> (u64, u64) {
+        self.0.memory.size()
+    }
+
+    fn flights(&self) -> MutexGuard<'_, HashMap<Course, Arc<Flight>>> {
+        self.0.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Plan {
+    /// What its answer is of.
+    #[must_use]
+    pub const fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// An answer as it is kept under this plan.
+    #[must_use]
+    pub fn kept(&self, pump: Pump, took: Duration) -> Option<Kept> {
+        pump.kept(self.origin.clone(), self.ttl, took)
+    }
+}
