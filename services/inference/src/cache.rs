@@ -15,6 +15,7 @@ mod once;
 mod pump;
 mod replay;
 mod statistics;
+mod texts;
 
 pub use control::{HEADER, Wish};
 pub use flight::{Begun, Flight, Seat};
@@ -25,6 +26,7 @@ pub use once::Once;
 pub use pump::Pump;
 pub use replay::Replay;
 pub use statistics::{Found, Statistics, Total};
+pub use texts::{Made, Texts, together};
 
 use crate::{
     admit::Admitted,
@@ -90,6 +92,8 @@ pub struct Plan {
     pub ttl: Duration,
     /// Whether it streams.
     pub stream: bool,
+    /// The texts whose vectors are asked for.
+    pub texts: Option<Texts>,
     course: Course,
     origin: Origin,
 }
@@ -147,22 +151,40 @@ impl Cache {
             return None;
         }
         let revision = settings.models.get(model).map_or("", |model| model.revision.as_str());
-        let key = Key::of(admitted, revision)?;
+        let (key, texts) = Key::of(admitted, revision)?;
         drop(settings);
         let origin = Origin { model: model.into(), endpoint, tags: Arc::clone(&prompt.wish.tags) };
         let course = (key, prompt.stream, prompt.class);
-        Some(Plan { key, ttl, stream: prompt.stream, course, origin })
+        Some(Plan { key, ttl, stream: prompt.stream, texts, course, origin })
     }
 
     /// An answer that is kept and young enough.
     #[must_use]
     pub fn get(&self, plan: &Plan, wish: &Wish) -> Option<Arc<Kept>> {
+        self.find((plan.key, plan.stream), wish)
+    }
+
+    fn find(&self, slot: memory::Slot, wish: &Wish) -> Option<Arc<Kept>> {
         if wish.no_cache {
             return None;
         }
-        let kept = self.0.memory.get(&(plan.key, plan.stream))?;
+        let kept = self.0.memory.get(&slot)?;
         let young = || kept.age(shared::time::now()) <= wish.max_age.unwrap_or(Duration::MAX);
         young().then_some(kept)
+    }
+
+    /// The vectors of texts that are known, in the order of the texts.
+    #[must_use]
+    pub fn vectors(&self, texts: &Texts, wish: &Wish) -> Vec<Option<Arc<Kept>>> {
+        texts.keys().map(|key| self.find((key, false), wish)).collect()
+    }
+
+    /// Keeps vectors that were made.
+    pub fn keep(&self, plan: &Plan, made: &Made) {
+        for (key, bytes, tokens) in &made.vectors {
+            let vector = Kept::vector(bytes.clone(), *tokens, plan.origin.clone());
+            self.0.memory.put((*key, false), Arc::new(Kept { ttl: plan.ttl, ..vector }));
+        }
     }
 
     /// A seat in the call that makes the answer, and the call itself when this is the first.
@@ -194,7 +216,9 @@ impl Cache {
     pub fn landed(&self, plan: &Plan, flight: &Arc<Flight>, kept: Option<Kept>) {
         let largest = self.0.settings.read().unwrap_or_else(PoisonError::into_inner).largest_bytes;
         // First, so that whoever no longer finds the call finds the answer.
-        if let Some(kept) = kept.filter(|kept| kept.bytes.len() <= largest) {
+        // Vectors were kept one by one.
+        let kept = kept.filter(|kept| plan.texts.is_none() && kept.bytes.len() <= largest);
+        if let Some(kept) = kept {
             self.0.memory.put((plan.key, plan.stream), Arc::new(kept));
         }
         let mut flights = self.flights();

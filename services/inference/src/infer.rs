@@ -2,6 +2,7 @@
 
 mod attempts;
 mod elsewhere;
+mod embedding;
 mod fallback;
 mod sharing;
 
@@ -255,6 +256,7 @@ impl Inference {
             stream: prompt.stream,
             start_time: Some(time::to_proto(start)),
             queue_duration: Some(time::duration_to_proto(queued)),
+            saved_prompt_tokens: prompt.saved,
             ..UsageRecord::default()
         };
         Account::begin(self.ledger.clone(), record, prompt, admitted.accepted).map_err(|error| {

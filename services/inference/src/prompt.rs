@@ -106,6 +106,8 @@ pub struct Prompt {
     pub repeats: Repeats,
     /// What its caller wants of the cache.
     pub wish: Wish,
+    /// Tokens of texts whose vectors are known already, and which are not in the body any more.
+    pub saved: u64,
     /// What its caller calls it, so that it is done once however often it is sent.
     pub idempotency_key: Option<Arc<str>>,
     /// What the engine gets.
@@ -307,6 +309,7 @@ impl Prompt {
             class: Class::Default,
             repeats,
             wish,
+            saved: 0,
             idempotency_key: None,
             body,
             served: None,

@@ -21,6 +21,13 @@ pub(super) fn write(
     reader.end()
 }
 
+/// Appends the canonical form of any value.
+pub(super) fn value(json: &[u8], out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    Value(out).deserialize(&mut reader)?;
+    reader.end()
+}
+
 struct Object<'o, F> {
     out: &'o mut Vec<u8>,
     leave_out: &'o F,

@@ -46,7 +46,23 @@ pub struct Origin {
 /// What an answer takes in memory beside its bytes.
 const BESIDES: usize = 512;
 
+impl Origin {
+    /// Of nothing yet.
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        Self { model: "".into(), endpoint: "", tags: [].into() }
+    }
+}
+
 impl Kept {
+    /// The vector of a text.
+    #[must_use]
+    pub fn vector(bytes: Bytes, tokens: u64, of: Origin) -> Self {
+        let usage = Usage { prompt: tokens, ..Usage::default() };
+        let made = shared::time::now();
+        Self { bytes, usage_event: None, usage, took: Duration::ZERO, made, ttl: Duration::MAX, of, uses: 0.into() }
+    }
+
     /// How old it is.
     #[must_use]
     pub fn age(&self, now: policy::Time) -> Duration {

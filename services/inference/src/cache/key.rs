@@ -4,8 +4,11 @@
 //! prompt templates that is, the route and the body. Who may ask is decided before the cache is looked into. Callers
 //! who name tags share answers only with those who name the same ones.
 
-use super::canonical;
-use crate::{admit::Admitted, prompt::Prompt};
+use super::{canonical, texts::Texts};
+use crate::{
+    admit::Admitted,
+    prompt::{Endpoint, Prompt},
+};
 use sha2::{Digest, Sha256};
 
 /// A hash of a request.
@@ -24,45 +27,66 @@ fn decides_nothing(name: &str, value: &[u8]) -> bool {
     }
 }
 
+/// A hash to which more may come.
+#[derive(Clone, Default)]
+pub(super) struct Parts(Sha256);
+
+impl Parts {
+    fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut hasher = Sha256::new();
+        for part in parts {
+            // With its length, so that none can look like two.
+            hasher.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
+            hasher.update(part);
+        }
+        hasher.update([0xff; 8]);
+        Self(hasher)
+    }
+
+    fn body(mut self, body: &[u8], leave_out: impl Fn(&str, &[u8]) -> bool) -> Option<Self> {
+        let mut canonical = Vec::with_capacity(body.len());
+        canonical::write(body, &mut canonical, leave_out).ok()?;
+        self.0.update(&canonical);
+        Some(self)
+    }
+
+    /// The key with one part more.
+    pub(super) fn key(mut self, part: &[u8]) -> Key {
+        self.0.update(part);
+        Key(self.0.finalize().into())
+    }
+}
+
 impl Key {
-    /// The key of a request's answer; `None` when its body is not understood, which is for the engine to say.
+    /// The key of a request's answer, and its texts when it is vectors that are asked for; `None` when its body is not
+    /// understood, which is for the engine to say.
     #[must_use]
-    pub fn of(admitted: &Admitted, revision: &str) -> Option<Self> {
+    pub fn of(admitted: &Admitted, revision: &str) -> Option<(Self, Option<Texts>)> {
         let prompt = &admitted.prompt;
-        let tags = prompt.wish.tags.iter().map(|tag| tag.as_bytes());
         let parts = [
             prompt.endpoint.name().as_bytes(),
             &admitted.model.uuid().into_bytes(),
             prompt.served().as_bytes(),
             revision.as_bytes(),
         ];
-        hash(parts.into_iter().chain(tags), &prompt.body, decides_nothing)
+        let parts = Parts::of(parts.into_iter().chain(prompt.wish.tags.iter().map(|tag| tag.as_bytes())));
+        if prompt.endpoint != Endpoint::Embeddings {
+            return Some((parts.body(&prompt.body, decides_nothing)?.key(&[]), None));
+        }
+        let rest = |name: &str, value: &[u8]| name == "input" || decides_nothing(name, value);
+        let rest = parts.body(&prompt.body, rest)?;
+        let texts = Texts::read(prompt, &rest)?;
+        let all: Vec<u8> = texts.keys().flat_map(|key| key.0).collect();
+        Some((rest.key(&all), Some(texts)))
     }
 
     /// What makes a request the one that its `Idempotency-Key` was used for.
     #[must_use]
     pub fn fingerprint(prompt: &Prompt) -> Option<Self> {
-        let parts = [prompt.endpoint.name().as_bytes(), prompt.served().as_bytes()];
-        hash(parts.into_iter(), &prompt.body, |name, _| matches!(name, "model" | "priority"))
+        let parts = Parts::of([prompt.endpoint.name().as_bytes(), prompt.served().as_bytes()]);
+        let told = |name: &str, _: &[u8]| matches!(name, "model" | "priority");
+        Some(parts.body(&prompt.body, told)?.key(&[]))
     }
-}
-
-fn hash<'a>(
-    parts: impl Iterator<Item = &'a [u8]>,
-    body: &[u8],
-    leave_out: impl Fn(&str, &[u8]) -> bool,
-) -> Option<Key> {
-    let mut canonical = Vec::with_capacity(body.len());
-    canonical::write(body, &mut canonical, leave_out).ok()?;
-    let mut hasher = Sha256::new();
-    for part in parts {
-        // With its length, so that none can look like two.
-        hasher.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
-        hasher.update(part);
-    }
-    hasher.update([0xff; 8]);
-    hasher.update(&canonical);
-    Some(Key(hasher.finalize().into()))
 }
 
 impl std::fmt::Display for Key {
@@ -90,7 +114,6 @@ impl std::str::FromStr for Key {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prompt::Endpoint;
     use policy::{ModelId, Role, UserId};
     use shared::auth::Person;
     use std::time::Instant;
@@ -104,8 +127,12 @@ mod tests {
         Admitted { person, model, prompt, group: None, path: Vec::new(), accepted: Instant::now() }
     }
 
+    fn of(admitted: &Admitted, revision: &str) -> Key {
+        Key::of(admitted, revision).unwrap().0
+    }
+
     fn key(body: &str) -> Key {
-        Key::of(&asked(1, 2, body), "").unwrap()
+        of(&asked(1, 2, body), "")
     }
 
     const PLAIN: &str = r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"temperature":0}"#;
@@ -120,7 +147,7 @@ mod tests {
         ] {
             assert_eq!(key(same), key(PLAIN), "{same}");
         }
-        assert_eq!(Key::of(&asked(9, 2, PLAIN), ""), Key::of(&asked(1, 2, PLAIN), ""), "who asks");
+        assert_eq!(of(&asked(9, 2, PLAIN), ""), of(&asked(1, 2, PLAIN), ""), "who asks");
     }
 
     #[test]
@@ -136,8 +163,8 @@ mod tests {
         ] {
             assert_ne!(key(other), key(PLAIN), "{other}");
         }
-        assert_ne!(Key::of(&asked(1, 3, PLAIN), ""), Key::of(&asked(1, 2, PLAIN), ""), "the model");
-        assert_ne!(Key::of(&asked(1, 2, PLAIN), "2"), Key::of(&asked(1, 2, PLAIN), ""), "its revision");
+        assert_ne!(of(&asked(1, 3, PLAIN), ""), of(&asked(1, 2, PLAIN), ""), "the model");
+        assert_ne!(of(&asked(1, 2, PLAIN), "2"), of(&asked(1, 2, PLAIN), ""), "its revision");
     }
 
     #[test]

@@ -76,7 +76,12 @@ impl Inference {
                 false => self.fresh(&admitted, request_id, deadline).await,
             };
         };
-        if let Some(kept) = self.cache.get(&plan, wish) {
+        if let Some(texts) = &plan.texts {
+            let known = self.cache.vectors(texts, wish);
+            if let Some(answer) = self.known(&admitted, &known, request_id) {
+                return answer;
+            }
+        } else if let Some(kept) = self.cache.get(&plan, wish) {
             self.cache.statistics().count(&plan.origin().model, Found::Memory);
             return self.kept(&admitted, &kept, request_id);
         }
@@ -103,12 +108,16 @@ impl Inference {
         let kept = self.cache.get(&plan, &admitted.prompt.wish);
         let count = |found| self.cache.statistics().count(&plan.origin().model, found);
         let answer = async {
-            match &kept {
-                Some(kept) => {
+            match (&kept, &plan.texts) {
+                (Some(kept), _) => {
                     count(Found::Memory);
                     deliver(self.kept(&admitted, kept, request_id), &flight).await
                 }
-                None => {
+                (None, Some(texts)) => {
+                    let answer = Box::pin(self.embed(&admitted, &plan, texts, request_id)).await;
+                    deliver(answer, &flight).await
+                }
+                (None, None) => {
                     count(Found::Missed);
                     let answer = Box::pin(self.fresh(&admitted, request_id, None)).await;
                     deliver(answer.map(|answer| Inferred { cached: Cached::Miss, ..answer }), &flight).await

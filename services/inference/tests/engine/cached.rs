@@ -243,3 +243,45 @@ async fn what_its_caller_left_under_a_key_is_finished_for_the_next_sending() {
     assert_eq!(right.status, StatusCode::OK);
     gateway.close().await;
 }
+
+#[tokio::test]
+async fn of_a_hundred_texts_those_are_sent_that_are_not_known() {
+    let engine = Engine::embedding().await;
+    let gateway = Gateway::with(&[&engine], on).await;
+    let words = |range: std::ops::Range<u32>| range.map(|word| format!("text number {word}")).collect::<Vec<_>>();
+    let embed = async |input: &[String], format: &str| {
+        let body = json!({"input": input, "encoding_format": format});
+        let answer = gateway.post("/v1/embeddings", &body).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        (answer.header("x-tollgate-cache").to_owned(), answer.json().await)
+    };
+    for format in ["float", "base64"] {
+        let (did, _) = embed(&words(0..90), format).await;
+        assert_eq!(did, "miss");
+        let before = engine.idle().await;
+        let mut asked = words(0..100);
+        asked.reverse();
+        let (did, told) = embed(&asked, format).await;
+        assert_eq!(did, "miss");
+        let read = engine.idle().await.prompt_tokens - before.prompt_tokens;
+        let itself = engine
+            .post("/v1/embeddings", &json!({"input": asked, "encoding_format": format}))
+            .await
+            .json()
+            .await;
+        assert_eq!(told["data"], itself["data"]);
+        assert_eq!((&told["object"], &told["model"]), (&itself["object"], &itself["model"]));
+        let all = itself["usage"]["prompt_tokens"].as_u64().unwrap();
+        let said = told["usage"]["prompt_tokens"].as_u64().unwrap();
+        assert!(said.abs_diff(all) <= 2, "{said} tokens said, {all} by the engine");
+        assert!(read * 8 < all, "{read} tokens read of {all}");
+        let before = engine.counts().await;
+        let (did, again) = embed(&asked, format).await;
+        assert_eq!((did.as_str(), &again["data"], &again["usage"]), ("hit", &told["data"], &told["usage"]));
+        assert_eq!(engine.counts().await, before);
+    }
+    let records = gateway.close().await;
+    let (hit, part) = (hits(&records)[0], &records[1]);
+    assert_eq!((hit.prompt_tokens, part.cached), (0, false));
+    assert_eq!(part.prompt_tokens + part.saved_prompt_tokens, hit.saved_prompt_tokens, "{part:?} {hit:?}");
+}
