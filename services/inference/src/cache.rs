@@ -5,6 +5,7 @@
 //! `Idempotency-Key` is one [`flight`] for as long as its key is remembered. [`crate::infer`] puts them together.
 
 mod canonical;
+mod chosen;
 mod control;
 pub mod flight;
 mod hit;
@@ -14,9 +15,11 @@ mod memory;
 mod once;
 mod pump;
 mod replay;
+mod second;
 mod statistics;
 mod texts;
 
+pub use chosen::Chosen;
 pub use control::{HEADER, Wish};
 pub use flight::{Begun, Flight, Seat};
 pub use hit::Hit;
@@ -34,9 +37,12 @@ use crate::{
     prompt::Repeats,
     queue::Class,
 };
-use memory::Memory;
+use chosen::Gone;
+use futures_util::future::join_all;
+use memory::{Memory, Slot};
 use once::Names;
-use shared::server::Tasks;
+use second::Second;
+use shared::{redis::shelf::Shelf, server::Tasks, time};
 use std::{
     collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
@@ -66,6 +72,9 @@ impl Cached {
     }
 }
 
+/// Vectors that are looked up in the second tier for one call.
+const MOST_LOOKED_UP: usize = 256;
+
 /// Who may share a call: equal requests in one form. Who is more urgent does not wait for the turn of who is less.
 type Course = (Key, bool, Class);
 
@@ -80,6 +89,8 @@ struct Inner {
     names: Names,
     flights: Mutex<HashMap<Course, Arc<Flight>>>,
     statistics: Statistics,
+    second: Option<Second>,
+    gone: Gone,
     tasks: Tasks,
 }
 
@@ -101,13 +112,15 @@ pub struct Plan {
 impl Cache {
     /// An empty one.
     #[must_use]
-    pub fn new(config: &config::Cache, tasks: &Tasks) -> Self {
+    pub fn new(config: &config::Cache, shelf: Option<Shelf>, tasks: &Tasks) -> Self {
         Self(Arc::new(Inner {
             settings: RwLock::new(config.clone()),
             memory: Memory::new(config.memory_bytes),
             names: Names::new(config),
             flights: Mutex::default(),
             statistics: Statistics::default(),
+            second: shelf.map(Second::new),
+            gone: Gone::default(),
             tasks: tasks.clone(),
         }))
     }
@@ -164,12 +177,12 @@ impl Cache {
         self.find((plan.key, plan.stream), wish)
     }
 
-    fn find(&self, slot: memory::Slot, wish: &Wish) -> Option<Arc<Kept>> {
+    fn find(&self, slot: Slot, wish: &Wish) -> Option<Arc<Kept>> {
         if wish.no_cache {
             return None;
         }
         let kept = self.0.memory.get(&slot)?;
-        let young = || kept.age(shared::time::now()) <= wish.max_age.unwrap_or(Duration::MAX);
+        let young = || kept.age(time::now()) <= wish.max_age.unwrap_or(Duration::MAX);
         young().then_some(kept)
     }
 
@@ -183,8 +196,52 @@ impl Cache {
     pub fn keep(&self, plan: &Plan, made: &Made) {
         for (key, bytes, tokens) in &made.vectors {
             let vector = Kept::vector(bytes.clone(), *tokens, plan.origin.clone());
-            self.0.memory.put((*key, false), Arc::new(Kept { ttl: plan.ttl, ..vector }));
+            self.put((*key, false), Kept { ttl: plan.ttl, ..vector });
         }
+    }
+
+    fn put(&self, slot: Slot, kept: Kept) {
+        if self.0.gone.has(&slot.0, &kept) {
+            return;
+        }
+        if let Some(second) = &self.0.second {
+            second.put(second::name(slot.0, slot.1), &kept);
+        }
+        self.0.memory.put(slot, Arc::new(kept));
+    }
+
+    /// What the second tier has of an answer, for a request that would be sent to an engine otherwise.
+    pub async fn second(&self, plan: &Plan, wish: &Wish) -> Option<Arc<Kept>> {
+        self.fetch((plan.key, plan.stream), plan, wish).await
+    }
+
+    /// The same for the vectors that are not known yet.
+    pub async fn second_vectors(&self, plan: &Plan, texts: &Texts, wish: &Wish, known: &mut [Option<Arc<Kept>>]) {
+        let unknown = texts.unknown(known);
+        if self.0.second.is_none() || unknown.len() > MOST_LOOKED_UP {
+            return;
+        }
+        let keys: Vec<Key> = texts.keys().collect();
+        let found = join_all(unknown.iter().map(|place| self.fetch((keys[*place], false), plan, wish))).await;
+        let found: HashMap<Key, Arc<Kept>> =
+            unknown.iter().zip(found).filter_map(|(place, kept)| Some((keys[*place], kept?))).collect();
+        for (key, known) in keys.iter().zip(known) {
+            if known.is_none() {
+                *known = found.get(key).cloned();
+            }
+        }
+    }
+
+    async fn fetch(&self, slot: Slot, plan: &Plan, wish: &Wish) -> Option<Arc<Kept>> {
+        let within = self.0.settings.read().unwrap_or_else(PoisonError::into_inner).redis_wait;
+        let second = self.0.second.as_ref().filter(|_| !wish.no_cache && !within.is_zero())?;
+        let kept = second.get(&second::name(slot.0, slot.1), &plan.origin, within).await?;
+        if self.0.gone.has(&slot.0, &kept) {
+            return None;
+        }
+        let kept = Arc::new(kept);
+        self.0.memory.put(slot, Arc::clone(&kept));
+        Some(kept).filter(|kept| kept.age(time::now()) <= wish.max_age.unwrap_or(Duration::MAX))
     }
 
     /// A seat in the call that makes the answer, and the call itself when this is the first.
@@ -219,7 +276,7 @@ impl Cache {
         // Vectors were kept one by one.
         let kept = kept.filter(|kept| plan.texts.is_none() && kept.bytes.len() <= largest);
         if let Some(kept) = kept {
-            self.0.memory.put((plan.key, plan.stream), Arc::new(kept));
+            self.put((plan.key, plan.stream), kept);
         }
         let mut flights = self.flights();
         // Another may have begun since everybody left this one.
@@ -228,15 +285,31 @@ impl Cache {
         }
     }
 
-    /// Drops the answers that are chosen. Returns how many.
-    pub fn drop_those(&self, chosen: impl Fn(&Key, &Kept) -> bool) -> u64 {
-        self.0.memory.drop_those(chosen)
+    /// Drops the answers that are chosen, wherever they are kept. Returns how many of them were in memory.
+    pub fn drop_those(&self, chosen: &Chosen) -> u64 {
+        // First, so that none comes back from the second tier.
+        self.0.gone.add(chosen.clone(), time::now());
+        self.0.memory.drop_those(|key, kept| chosen.matches(key, kept))
     }
 
-    /// What is kept under a key, as JSON and as a stream.
+    /// What is kept in memory and chosen, with its keys, the most used first.
     #[must_use]
-    pub fn look(&self, key: Key) -> Vec<Arc<Kept>> {
-        self.0.memory.both(key).collect()
+    pub fn list(&self, chosen: &Chosen, most: usize) -> Vec<(Key, Arc<Kept>)> {
+        let mut listed = self.0.memory.list(|key, kept| chosen.matches(key, kept));
+        listed.sort_by_key(|(key, kept)| (std::cmp::Reverse(kept.uses()), *key));
+        listed.truncate(most);
+        listed
+    }
+
+    /// What the tokens that a model was saved would have cost, in micro-dollars.
+    #[must_use]
+    pub fn price(&self, model: &str, total: &Total) -> u64 {
+        let settings = self.0.settings.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(model) = settings.models.get(model) else { return 0 };
+        let part = |tokens: u64, price: u64| u128::from(tokens) * u128::from(price);
+        let sum = part(total.prompt_tokens, model.prompt_price)
+            + part(total.completion_tokens, model.completion_price);
+        u64::try_from(sum / 1_000_000).unwrap_or(u64::MAX)
     }
 
     /// Answers in memory, and bytes that they take.

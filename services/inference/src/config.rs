@@ -47,6 +47,9 @@ pub struct Config {
     pub gateways: Gateways,
     /// Answers that are kept.
     pub cache: Cache,
+    /// What processes of several machines share; set for all services at once.
+    #[serde(skip)]
+    pub redis: shared::redis::Config,
 }
 
 /// The queue of each model.
@@ -192,6 +195,7 @@ impl Default for Config {
             policy: Policy::default(),
             gateways: Gateways::default(),
             cache: Cache::default(),
+            redis: shared::redis::Config::default(),
         }
     }
 }

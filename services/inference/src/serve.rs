@@ -24,6 +24,7 @@ use shared::{
     auth::{Access, AuthLayer, ServiceToken},
     channel::Channel,
     health::Health,
+    redis::shelf::Shelf,
     security::{self, Watch},
     server::{self, Guard, Tasks},
 };
@@ -112,7 +113,9 @@ pub async fn open(
     let goodput = Goodput::new(std::time::Instant::now());
     metrics::observe_queue(&queue);
     metrics::observe_goodput(&goodput);
-    let cache = Cache::new(&config.cache, tasks);
+    let shelf = Shelf::open(&config.redis, "tollgate:answer:", tasks, || health.component("answers in redis", false));
+    let cache = Cache::new(&config.cache, shelf, tasks);
+    metrics::observe_cache(&cache);
     let inference = Inference {
         policy: policy.clone(),
         queue: queue.clone(),
@@ -129,6 +132,7 @@ pub async fn open(
     health.serves("tollgate.inference.v1.InferenceService");
     health.serves("tollgate.inference.v1.EngineService");
     health.serves("tollgate.inference.v1.QueueService");
+    health.serves("tollgate.inference.v1.CacheService");
     health.serves("tollgate.inference.v1.GatewayService");
     let guard = Guard { in_flight: config.max_in_flight, deadline: None, service: "inference" };
     let methods =

@@ -199,6 +199,7 @@ impl Options {
         let mut loaded = config::load::<Config>(self.config.as_deref(), &config::environment(), overrides)?;
         loaded.config.inference.data_dir.clone_from(&loaded.config.data_dir);
         loaded.config.permissions.redis.clone_from(&loaded.config.redis);
+        loaded.config.inference.redis.clone_from(&loaded.config.redis);
         Ok(loaded)
     }
 }

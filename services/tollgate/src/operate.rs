@@ -5,6 +5,7 @@
 
 mod account;
 mod audit;
+mod cache;
 mod call;
 mod engines;
 mod grants;
@@ -82,6 +83,8 @@ pub(crate) enum Operate {
     Engines(On<engines::Engines>),
     /// The queue: who waits and why, and how well promises are kept.
     Queue(On<queue::Queue>),
+    /// Kept answers: what they are worth, which they are, dropping some.
+    Cache(On<cache::Cache>),
     /// What was changed, by whom, and what was true when.
     Audit(On<audit::Audit>),
 }
@@ -125,6 +128,7 @@ pub(crate) async fn run(command: Operate) -> anyhow::Result<ExitCode> {
             show(&common, async |client| verb.plan(client).await).await?
         }
         Operate::Queue(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
+        Operate::Cache(On { verb, common }) => show(&common, async |_| Ok(verb.plan())).await?,
         Operate::Audit(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
     }
     Ok(ExitCode::SUCCESS)

@@ -86,6 +86,12 @@ impl Kept {
         self.uses.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// How often it was served.
+    #[must_use]
+    pub fn uses(&self) -> u64 {
+        self.uses.load(Ordering::Relaxed)
+    }
+
     /// Its bytes for a client, in at most two pieces: with the event that says the usage or without.
     #[must_use]
     pub fn pieces(&self, wants_usage: bool) -> [Bytes; 2] {

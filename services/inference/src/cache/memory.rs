@@ -69,8 +69,9 @@ impl Memory {
         (self.0.entry_count(), self.0.weighted_size())
     }
 
-    /// What is kept under a key, as JSON and as a stream.
-    pub(super) fn both(&self, key: Key) -> impl Iterator<Item = Arc<Kept>> {
-        [false, true].into_iter().filter_map(move |stream| self.0.get(&(key, stream)))
+    /// What is chosen, with its keys.
+    pub(super) fn list(&self, chosen: impl Fn(&Key, &Kept) -> bool) -> Vec<(Key, Arc<Kept>)> {
+        let all = self.0.iter().map(|(slot, kept)| (slot.0, kept));
+        all.filter(|(key, kept)| chosen(key, kept)).collect()
     }
 }

@@ -83,6 +83,9 @@ impl Pump {
         if memmem::find(&bytes, b"\"finish_reason\":\"abort\"").is_some() {
             return None;
         }
-        Some(Kept { bytes, usage_event, usage, took, made: shared::time::now(), ttl, of, uses: 0.into() })
+        // As old as its question: what was chosen to go meanwhile is not kept.
+        let asked = i64::try_from(took.as_micros()).unwrap_or(i64::MAX);
+        let made = policy::Time(shared::time::now().0.saturating_sub(asked));
+        Some(Kept { bytes, usage_event, usage, took, made, ttl, of, uses: 0.into() })
     }
 }

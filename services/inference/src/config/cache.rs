@@ -21,6 +21,9 @@ pub struct Cache {
     /// How long an answer to an `Idempotency-Key` is kept. Read at the start.
     #[serde(with = "humantime_serde")]
     pub idempotency_ttl: Duration,
+    /// How long a request that would be sent to an engine may wait for Redis, which may have its answer; 0s: not at all.
+    #[serde(with = "humantime_serde")]
+    pub redis_wait: Duration,
     /// Other times for `chat/completions`, `completions` or `embeddings`.
     pub endpoints: BTreeMap<String, humantime_serde::Serde<Duration>>,
     /// What differs for a model, by the name that engines know it by.
@@ -51,11 +54,15 @@ impl Default for Cache {
             largest_bytes: 1024 * 1024,
             ttl: Duration::from_secs(3_600),
             idempotency_ttl: Duration::from_secs(24 * 3_600),
+            redis_wait: Duration::from_millis(5),
             endpoints: BTreeMap::new(),
             models: BTreeMap::new(),
         }
     }
 }
+
+/// Longest time that a request may be made to wait for Redis.
+const MOST_REDIS_WAIT: Duration = Duration::from_millis(10);
 
 /// The routes whose answers are kept, as the usage ledger names them.
 const ENDPOINTS: [&str; 3] = ["chat/completions", "completions", "embeddings"];
@@ -74,6 +81,9 @@ impl Cache {
             faults.push(format!(
                 "inference.cache.endpoints.{endpoint}: there are chat/completions, completions and embeddings"
             ));
+        }
+        if self.redis_wait > MOST_REDIS_WAIT {
+            faults.push("inference.cache.redis_wait: must be at most 10ms".to_owned());
         }
         for (name, model) in self.models.iter().filter(|(_, model)| model.revision.len() > 200) {
             faults.push(format!(

@@ -45,7 +45,9 @@ impl Inference {
         texts: &Texts,
         request_id: &str,
     ) -> Result<Inferred, Error> {
-        let known = self.cache.vectors(texts, &admitted.prompt.wish);
+        let wish = &admitted.prompt.wish;
+        let mut known = self.cache.vectors(texts, wish);
+        self.cache.second_vectors(plan, texts, wish, &mut known).await;
         if let Some(answer) = self.known(admitted, &known, request_id) {
             return answer;
         }

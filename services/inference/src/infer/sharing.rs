@@ -86,7 +86,7 @@ impl Inference {
             return self.kept(&admitted, &kept, request_id);
         }
         if wish.only_if_cached {
-            return Err(Error::NotCached);
+            return self.only_kept(&admitted, &plan, request_id).await;
         }
         let (seat, first) = self.cache.join(&plan, wish);
         let Some(flight) = first else {
@@ -105,12 +105,16 @@ impl Inference {
     async fn fly(&self, admitted: Admitted, plan: Plan, request_id: &str, flight: Arc<Flight>) {
         let driven = Driven(Arc::clone(&flight));
         // It may have been made since it was looked for.
-        let kept = self.cache.get(&plan, &admitted.prompt.wish);
+        let here = self.cache.get(&plan, &admitted.prompt.wish);
+        let (kept, tier) = match here {
+            None if plan.texts.is_none() => (self.cache.second(&plan, &admitted.prompt.wish).await, Found::Redis),
+            here => (here, Found::Memory),
+        };
         let count = |found| self.cache.statistics().count(&plan.origin().model, found);
         let answer = async {
             match (&kept, &plan.texts) {
                 (Some(kept), _) => {
-                    count(Found::Memory);
+                    count(tier);
                     deliver(self.kept(&admitted, kept, request_id), &flight).await
                 }
                 (None, Some(texts)) => {
@@ -132,6 +136,26 @@ impl Inference {
         let made = pump.and_then(|pump| plan.kept(pump, admitted.accepted.elapsed()));
         self.cache.landed(&plan, &flight, made);
         drop(driven);
+    }
+
+    /// An answer that the second tier has, for whoever wants no other.
+    async fn only_kept(&self, admitted: &Admitted, plan: &Plan, request_id: &str) -> Result<Inferred, Error> {
+        let wish = &admitted.prompt.wish;
+        let answer = match &plan.texts {
+            Some(texts) => {
+                let mut known = self.cache.vectors(texts, wish);
+                self.cache.second_vectors(plan, texts, wish, &mut known).await;
+                self.known(admitted, &known, request_id)
+            }
+            None => match self.cache.second(plan, wish).await {
+                Some(kept) => {
+                    self.cache.statistics().count(&plan.origin().model, Found::Redis);
+                    Some(self.kept(admitted, &kept, request_id))
+                }
+                None => None,
+            },
+        };
+        answer.unwrap_or(Err(Error::NotCached))
     }
 
     /// An answer that is kept, for whoever asks again.

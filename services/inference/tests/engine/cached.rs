@@ -10,16 +10,19 @@ use crate::{
 use futures_util::future::join_all;
 use http::StatusCode;
 use inference::Config;
-use proto::monitoring::v1::{Outcome, UsageRecord};
+use proto::{
+    inference::v1 as pb,
+    monitoring::v1::{Outcome, UsageRecord},
+};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-fn on(config: &mut Config) {
+pub(crate) fn on(config: &mut Config) {
     config.cache.enabled = true;
 }
 
 /// A request with further headers.
-async fn ask(gateway: &Gateway, body: &Value, headers: &[(&'static str, &str)]) -> Answer {
+pub(crate) async fn ask(gateway: &Gateway, body: &Value, headers: &[(&'static str, &str)]) -> Answer {
     let mut request = client::post("/v1/chat/completions", &named(body, &gateway.model));
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse().unwrap());
@@ -28,14 +31,14 @@ async fn ask(gateway: &Gateway, body: &Value, headers: &[(&'static str, &str)]) 
 }
 
 /// What the cache did, and what was answered.
-async fn answered(answer: Answer) -> (String, String) {
+pub(crate) async fn answered(answer: Answer) -> (String, String) {
     assert_eq!(answer.status, StatusCode::OK);
     let cached = answer.header("x-tollgate-cache").to_owned();
     assert_eq!(answer.header("age").is_empty(), cached != "hit");
     (cached, answer.text().await)
 }
 
-fn hits(records: &[UsageRecord]) -> Vec<&UsageRecord> {
+pub(crate) fn hits(records: &[UsageRecord]) -> Vec<&UsageRecord> {
     records.iter().filter(|record| record.cached).collect()
 }
 
@@ -284,4 +287,82 @@ async fn of_a_hundred_texts_those_are_sent_that_are_not_known() {
     let (hit, part) = (hits(&records)[0], &records[1]);
     assert_eq!((hit.prompt_tokens, part.cached), (0, false));
     assert_eq!(part.prompt_tokens + part.saved_prompt_tokens, hit.saved_prompt_tokens, "{part:?} {hit:?}");
+}
+
+#[tokio::test]
+async fn operators_see_what_is_kept_and_drop_it() {
+    let engine = Engine::own(&[]).await;
+    let gateway = Gateway::with(&[&engine], on).await;
+    let model = gateway.model.clone();
+    let tagged = |tag: &str| with(chat(3), "tollgate", json!({"tags": [tag]}));
+    let tags = ["customer/7/mail", "customer/7", "customer/8"];
+    for tag in tags {
+        for did in ["miss", "hit"] {
+            assert_eq!(answered(gateway.chat(&tagged(tag)).await).await.0, did);
+        }
+    }
+    let price = |config: &mut Config| {
+        let model = config.cache.models.entry(model.clone()).or_default();
+        (model.prompt_price, model.completion_price) = (0, 2_000_000);
+    };
+    let mut gateway = gateway;
+    gateway.configure(price);
+    let mut cache = gateway.cache();
+    let told = cache.get_cache_statistics(pb::GetCacheStatisticsRequest::default()).await.unwrap().into_inner();
+    let counted = &told.models[0];
+    assert_eq!((counted.requests, counted.from_memory, counted.missed), (6, 3, 3));
+    assert_eq!((counted.hit_rate, counted.saved_completion_tokens, counted.saved_micro_dollars), (0.5, 9, 18));
+    assert_eq!(told.answers, 3);
+    let list = pb::ListCachedRequest { tag: "customer/7".into(), ..Default::default() };
+    let listed = cache.list_cached(list).await.unwrap().into_inner().answers;
+    assert_eq!((listed.len(), listed[0].uses, listed[0].completion_tokens), (1, 1, 3));
+    let drop = async |asked: pb::InvalidateCachedRequest| {
+        let asked = pb::InvalidateCachedRequest { reason: "a test".into(), ..asked };
+        gateway.cache().invalidate_cached(asked).await.map(|told| told.into_inner().answers)
+    };
+    let all = pb::InvalidateCachedRequest::default();
+    assert_eq!(drop(all.clone()).await.unwrap_err().code(), tonic::Code::InvalidArgument);
+    let under = pb::InvalidateCachedRequest { tag: "customer/7".into(), cascade: true, ..all.clone() };
+    let only_say = pb::InvalidateCachedRequest { validate_only: true, ..under.clone() };
+    assert_eq!((drop(only_say).await.unwrap(), drop(under).await.unwrap()), (2, 2));
+    for (tag, did) in tags.into_iter().zip(["miss", "miss", "hit"]) {
+        assert_eq!(answered(gateway.chat(&tagged(tag)).await).await.0, did, "{tag}");
+    }
+    let one = pb::InvalidateCachedRequest { key: listed[0].key.clone(), ..all.clone() };
+    assert_eq!(drop(one).await.unwrap(), 1);
+    let rest = pb::InvalidateCachedRequest { model: "*".into(), ..all };
+    assert_eq!(drop(rest).await.unwrap(), 2);
+    gateway.close().await;
+}
+
+#[tokio::test]
+async fn grpc_callers_say_and_are_told_the_same() {
+    let engine = Engine::own(&[]).await;
+    let gateway = Gateway::with(&[&engine], on).await;
+    let prompt = |cache: &str| pb::Prompt {
+        model: gateway.model.clone(),
+        text: "w1 w2".into(),
+        max_tokens: Some(3),
+        temperature: Some(0.0),
+        cache: cache.into(),
+        tags: vec!["t".into()],
+        ..pb::Prompt::default()
+    };
+    let ask = async |cache: &str| {
+        let request = pb::InferRequest { prompt: Some(prompt(cache)) };
+        let answer = gateway.inference().infer(request).await?;
+        let did = answer.metadata().get("x-tollgate-cache").unwrap().to_str().unwrap().to_owned();
+        Ok::<_, tonic::Status>((did, answer.into_inner()))
+    };
+    let refused = ask("only-if-cached").await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
+    let (did, made) = ask("").await.unwrap();
+    assert_eq!(did, "miss");
+    let (did, told) = ask("max-age=60").await.unwrap();
+    assert_eq!(did, "hit");
+    assert_eq!((&told.choices, &told.usage), (&made.choices, &made.usage));
+    assert_ne!(told.usage_id, made.usage_id);
+    assert_eq!(ask("no-store").await.unwrap().0, "bypass");
+    assert_eq!(ask("perhaps").await.unwrap_err().code(), tonic::Code::InvalidArgument);
+    gateway.close().await;
 }

@@ -11,7 +11,7 @@ use http::{Request, header};
 use inference::{Config, Upstreams};
 use proto::{
     inference::v1::{
-        self as pb, EngineState, engine_service_client::EngineServiceClient,
+        self as pb, EngineState, cache_service_client::CacheServiceClient, engine_service_client::EngineServiceClient,
         inference_service_client::InferenceServiceClient, queue_service_client::QueueServiceClient,
     },
     monitoring::v1::{UsageRecord, usage_service_server::UsageServiceServer},
@@ -120,6 +120,11 @@ impl Gateway {
     /// What operators ask of the queue, as the owner.
     pub(crate) fn queue(&self) -> QueueServiceClient<Channel> {
         QueueServiceClient::new(self.grpc.clone())
+    }
+
+    /// What operators ask of the cache, as the owner.
+    pub(crate) fn cache(&self) -> CacheServiceClient<Channel> {
+        CacheServiceClient::new(self.grpc.clone())
     }
 
     /// Every engine as the gateway sees it.

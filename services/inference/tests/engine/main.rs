@@ -32,6 +32,7 @@ mod recorded;
 mod refusals;
 mod resumed;
 mod retries;
+mod second_tier;
 
 use std::time::Duration;
 
