@@ -141,7 +141,8 @@ fn mutations(pool: &DescriptorPool) -> Result<String> {
     for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
         let (request, answer) = (method.input(), method.output());
         // Those that are remembered by their id and answered with a token.
-        if request.get_field_by_name("validate_only").is_none() || answer.get_field_by_name("token").is_none() {
+        if request.get_field_by_name("validate_only").is_none() || answer.get_field_by_name("token").is_none()
+        {
             continue;
         }
         let urgent = request

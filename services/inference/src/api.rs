@@ -9,8 +9,9 @@ mod wire;
 
 use crate::{engines::Fleet, infer::Inference, queue::Queue};
 use proto::inference::v1::{
-    cache_service_server::CacheServiceServer, engine_service_server::EngineServiceServer, gateway_service_server::GatewayServiceServer,
-    inference_service_server::InferenceServiceServer, queue_service_server::QueueServiceServer,
+    cache_service_server::CacheServiceServer, engine_service_server::EngineServiceServer,
+    gateway_service_server::GatewayServiceServer, inference_service_server::InferenceServiceServer,
+    queue_service_server::QueueServiceServer,
 };
 use tonic::service::Routes;
 
@@ -33,5 +34,9 @@ pub fn routes(api: Api, max_body_bytes: usize) -> Routes {
     let cache = CacheServiceServer::new(api.clone());
     let gateways = GatewayServiceServer::new(api.clone());
     let gateways = gateways.max_decoding_message_size(max_body_bytes + gateways::BESIDE_THE_BODY);
-    Routes::new(inference).add_service(EngineServiceServer::new(api)).add_service(queue).add_service(cache).add_service(gateways)
+    Routes::new(inference)
+        .add_service(EngineServiceServer::new(api))
+        .add_service(queue)
+        .add_service(cache)
+        .add_service(gateways)
 }

@@ -31,16 +31,12 @@ pub use replay::Replay;
 pub use statistics::{Found, Statistics, Total};
 pub use texts::{Made, Texts, together};
 
-use crate::{
-    admit::Admitted,
-    config,
-    prompt::Repeats,
-    queue::Class,
-};
+use crate::{admit::Admitted, config, prompt::Repeats, queue::Class};
 use chosen::Gone;
 use futures_util::future::join_all;
 use memory::{Memory, Slot};
 use once::Names;
+use policy::UserId;
 use second::Second;
 use shared::{redis::shelf::Shelf, server::Tasks, time};
 use std::{
@@ -166,7 +162,7 @@ impl Cache {
         let revision = settings.models.get(model).map_or("", |model| model.revision.as_str());
         let (key, texts) = Key::of(admitted, revision)?;
         drop(settings);
-        let origin = Origin { model: model.into(), endpoint, tags: Arc::clone(&prompt.wish.tags) };
+        let origin = origin(admitted);
         let course = (key, prompt.stream, prompt.class);
         Some(Plan { key, ttl, stream: prompt.stream, texts, course, origin })
     }
@@ -216,7 +212,13 @@ impl Cache {
     }
 
     /// The same for the vectors that are not known yet.
-    pub async fn second_vectors(&self, plan: &Plan, texts: &Texts, wish: &Wish, known: &mut [Option<Arc<Kept>>]) {
+    pub async fn second_vectors(
+        &self,
+        plan: &Plan,
+        texts: &Texts,
+        wish: &Wish,
+        known: &mut [Option<Arc<Kept>>],
+    ) {
         let unknown = texts.unknown(known);
         if self.0.second.is_none() || unknown.len() > MOST_LOOKED_UP {
             return;
@@ -285,6 +287,25 @@ impl Cache {
         }
     }
 
+    /// What a caller asked under a name at another gateway, and the answer.
+    pub async fn remembered(&self, user: UserId, key: &str, admitted: &Admitted) -> Option<(Key, Kept)> {
+        let within = self.0.settings.read().unwrap_or_else(PoisonError::into_inner).redis_wait;
+        let second = self.0.second.as_ref().filter(|_| !within.is_zero())?;
+        second.named(&once::remote(user, key), &origin(admitted), within).await
+    }
+
+    /// Lets other gateways know what a caller asked under a name, and the answer.
+    pub fn remember(&self, (user, key): (UserId, &str), fingerprint: Key, admitted: &Admitted, pump: Pump) {
+        let settings = self.0.settings.read().unwrap_or_else(PoisonError::into_inner);
+        let (ttl, largest) = (settings.idempotency_ttl, settings.largest_bytes);
+        drop(settings);
+        let kept = pump.kept(origin(admitted), ttl, admitted.accepted.elapsed());
+        if let (Some(second), Some(kept)) = (&self.0.second, kept.filter(|kept| kept.bytes.len() <= largest))
+        {
+            second.name(once::remote(user, key), fingerprint, &kept);
+        }
+    }
+
     /// Drops the answers that are chosen, wherever they are kept. Returns how many of them were in memory.
     pub fn drop_those(&self, chosen: &Chosen) -> u64 {
         // First, so that none comes back from the second tier.
@@ -321,6 +342,13 @@ impl Cache {
     fn flights(&self) -> MutexGuard<'_, HashMap<Course, Arc<Flight>>> {
         self.0.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a request's answer is of.
+fn origin(admitted: &Admitted) -> Origin {
+    let prompt = &admitted.prompt;
+    let (model, tags) = (prompt.served().into(), Arc::clone(&prompt.wish.tags));
+    Origin { model, endpoint: prompt.endpoint.name(), tags }
 }
 
 impl Plan {

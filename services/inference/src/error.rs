@@ -131,7 +131,9 @@ pub enum Error {
     #[error("no answer to this request is kept; leave out `only-if-cached` to have one made")]
     NotCached,
     /// The name was given to another request before.
-    #[error("this Idempotency-Key was used for another request in the last hours; use a new one for each request")]
+    #[error(
+        "this Idempotency-Key was used for another request in the last hours; use a new one for each request"
+    )]
     KeyReused,
     /// The account could not be written, so nothing was started.
     #[error("the usage journal cannot be written; try again later, and tell an operator")]

@@ -113,7 +113,8 @@ pub async fn open(
     let goodput = Goodput::new(std::time::Instant::now());
     metrics::observe_queue(&queue);
     metrics::observe_goodput(&goodput);
-    let shelf = Shelf::open(&config.redis, "tollgate:answer:", tasks, || health.component("answers in redis", false));
+    let shelf =
+        Shelf::open(&config.redis, "tollgate:answer:", tasks, || health.component("answers in redis", false));
     let cache = Cache::new(&config.cache, shelf, tasks);
     metrics::observe_cache(&cache);
     let inference = Inference {

@@ -119,7 +119,11 @@ async fn grpc_methods(suite: &Suite) -> Vec<(&'static str, (u64, u64))> {
     assert_eq!((cost.prompt_tokens, cost.completion_tokens), (3 + TEMPLATE, 4));
     assert!(others.iter().all(|message| message.usage.is_none() && message.usage_id == last.usage_id));
 
-    let request = EmbedRequest { model: MODEL.into(), inputs: vec!["w1 w2".into(), "w3 w4".into()], ..Default::default() };
+    let request = EmbedRequest {
+        model: MODEL.into(),
+        inputs: vec!["w1 w2".into(), "w3 w4".into()],
+        ..Default::default()
+    };
     let vectors = client.embed(request).await.unwrap().into_inner();
     assert_eq!(vectors.embeddings.iter().map(|vector| vector.index).collect::<Vec<_>>(), [0, 1]);
     assert_eq!(vectors.usage.unwrap().prompt_tokens, 4);

@@ -91,7 +91,11 @@ impl<'de> Visitor<'de> for Value<'_> {
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
         // Below this, every whole number has its own place.
-        if value.fract() == 0.0 && value.abs() < 9e15 { json(&(value as i64), self.0) } else { json(&value, self.0) }
+        if value.fract() == 0.0 && value.abs() < 9e15 {
+            json(&(value as i64), self.0)
+        } else {
+            json(&value, self.0)
+        }
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {

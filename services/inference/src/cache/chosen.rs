@@ -3,7 +3,7 @@
 //! What was chosen once stays chosen for all that was made until then, so that an answer in Redis, or in a process
 //! that was not reached, is not served again.
 
-use super::{key::Key, kept::Kept};
+use super::{kept::Kept, key::Key};
 use std::sync::{PoisonError, RwLock};
 
 /// A choice of answers. What is left out chooses all.

@@ -102,7 +102,7 @@ impl Flight {
     pub(crate) fn fail(&self, error: Error) {
         self.change(|state| {
             state.begun.get_or_insert(Err(error));
-            state.landed.get_or_insert(Landed { well: false, usage: Usage::default() });
+            state.landed.get_or_insert_with(|| Landed { well: false, usage: Usage::default() });
         });
     }
 

@@ -60,7 +60,16 @@ impl Kept {
     pub fn vector(bytes: Bytes, tokens: u64, of: Origin) -> Self {
         let usage = Usage { prompt: tokens, ..Usage::default() };
         let made = shared::time::now();
-        Self { bytes, usage_event: None, usage, took: Duration::ZERO, made, ttl: Duration::MAX, of, uses: 0.into() }
+        Self {
+            bytes,
+            usage_event: None,
+            usage,
+            took: Duration::ZERO,
+            made,
+            ttl: Duration::MAX,
+            of,
+            uses: 0.into(),
+        }
     }
 
     /// How old it is.

@@ -121,7 +121,8 @@ mod tests {
 
     fn asked(user: u128, model: u128, body: &str) -> Admitted {
         let user = UserId(Uuid::from_u128(user));
-        let person = Person { user, key: None, session: None, role: Role::Member, scopes: policy::Scopes::ALL };
+        let person =
+            Person { user, key: None, session: None, role: Role::Member, scopes: policy::Scopes::ALL };
         let prompt = Prompt::read(Endpoint::Chat, body.to_owned().into()).unwrap();
         let model = ModelId(Uuid::from_u128(model));
         Admitted { person, model, prompt, group: None, path: Vec::new(), accepted: Instant::now() }

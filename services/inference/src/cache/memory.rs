@@ -1,6 +1,6 @@
 //! The first tier: answers in this process, as many as fit.
 
-use super::{key::Key, kept::Kept};
+use super::{kept::Kept, key::Key};
 use moka::{Expiry, policy::EvictionPolicy, sync::Cache};
 use std::{
     sync::Arc,

@@ -7,10 +7,16 @@ use super::{
 use crate::config;
 use moka::sync::Cache;
 use policy::UserId;
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 /// Whose request it is, and what they call it.
 type Name = (UserId, Arc<str>);
+
+/// What a caller's request is called in the second tier, where nobody reads what they called it.
+pub(super) fn remote(user: UserId, key: &str) -> String {
+    format!("once:{user}:{}", hex::encode(Sha256::digest(key)))
+}
 
 /// The requests that are to be done once.
 #[derive(Debug)]
@@ -39,9 +45,8 @@ const BESIDES: usize = 1_024;
 
 impl Names {
     pub(super) fn new(config: &config::Cache) -> Self {
-        let weigh = |_: &Name, named: &Arc<Named>| {
-            u32::try_from(named.flight.bytes() + BESIDES).unwrap_or(u32::MAX)
-        };
+        let weigh =
+            |_: &Name, named: &Arc<Named>| u32::try_from(named.flight.bytes() + BESIDES).unwrap_or(u32::MAX);
         let names = Cache::builder().max_capacity(config.idempotency_bytes).weigher(weigh);
         Self(names.time_to_live(config.idempotency_ttl).build_with_hasher(ahash::RandomState::new()))
     }

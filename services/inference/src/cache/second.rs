@@ -4,8 +4,8 @@
 //! checksum. Which model, route and tags it is of is known by whoever looks, because the key says it.
 
 use super::{
-    key::Key,
     kept::{Kept, Origin},
+    key::Key,
 };
 use crate::sse::Usage;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -29,9 +29,25 @@ impl Second {
     /// An answer that is there, if Redis says so in time.
     pub(super) async fn get(&self, name: &str, of: &Origin, within: Duration) -> Option<Kept> {
         match self.0.get(name, within).await {
-            Looked::Found(written) => read(written, of).filter(|kept| !kept.left(shared::time::now()).is_zero()),
+            Looked::Found(written) => {
+                read(written, of).filter(|kept| !kept.left(shared::time::now()).is_zero())
+            }
             Looked::Nothing | Looked::Unknown => None,
         }
+    }
+
+    /// What was asked under a name, and the answer, if Redis says so in time.
+    pub(super) async fn named(&self, name: &str, of: &Origin, within: Duration) -> Option<(Key, Kept)> {
+        let Looked::Found(mut written) = self.0.get(name, within).await else { return None };
+        let mut fingerprint = [0; 32];
+        written.try_copy_to_slice(&mut fingerprint).ok()?;
+        Some((Key(fingerprint), read(written, of)?))
+    }
+
+    /// Has an answer written with what was asked.
+    pub(super) fn name(&self, name: String, fingerprint: Key, kept: &Kept) {
+        let (key, answer) = (fingerprint.0, write(kept));
+        self.0.put(name, [&key[..], &answer].concat().into(), kept.ttl);
     }
 
     /// Has an answer written.
@@ -48,7 +64,8 @@ pub(super) fn name(key: Key, stream: bool) -> String {
 fn write(kept: &Kept) -> Bytes {
     let mut body = BytesMut::with_capacity(HEAD + kept.bytes.len());
     let usage_event = kept.usage_event.clone();
-    let stands = usage_event.as_ref().map_or((u64::MAX, u64::MAX), |event| (event.start as u64, event.end as u64));
+    let stands =
+        usage_event.as_ref().map_or((u64::MAX, u64::MAX), |event| (event.start as u64, event.end as u64));
     let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     body.put_i64_le(kept.made.0);
     let Usage { prompt, cached, completion } = kept.usage;

@@ -5,8 +5,8 @@
 
 use super::{
     canonical,
-    key::{Key, Parts},
     kept::Kept,
+    key::{Key, Parts},
 };
 use crate::prompt::Prompt;
 use bytes::Bytes;
@@ -185,9 +185,15 @@ fn apportioned(tokens: u64, sizes: &[u64]) -> Vec<u64> {
 
 /// The answer to a whole call from the vectors of its texts.
 #[must_use]
-pub fn together(model: &str, usage_id: uuid::Uuid, vectors: &[(Bytes, u64)], made: Option<&Made>) -> Option<Bytes> {
+pub fn together(
+    model: &str,
+    usage_id: uuid::Uuid,
+    vectors: &[(Bytes, u64)],
+    made: Option<&Made>,
+) -> Option<Bytes> {
     let raw = |bytes: &Bytes| -> Option<Box<RawValue>> { serde_json::from_slice(bytes).ok() };
-    let vectors_raw: Vec<Box<RawValue>> = vectors.iter().map(|(bytes, _)| raw(bytes)).collect::<Option<_>>()?;
+    let vectors_raw: Vec<Box<RawValue>> =
+        vectors.iter().map(|(bytes, _)| raw(bytes)).collect::<Option<_>>()?;
     let id = made.and_then(|made| made.id.clone());
     let id = id.or_else(|| to_raw_value(&format!("embd-{}", usage_id.simple())).ok())?;
     let created = made.and_then(|made| made.created.clone());

@@ -24,7 +24,8 @@ impl Inference {
     ) -> Option<Result<Inferred, Error>> {
         let vectors: Vec<&Arc<Kept>> = vectors.iter().map(Option::as_ref).collect::<Option<_>>()?;
         let usage_id = Uuid::now_v7();
-        let told: Vec<(Bytes, u64)> = vectors.iter().map(|one| (one.bytes.clone(), one.usage.prompt)).collect();
+        let told: Vec<(Bytes, u64)> =
+            vectors.iter().map(|one| (one.bytes.clone(), one.usage.prompt)).collect();
         let json = together(admitted.prompt.served(), usage_id, &told, None)?;
         let saved = Usage { prompt: told.iter().map(|(_, tokens)| tokens).sum(), ..Usage::default() };
         let hit = Hit::open(&self.ledger.journal, admitted, usage_id, request_id).whole(saved);
@@ -68,7 +69,8 @@ impl Inference {
             return self.fresh(admitted, request_id, None).await;
         }
         let cached = Cached::Miss;
-        let as_it_came = |json| Inferred { usage_id, instead: instead.clone(), cached, answer: Answer::Whole(json, used) };
+        let as_it_came =
+            |json| Inferred { usage_id, instead: instead.clone(), cached, answer: Answer::Whole(json, used) };
         let made = texts.made(&json, &unknown).filter(|_| instead.is_none());
         let Some(made) = made else {
             let not_understood = Error::EngineFailed { cause: "its answer was not understood" };
@@ -79,7 +81,8 @@ impl Inference {
         if whole {
             return Ok(as_it_came(json));
         }
-        let new: HashMap<_, _> = made.vectors.iter().map(|(key, bytes, tokens)| (*key, (bytes, *tokens))).collect();
+        let new: HashMap<_, _> =
+            made.vectors.iter().map(|(key, bytes, tokens)| (*key, (bytes, *tokens))).collect();
         let all = texts.keys().zip(&known).map(|(key, known)| match known {
             Some(known) => Some((known.bytes.clone(), known.usage.prompt)),
             None => new.get(&key).map(|(bytes, tokens)| ((*bytes).clone(), *tokens)),

@@ -51,9 +51,18 @@ impl Inference {
                 let task = async move {
                     let _driven = Driven(Arc::clone(&flight));
                     let user = admitted.person.user;
-                    let answer = Box::pin(this.answer(admitted, &id, None)).await;
-                    deliver(answer, &flight).await;
+                    let known = this.cache.remembered(user, &key, &admitted).await;
+                    let new = known.is_none();
+                    let answer = match known {
+                        Some((asked, _)) if asked != fingerprint => Err(Error::KeyReused),
+                        Some((_, kept)) => this.kept(&admitted, &kept, &id),
+                        None => Box::pin(this.answer(admitted.clone(), &id, None)).await,
+                    };
+                    let pump = deliver(answer, &flight).await;
                     this.cache.names().landed(user, &key, &flight);
+                    if let Some(pump) = pump.filter(|_| new) {
+                        this.cache.remember((user, &key), fingerprint, &admitted, pump);
+                    }
                 };
                 self.cache.spawn(task.instrument(tracing::Span::current()));
                 seat
@@ -107,7 +116,9 @@ impl Inference {
         // It may have been made since it was looked for.
         let here = self.cache.get(&plan, &admitted.prompt.wish);
         let (kept, tier) = match here {
-            None if plan.texts.is_none() => (self.cache.second(&plan, &admitted.prompt.wish).await, Found::Redis),
+            None if plan.texts.is_none() => {
+                (self.cache.second(&plan, &admitted.prompt.wish).await, Found::Redis)
+            }
             here => (here, Found::Memory),
         };
         let count = |found| self.cache.statistics().count(&plan.origin().model, found);
@@ -199,7 +210,8 @@ impl Inference {
     ) -> Result<Inferred, Error> {
         let until = self.limit(deadline);
         let begun = timeout_at(until, seat.begun()).await.map_err(|_| Error::Deadline)??;
-        let may_stand_in = |model: &String| self.instead(admitted).is_some_and(|own| own.prompt.model == *model);
+        let may_stand_in =
+            |model: &String| self.instead(admitted).is_some_and(|own| own.prompt.model == *model);
         if !begun.instead.as_ref().is_none_or(may_stand_in) {
             // Another model answers whoever asked first, and that one is not for this caller.
             drop(seat);

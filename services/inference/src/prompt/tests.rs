@@ -137,8 +137,14 @@ fn the_engine_is_told_the_class_and_never_what_a_caller_made_up() {
 #[test]
 fn our_own_field_does_not_reach_the_engine() {
     for (body, engines) in [
-        (r#"{"tollgate" : {"cache":"no-store"} , "model":"m","messages":[]}"#, r#"{"model":"m","messages":[]}"#),
-        (r#"{"model":"m","messages":[] , "toll\u0067ate":{"tags":["\"}"]}}"#, r#"{"model":"m","messages":[] }"#),
+        (
+            r#"{"tollgate" : {"cache":"no-store"} , "model":"m","messages":[]}"#,
+            r#"{"model":"m","messages":[]}"#,
+        ),
+        (
+            r#"{"model":"m","messages":[] , "toll\u0067ate":{"tags":["\"}"]}}"#,
+            r#"{"model":"m","messages":[] }"#,
+        ),
     ] {
         let prompt = read(body).unwrap();
         assert_eq!(json_of(&prompt.body), serde_json::from_str::<Value>(engines).unwrap(), "{body}");
@@ -149,7 +155,8 @@ fn our_own_field_does_not_reach_the_engine() {
         r#"{"model":"m","stream":true,"stream_options":{"x":1},"messages":[],"tollgate":{"tags":["a"]}}"#,
     ] {
         let told = json_of(&read(body).unwrap().body);
-        let wanted = json!({"model":"m","stream":true,"stream_options":{"include_usage":true,"x":1},"messages":[]});
+        let wanted =
+            json!({"model":"m","stream":true,"stream_options":{"include_usage":true,"x":1},"messages":[]});
         assert_eq!(told, wanted, "{body}");
     }
     let wish = read(r#"{"model":"m","messages":[],"tollgate":{"cache":"no-store"}}"#).unwrap().wish;
@@ -164,7 +171,9 @@ fn one_answer_without_chance_repeats_exactly() {
     for fields in [r#","temperature":0"#, r#","temperature":0.0,"n":1"#, r#","temperature":1,"seed":7"#] {
         assert_eq!(of(fields), Repeats::Exactly, "{fields}");
     }
-    for fields in ["", r#","temperature":0.1"#, r#","temperature":0,"n":2"#, r#","seed":null"#, r#","seed":"x""#] {
+    for fields in
+        ["", r#","temperature":0.1"#, r#","temperature":0,"n":2"#, r#","seed":null"#, r#","seed":"x""#]
+    {
         assert_eq!(of(fields), Repeats::Otherwise, "{fields}");
     }
     let more = r#","temperature":0,"stream":true,"stream_options":{"continuous_usage_stats":true}"#;

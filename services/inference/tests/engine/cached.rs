@@ -6,6 +6,7 @@ use crate::{
     engine::Engine,
     gateway::{Gateway, named},
     refusals::error,
+    until,
 };
 use futures_util::future::join_all;
 use http::StatusCode;
@@ -14,6 +15,7 @@ use proto::{
     inference::v1 as pb,
     monitoring::v1::{Outcome, UsageRecord},
 };
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -251,7 +253,8 @@ async fn what_its_caller_left_under_a_key_is_finished_for_the_next_sending() {
 async fn of_a_hundred_texts_those_are_sent_that_are_not_known() {
     let engine = Engine::embedding().await;
     let gateway = Gateway::with(&[&engine], on).await;
-    let words = |range: std::ops::Range<u32>| range.map(|word| format!("text number {word}")).collect::<Vec<_>>();
+    let words =
+        |range: std::ops::Range<u32>| range.map(|word| format!("text number {word}")).collect::<Vec<_>>();
     let embed = async |input: &[String], format: &str| {
         let body = json!({"input": input, "encoding_format": format});
         let answer = gateway.post("/v1/embeddings", &body).await;
@@ -308,10 +311,14 @@ async fn operators_see_what_is_kept_and_drop_it() {
     let mut gateway = gateway;
     gateway.configure(price);
     let mut cache = gateway.cache();
-    let told = cache.get_cache_statistics(pb::GetCacheStatisticsRequest::default()).await.unwrap().into_inner();
+    let told =
+        cache.get_cache_statistics(pb::GetCacheStatisticsRequest::default()).await.unwrap().into_inner();
     let counted = &told.models[0];
     assert_eq!((counted.requests, counted.from_memory, counted.missed), (6, 3, 3));
-    assert_eq!((counted.hit_rate, counted.saved_completion_tokens, counted.saved_micro_dollars), (0.5, 9, 18));
+    assert_eq!(
+        (counted.hit_rate, counted.saved_completion_tokens, counted.saved_micro_dollars),
+        (0.5, 9, 18)
+    );
     assert_eq!(told.answers, 3);
     let list = pb::ListCachedRequest { tag: "customer/7".into(), ..Default::default() };
     let listed = cache.list_cached(list).await.unwrap().into_inner().answers;
@@ -364,5 +371,87 @@ async fn grpc_callers_say_and_are_told_the_same() {
     assert_ne!(told.usage_id, made.usage_id);
     assert_eq!(ask("no-store").await.unwrap().0, "bypass");
     assert_eq!(ask("perhaps").await.unwrap_err().code(), tonic::Code::InvalidArgument);
+    gateway.close().await;
+}
+
+#[tokio::test]
+async fn whoever_may_no_longer_use_the_model_gets_no_hit() {
+    let engine = Engine::own(&[]).await;
+    let gateway = Gateway::with(&[&engine], on).await;
+    let once = [("idempotency-key", "mine")];
+    answered(ask(&gateway, &chat(4), &once).await).await;
+    assert_eq!(answered(gateway.chat(&chat(4)).await).await.0, "hit");
+    gateway.taken_back.send_replace(true);
+    // What nobody keeps is asked, so that it is the policy that says no.
+    until("the policy to arrive", async || {
+        let status = ask(&gateway, &chat(1), &[("cache-control", "no-store")]).await.status;
+        (status == StatusCode::FORBIDDEN).then_some(())
+    })
+    .await;
+    for headers in [&[][..], &[("cache-control", "only-if-cached")], &once] {
+        assert_eq!(ask(&gateway, &chat(4), headers).await.status, StatusCode::FORBIDDEN, "{headers:?}");
+    }
+    gateway.close().await;
+}
+
+/// Requests of many kinds from a seed, some of them equal in other words.
+fn assorted(random: &mut StdRng) -> Value {
+    let word = |random: &mut StdRng| format!("w{}", random.random_range(0..3));
+    let content = [word(random), word(random)].join(" ");
+    let mut body = json!({
+        "messages": [{"role": "user", "content": content}],
+        "max_tokens": random.random_range(1..4), "ignore_eos": true, "temperature": 0,
+    });
+    for (field, value) in [
+        ("stream", json!(true)),
+        ("user", json!(word(random))),
+        ("stop", json!([word(random)])),
+        ("seed", json!(random.random_range(0..2))),
+        ("n", json!(1)),
+        ("frequency_penalty", json!(0.0)),
+        ("logprobs", json!(true)),
+        ("tollgate", json!({"tags": [word(random)]})),
+    ] {
+        if random.random_bool(0.25) {
+            body[field] = value;
+        }
+    }
+    body
+}
+
+/// An answer without what is new in each: its id and its time.
+fn timeless(text: &str) -> Vec<Value> {
+    let texts = text.split("\n\n").map(|event| event.trim_start_matches("data: "));
+    let values = texts.filter_map(|text| serde_json::from_str::<Value>(text).ok());
+    let timeless = |mut value: Value| {
+        let object = value.as_object_mut().unwrap();
+        for field in ["id", "created"] {
+            object.remove(field);
+        }
+        // Engines say so in each event of a stream whose usage is asked for, which the gateway does for itself.
+        if object.get("usage").is_some_and(Value::is_null) {
+            object.remove("usage");
+        }
+        value
+    };
+    values.map(timeless).collect()
+}
+
+#[tokio::test]
+async fn a_hit_is_what_the_engine_would_answer_whatever_is_asked() {
+    let engine = Engine::own(&[]).await;
+    let (gateway, mut random) = (Gateway::with(&[&engine], on).await, StdRng::seed_from_u64(11));
+    let mut hits = 0;
+    for _ in 0..400 {
+        let body = assorted(&mut random);
+        let (did, told) = answered(gateway.chat(&body).await).await;
+        hits += u32::from(did == "hit");
+        let mut plain = body.clone();
+        plain.as_object_mut().unwrap().remove("tollgate");
+        let (itself, said) = (engine.post("/v1/chat/completions", &plain).await, timeless(&told));
+        assert_eq!(said, timeless(&itself.text().await), "{did}: {body}");
+        assert!(!said.is_empty());
+    }
+    assert!(hits > 60 && hits < 340, "{hits} hits");
     gateway.close().await;
 }

@@ -87,7 +87,8 @@ async fn another_gateway_finds_the_answer_also_after_redis_was_killed_and_came_b
 async fn vectors_are_found_one_by_one() {
     let (engine, redis) = (Engine::embedding().await, Redis::start());
     let gateway = Gateway::with(&[&engine], with_redis(&redis.url())).await;
-    let texts = |count: u32| json!({"input": (0..count).map(|text| format!("text {text}")).collect::<Vec<_>>()});
+    let texts =
+        |count: u32| json!({"input": (0..count).map(|text| format!("text {text}")).collect::<Vec<_>>()});
     let other = until("vectors to be in Redis", async || {
         let fresh = with(texts(9), "tollgate", json!({"cache": "no-cache"}));
         assert_eq!(gateway.post("/v1/embeddings", &fresh).await.status, StatusCode::OK);
@@ -104,6 +105,33 @@ async fn vectors_are_found_one_by_one() {
     assert!(read * 5 < itself["usage"]["prompt_tokens"].as_u64().unwrap(), "{read} tokens were read");
     other.close().await;
     gateway.close().await;
+}
+
+#[tokio::test]
+async fn an_idempotency_key_holds_at_every_gateway() {
+    let (engine, redis) = (Engine::own(&[]).await, Redis::start());
+    let chance = with(stream(5), "temperature", 0.7);
+    let named = async |gateway: &Gateway, key: &str, body: &Value| {
+        ask(gateway, body, &[("idempotency-key", key)]).await
+    };
+    let one = Gateway::with(&[&engine], with_redis(&redis.url())).await;
+    let (mut number, mut told) = (0, String::new());
+    let other = until("the answer to be in Redis", async || {
+        number += 1;
+        told = answered(named(&one, &number.to_string(), &chance).await).await.1;
+        let other = Gateway::with(&[&engine], with_redis(&redis.url())).await;
+        let again = answered(named(&other, &number.to_string(), &chance).await).await;
+        (again == ("hit".to_owned(), told.clone())).then_some(other)
+    })
+    .await;
+    until("another request to be refused at a third", async || {
+        let third = Gateway::with(&[&engine], with_redis(&redis.url())).await;
+        let refused = named(&third, &number.to_string(), &with(chance.clone(), "user", "x")).await;
+        (refused.status == StatusCode::UNPROCESSABLE_ENTITY).then_some(())
+    })
+    .await;
+    one.close().await;
+    other.close().await;
 }
 
 /// Passes bytes on, and holds them back while it is told to.
