@@ -35,6 +35,10 @@ bench *ARGS:
 bench-check *ARGS:
     cargo bench -p benches --bench check -- {{ARGS}}
 
+# What a decision about limits costs.
+bench-limits *ARGS:
+    cargo bench -p benches --bench limits -- {{ARGS}}
+
 # What a million grants take to load and to hold.
 bench-load:
     cargo bench -p benches --bench policy_load

@@ -4,7 +4,9 @@
 //! no check and stay good. The secret itself is compared by its SHA-256 alone, which is also all that is kept of it.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use policy::{KeyId, UserId};
 use secrecy::SecretString;
+use uuid::Uuid;
 
 /// Prefix of API keys, by which scanners find lost ones.
 pub const PREFIX: &str = "tgk_";
@@ -19,11 +21,19 @@ pub fn generate() -> SecretString {
     of(rand::random()).into()
 }
 
+/// The id of the key that the first run makes for an owner: told from the owner's own, so that every service knows it.
+#[must_use]
+pub fn of_first_run(owner: UserId) -> KeyId {
+    // The random bits of a UUID alone: it stays one of its version and time.
+    const MARK: u128 = 0x0000_0000_0000_0f1e_2d3c_4b5a_6978;
+    KeyId(Uuid::from_u128(owner.0.as_u128() ^ MARK))
+}
+
 /// The key of these random bytes.
 pub(crate) fn of(random: [u8; 32]) -> String {
     let text = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
-    let check = check(&text);
-    text + &check
+    let check = check(&text).map(char::from);
+    text + &String::from_iter(check)
 }
 
 /// Whether somebody may hold this key: it has the form of one, and its check is right when it has one.
@@ -31,19 +41,20 @@ pub(crate) fn of(random: [u8; 32]) -> String {
 pub fn is_plausible(text: &str) -> bool {
     let Some(rest) = text.strip_prefix(PREFIX) else { return false };
     let Some((random, given)) = rest.split_at_checked(RANDOM) else { return false };
-    let encoded = URL_SAFE_NO_PAD.decode(random).is_ok_and(|bytes| bytes.len() == 32);
-    encoded && (given.is_empty() || given == check(&text[..PREFIX.len() + RANDOM]))
+    // Every request comes by here, so that nothing is put on the heap.
+    let encoded = URL_SAFE_NO_PAD.decode_slice(random, &mut [0; 33]) == Ok(32);
+    encoded && (given.is_empty() || given.as_bytes() == check(&text[..PREFIX.len() + RANDOM]))
 }
 
 /// The CRC-32 of the text in six digits of base 62.
-fn check(text: &str) -> String {
+fn check(text: &str) -> [u8; CHECK] {
     let mut rest = crc32fast::hash(text.as_bytes());
     let mut digits = [b'0'; CHECK];
     for digit in digits.iter_mut().rev() {
         *digit = DIGITS[usize::try_from(rest % 62).unwrap_or_default()];
         rest /= 62;
     }
-    digits.iter().copied().map(char::from).collect()
+    digits
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! What every Tollgate service needs and none of them owns.
 //!
 //! A request crosses the layers of [`server`] in this order, outermost first: request id → span and
-//! metrics → deadline → load shed → authentication → service. No module here knows a business word.
+//! metrics → deadline → load shed → authentication and limits → service. No module here knows a business word.
 
 pub mod api_key;
 pub mod auth;
 pub mod channel;
+pub mod claims;
 pub mod config;
 pub mod db;
 pub mod deadline;
@@ -14,6 +15,7 @@ pub mod event;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod health;
+pub mod limits;
 pub mod page;
 pub mod peer;
 pub mod process;

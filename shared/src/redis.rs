@@ -5,6 +5,7 @@
 //! by hearing one's own words: the client's own idea of being connected was wrong at times. Once it falls silent both
 //! connections are given up and new ones are made, by our back-off and not by the client's.
 
+pub mod locks;
 pub mod shelf;
 
 use crate::{
@@ -47,7 +48,7 @@ impl crate::config::Validate for Config {
 
 impl Config {
     /// Where Redis is, when there is one.
-    fn address(&self) -> Result<Option<Address>, fred::error::Error> {
+    pub(crate) fn address(&self) -> Result<Option<Address>, fred::error::Error> {
         let url = self.url.expose_secret();
         let known =
             SCHEMES.iter().any(|scheme| url.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
@@ -73,9 +74,9 @@ const BEAT: Duration = Duration::from_secs(1);
 /// Silence after which the connection is given up.
 const SILENCE: Duration = Duration::from_secs(3);
 /// Longest time that connecting or one command may take.
-const LIMIT: Duration = Duration::from_secs(2);
+pub(crate) const LIMIT: Duration = Duration::from_secs(2);
 /// Between two tries while Redis is away.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+pub(crate) const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// Passes the latest word of this process on. Never waits.
 #[derive(Debug, Clone)]
@@ -123,6 +124,19 @@ pub fn talk(
         }
     });
     Some(Speaker(words))
+}
+
+/// A client that is connected, and what keeps it so. It does not connect again by itself.
+pub(crate) async fn client(address: &Address) -> Option<(Client, ConnectHandle)> {
+    let mut builder = Builder::from_config(address.clone());
+    builder.with_connection_config(|connection| {
+        connection.connection_timeout = LIMIT;
+        connection.internal_command_timeout = LIMIT;
+        connection.max_command_attempts = 1;
+    });
+    let client = builder.build().ok()?;
+    let running = tokio::time::timeout(LIMIT, client.init()).await.ok()?.ok()?;
+    Some((client, running))
 }
 
 /// What is done with a word.
@@ -198,15 +212,9 @@ impl Talk {
     }
 
     async fn connect(&self) -> Option<Connections> {
-        let mut builder = Builder::from_config(self.address.clone());
-        builder.with_connection_config(|connection| {
-            connection.connection_timeout = LIMIT;
-            connection.internal_command_timeout = LIMIT;
-            connection.max_command_attempts = 1;
-        });
-        let (speaking, listening) = (builder.build().ok()?, builder.build().ok()?);
-        let running = vec![speaking.init().await.ok()?, listening.init().await.ok()?];
-        Some(Connections { speaking, listening, running })
+        let (speaking, spoken) = client(&self.address).await?;
+        let (listening, heard) = client(&self.address).await?;
+        Some(Connections { speaking, listening, running: vec![spoken, heard] })
     }
 
     async fn speak(&self, client: &Client) -> Lost {

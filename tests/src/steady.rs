@@ -319,7 +319,7 @@ impl Caller {
     async fn call(&self, id: &str) -> Result<(), String> {
         let prompt =
             Prompt { model: MODEL.into(), text: "w1 w2".into(), max_tokens: Some(2), ..Prompt::default() };
-        let mut request = Request::new(InferRequest { prompt: Some(prompt) });
+        let mut request = Request::new(InferRequest { prompt: Some(prompt), ..InferRequest::default() });
         let bearer = format!("Bearer {}", self.holder.credential());
         request.metadata_mut().insert("authorization", bearer.parse().unwrap());
         request.metadata_mut().insert("x-request-id", id.parse().unwrap());

@@ -4,6 +4,11 @@ use crate::error::Error;
 use axum::{body::Body, extract::Request, response::Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
+/// Headers of answers that pages of other origins may read.
+const EXPOSED: &str = "x-request-id, x-process-time, retry-after, ratelimit-limit, ratelimit-remaining, ratelimit-reset, \
+    x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, \
+    x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens";
+
 /// The configured origins.
 #[derive(Debug)]
 pub(crate) struct Cors {
@@ -52,7 +57,7 @@ impl Cors {
         }
         if let Some(origin) = allowed {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-            let exposed = HeaderValue::from_static("x-request-id, x-process-time, retry-after");
+            let exposed = HeaderValue::from_static(EXPOSED);
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         }
     }

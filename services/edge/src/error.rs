@@ -3,6 +3,7 @@
 //! The one table from gRPC codes to HTTP statuses is here, and the one place where a refusal becomes an answer.
 
 use crate::envelope::{self, Details, Failure};
+use crate::rest::call::limits_of;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 use shared::{request_id::RequestId, status};
@@ -79,6 +80,9 @@ impl Rejection {
             if let Ok(value) = HeaderValue::from_str(&format!("{seconds:.0}")) {
                 answer.headers_mut().insert(header::RETRY_AFTER, value);
             }
+        }
+        if let Self::Status(status) = &self {
+            answer.headers_mut().extend(limits_of(status.metadata().as_ref()));
         }
         if failure.status == StatusCode::UNAUTHORIZED {
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -5,7 +5,7 @@
 //! [`call`] sends it, and [`stream`] turns a stream of messages into server-sent events.
 
 pub(crate) mod body;
-mod call;
+pub(crate) mod call;
 pub(crate) mod parameters;
 pub(crate) mod path;
 pub(crate) mod route;
@@ -17,6 +17,7 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
+use http::HeaderMap;
 use route::Routes;
 use shared::request_id::RequestId;
 use std::sync::Arc;
@@ -51,11 +52,20 @@ impl Rest {
 
         let call = call::Call::new(found.route, &parts, id, self.config.management_timeout);
         if found.route.method.is_server_streaming() {
-            Ok(stream::answer(call.stream(message).await?, id.clone(), self.config.stream_heartbeat))
-        } else if found.route.is_document() {
-            Ok(envelope::document(&call.unary(message).await?)?)
+            let call::Answer { message, limits } = call.stream(message).await?;
+            Ok(saying(limits, stream::answer(message, id.clone(), self.config.stream_heartbeat)))
         } else {
-            Ok(envelope::success(&call.unary(message).await?, id)?)
+            let call::Answer { message, limits } = call.unary(message).await?;
+            let document = found.route.is_document();
+            let answer =
+                if document { envelope::document(&message) } else { envelope::success(&message, id) };
+            Ok(saying(limits, answer?))
         }
     }
+}
+
+/// The answer with what the service said of its limits.
+fn saying(limits: HeaderMap, mut answer: Response) -> Response {
+    answer.headers_mut().extend(limits);
+    answer
 }

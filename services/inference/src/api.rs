@@ -1,18 +1,25 @@
 //! The gRPC services of this crate. Handlers translate; the verbs decide.
 
+mod batches;
 mod cache;
 mod engines;
+mod files;
 mod gateways;
 mod infer;
+mod jobs;
+mod limits;
 mod queue;
 mod wire;
 
-use crate::{engines::Fleet, infer::Inference, queue::Queue};
+use crate::{engines::Fleet, files::Files, infer::Inference, jobs::Jobs, queue::Queue};
 use proto::inference::v1::{
     cache_service_server::CacheServiceServer, engine_service_server::EngineServiceServer,
-    gateway_service_server::GatewayServiceServer, inference_service_server::InferenceServiceServer,
-    queue_service_server::QueueServiceServer,
+    file_service_server::FileServiceServer, gateway_service_server::GatewayServiceServer,
+    inference_batch_service_server::InferenceBatchServiceServer,
+    inference_service_server::InferenceServiceServer, job_service_server::JobServiceServer,
+    limit_service_server::LimitServiceServer, queue_service_server::QueueServiceServer,
 };
+use shared::{health::Health, limits::Gate};
 use tonic::service::Routes;
 
 /// What the handlers need.
@@ -24,6 +31,14 @@ pub struct Api {
     pub fleet: Fleet,
     /// Their load.
     pub queue: Queue,
+    /// What limits calls.
+    pub limits: Gate,
+    /// What goes on in the background.
+    pub jobs: Jobs,
+    /// What batches read and write.
+    pub files: Files,
+    /// Whether this gateway is to end.
+    pub health: Health,
 }
 
 /// The services, without the layers before them.
@@ -32,11 +47,18 @@ pub fn routes(api: Api, max_body_bytes: usize) -> Routes {
     let inference = InferenceServiceServer::new(api.clone()).max_decoding_message_size(max_body_bytes);
     let queue = QueueServiceServer::new(api.clone());
     let cache = CacheServiceServer::new(api.clone());
+    let limits = LimitServiceServer::new(api.clone());
     let gateways = GatewayServiceServer::new(api.clone());
     let gateways = gateways.max_decoding_message_size(max_body_bytes + gateways::BESIDE_THE_BODY);
-    Routes::new(inference)
+    let jobs = JobServiceServer::new(api.clone()).max_decoding_message_size(max_body_bytes);
+    let files = FileServiceServer::new(api.clone()).max_decoding_message_size(files::MESSAGE);
+    let background =
+        Routes::new(jobs).add_service(InferenceBatchServiceServer::new(api.clone())).add_service(files);
+    background
+        .add_service(inference)
         .add_service(EngineServiceServer::new(api))
         .add_service(queue)
         .add_service(cache)
+        .add_service(limits)
         .add_service(gateways)
 }

@@ -3,15 +3,21 @@
 mod cache;
 mod engine;
 mod gateways;
+mod jobs;
 
 pub use cache::{Cache, Model};
 pub use engine::{Breaker, Ejection, Engine, Kubernetes, Probe, Retry};
 pub use gateways::Gateways;
+pub use jobs::{Batches, Files, Jobs};
 
 use crate::engines::Source;
 use schedule::{Class, Objective, Settings};
 use serde::Deserialize;
-use shared::{config::Secret, tls::Trust};
+use shared::{
+    config::{ExposeSecret, Secret, SecretString},
+    limits::Gate,
+    tls::Trust,
+};
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use uuid::Uuid;
 
@@ -47,6 +53,18 @@ pub struct Config {
     pub gateways: Gateways,
     /// Answers that are kept.
     pub cache: Cache,
+    /// What limits calls; whoever starts the service fills it in.
+    #[serde(skip)]
+    pub limits: Gate,
+    /// Where jobs and files are: `postgres://…` or `sqlite:PATH`. Empty: a file in the data folder.
+    #[serde(deserialize_with = "shared::config::secret")]
+    pub database: SecretString,
+    /// What runs in the background.
+    pub jobs: Jobs,
+    /// Files of requests.
+    pub batches: Batches,
+    /// What callers upload, and what batches write.
+    pub files: Files,
     /// What processes of several machines share; set for all services at once.
     #[serde(skip)]
     pub redis: shared::redis::Config,
@@ -195,6 +213,11 @@ impl Default for Config {
             policy: Policy::default(),
             gateways: Gateways::default(),
             cache: Cache::default(),
+            limits: Gate::default(),
+            database: SecretString::default(),
+            jobs: Jobs::default(),
+            batches: Batches::default(),
+            files: Files::default(),
             redis: shared::redis::Config::default(),
         }
     }
@@ -237,6 +260,14 @@ impl Config {
         self.queue.validate(faults);
         self.gateways.validate(faults);
         self.cache.validate(faults);
+        self.jobs.validate(faults);
+        self.batches.validate(faults);
+        self.files.validate(faults);
+        let url = self.database.expose_secret();
+        let schemes = ["postgres://", "postgresql://", "sqlite:"];
+        if !url.is_empty() && !schemes.iter().any(|scheme| url.starts_with(scheme)) {
+            faults.push("inference.database: must begin with postgres:// or sqlite:".to_owned());
+        }
         let positive = [
             ("max_body_bytes", self.max_body_bytes),
             ("max_answer_bytes", self.max_answer_bytes),

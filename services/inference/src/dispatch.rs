@@ -6,7 +6,7 @@
 use crate::{
     cache::Replay,
     config,
-    engines::{Attempt, Fault, Fleet, SendError},
+    engines::{Attempt, Fault, Fleet, Incomplete, SendError},
     error::Error,
     gateways::relay::Relayed,
     goodput::Used,
@@ -19,8 +19,8 @@ use crate::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use serde::Deserialize;
+use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 
 /// An engine's answer on its way to the client.
@@ -113,12 +113,12 @@ impl Dispatcher {
         let patience = if prompt.stream { config.first_token_timeout } else { config.answer_timeout };
         let now = Instant::now();
         let limit = (now + patience).min(until);
-        let attempt = Attempt::new(engine, prompt.stream, now.into_std());
+        let attempt = Attempt::new(Arc::clone(&engine), prompt.stream, now.into_std());
         let sent = Sent { prompt, account, permit, attempt, until, config: &config };
-        let answer = match sent.within(limit, self.fleet.send(request)).await {
+        let answer = match sent.within(limit, engine.send(request)).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(SendError::Connect)) => return Err(sent.unspent(Fault::Connect, "connect")),
-            Ok(Err(SendError::Broken)) => return Err(sent.retry(Fault::Broken, "broken connection")),
+            Ok(Err(SendError::Connect(_))) => return Err(sent.unspent(Fault::Connect, "connect")),
+            Ok(Err(SendError::Broken(_))) => return Err(sent.retry(Fault::Broken, "broken connection")),
             Err(cut) => return Err(sent.cut(cut)),
         };
         if answer.status() != StatusCode::OK {
@@ -160,7 +160,7 @@ impl Sent<'_> {
         }
     }
 
-    async fn whole(mut self, answer: Response<Incoming>, largest: usize) -> Result<Answer, Failure> {
+    async fn whole(mut self, answer: Response<Incomplete>, largest: usize) -> Result<Answer, Failure> {
         let body = Limited::new(answer.into_body(), largest);
         match timeout_at(self.until, body.collect()).await {
             Ok(Ok(body)) => {
@@ -178,7 +178,7 @@ impl Sent<'_> {
         }
     }
 
-    async fn stream(mut self, answer: Response<Incoming>, limit: Instant) -> Result<Answer, Failure> {
+    async fn stream(mut self, answer: Response<Incomplete>, limit: Instant) -> Result<Answer, Failure> {
         let mut upstream = answer.into_body();
         let begun = match self.within(limit, first_event(&mut upstream)).await {
             Ok(Some(begun)) => begun,
@@ -197,7 +197,7 @@ impl Sent<'_> {
     }
 
     /// An answer other than 200.
-    async fn refused(mut self, answer: Response<Incoming>, limit: Instant) -> Failure {
+    async fn refused(mut self, answer: Response<Incomplete>, limit: Instant) -> Failure {
         let status = answer.status();
         if busy(status) {
             return self.unspent(Fault::Busy, "engine busy");
@@ -279,7 +279,7 @@ fn now() -> std::time::Instant {
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 
 /// Bytes up to the end of the first event, and what came with it.
-async fn first_event(upstream: &mut Incoming) -> Option<Bytes> {
+async fn first_event(upstream: &mut Incomplete) -> Option<Bytes> {
     let mut splitter = Splitter::default();
     loop {
         let bytes = upstream.frame().await?.ok()?.into_data().unwrap_or_default();

@@ -18,6 +18,7 @@ mod check;
 mod cordon;
 mod dns;
 mod kubernetes;
+mod link;
 mod probe;
 mod pulse;
 mod roster;
@@ -26,19 +27,13 @@ mod watch;
 pub use crate::queue::EngineId;
 pub use attempt::{Attempt, Fault};
 pub use engine::{Cordon, Engine, Standing};
+pub use link::{Incomplete, SendError};
 pub use source::Source;
 
 use crate::{Config, config, queue::Queue};
 use budget::Budget;
-use bytes::Bytes;
 use cordon::Cordons;
-use http::{HeaderValue, Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper_util::{
-    client::legacy::Client,
-    rt::{TokioExecutor, TokioTimer},
-};
+use http::HeaderValue;
 use kubernetes::ApiServer;
 use roster::Roster;
 use shared::{
@@ -50,15 +45,9 @@ use shared::{
 use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak},
-    time::{Duration, Instant},
+    time::Instant,
 };
 use tokio::sync::Notify;
-
-/// uvicorn closes idle connections after 5 s; ours must be gone before.
-const IDLE_CONNECTION: Duration = Duration::from_secs(4);
-/// Bytes of an answer that are read before somebody takes them. A client that hardly reads would otherwise have 400 KB
-/// lying here; more than this is no faster for one that does.
-const READ_AHEAD: usize = 64 * 1024;
 
 /// All engines of a gateway.
 #[derive(Debug, Clone)]
@@ -67,14 +56,12 @@ pub struct Fleet(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     settings: Arc<Settings>,
-    client: Client<Connector, Full<Bytes>>,
     roster: Mutex<Roster>,
     budget: Mutex<Budget>,
     cordons: Cordons,
     api_server: ApiServer,
     /// An engine was found.
     news: Notify,
-    tasks: Tasks,
 }
 
 /// What every engine needs to know.
@@ -83,6 +70,8 @@ pub(crate) struct Settings {
     engine: RwLock<Arc<config::Engine>>,
     key: Option<HeaderValue>,
     queue: Queue,
+    connector: Connector,
+    tasks: Tasks,
     /// Whether other gateways use the engines too.
     several: bool,
 }
@@ -91,15 +80,6 @@ impl Settings {
     fn engine(&self) -> Arc<config::Engine> {
         Arc::clone(&self.engine.read().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-/// Why an engine gave no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SendError {
-    /// No connection.
-    Connect,
-    /// The connection ended before the answer's head.
-    Broken,
 }
 
 impl Fleet {
@@ -117,25 +97,20 @@ impl Fleet {
             Some(value)
         });
         let connector = dialer.connector(Protocol::Http1, config.engine.connect_timeout);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_CONNECTION)
-            .http1_max_buf_size(READ_AHEAD)
-            .build(connector);
         let fleet = Self(Arc::new(Inner {
             settings: Arc::new(Settings {
                 engine: RwLock::new(Arc::new(config.engine.clone())),
                 key,
                 queue,
+                connector,
+                tasks: tasks.clone(),
                 several: config.gateways.is_one_of_several(),
             }),
-            client,
             roster: Mutex::default(),
             budget: Mutex::new(Budget::new(Instant::now())),
             cordons: Cordons::open(&config.data_dir.join("cordons.json")),
             api_server: ApiServer::new(&config.kubernetes),
             news: Notify::new(),
-            tasks: tasks.clone(),
         }));
         fleet.configure(config);
         Ok(fleet)
@@ -183,17 +158,6 @@ impl Fleet {
         let roster = self.roster();
         let lengths = roster.all().filter_map(|engine| engine.state().sight.models.get(model).copied());
         lengths.max().filter(|&length| length > 0)
-    }
-
-    /// Sends a request to an engine; the answer's head, or why there is none.
-    ///
-    /// # Errors
-    /// When the engine cannot be reached or hangs up.
-    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, SendError> {
-        self.0.client.request(request).await.map_err(|error| {
-            tracing::debug!(error = root(&error), "engine did not answer");
-            if error.is_connect() { SendError::Connect } else { SendError::Broken }
-        })
     }
 
     /// A request came: the budget of retries grows with them.

@@ -1,8 +1,13 @@
 //! Everything that can go wrong with a prompt, and what a caller is told.
 
-use crate::gateways::forward::Refused;
+mod kept;
+
+pub use kept::{Kept, Thing};
+
+use crate::gateways::forward;
 use shared::{
     auth::Refusal,
+    limits::{self, Refused},
     status::{Fault, IntoStatus},
 };
 use std::time::Duration;
@@ -123,7 +128,10 @@ pub enum Error {
     Elsewhere,
     /// Another gateway refused it, in its words.
     #[error("{}", .0.status.message())]
-    Forwarded(Box<Refused>),
+    Forwarded(Box<forward::Refused>),
+    /// A limit is used up.
+    #[error(transparent)]
+    Limited(#[from] Refused),
     /// The gateway is going to stop.
     #[error("this gateway is shutting down; try again")]
     Stopping,
@@ -138,6 +146,15 @@ pub enum Error {
     /// The account could not be written, so nothing was started.
     #[error("the usage journal cannot be written; try again later, and tell an operator")]
     Journal,
+    /// Something about what is kept: jobs, batches, files, locks.
+    #[error(transparent)]
+    Kept(#[from] Kept),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Kept(error.into())
+    }
 }
 
 /// After how long a caller may ask again when nothing better is known.
@@ -169,10 +186,14 @@ impl IntoStatus for Error {
             // Whoever passes it on says what the other gateway said.
             Self::Forwarded(refused) => Fault::new(refused.status.code(), "SERVED_ELSEWHERE"),
             Self::Elsewhere => Fault::retry(Code::Unavailable, "SERVED_ELSEWHERE", SOON),
+            Self::Limited(refused) => {
+                Fault::retry(Code::ResourceExhausted, limits::REASON, refused.retry_after())
+            }
             Self::Stopping => Fault::retry(Code::Unavailable, "GATEWAY_STOPPING", SOON),
             Self::NotCached => Fault::new(Code::FailedPrecondition, "NOT_CACHED"),
             Self::KeyReused => Fault::new(Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED"),
             Self::Journal => Fault::retry(Code::Unavailable, "JOURNAL_UNAVAILABLE", SOON),
+            Self::Kept(kept) => kept.fault(),
         }
     }
 
@@ -186,6 +207,7 @@ impl IntoStatus for Error {
 
     fn describe(&self, details: &mut ErrorDetails) {
         match self {
+            Self::Limited(refused) => refused.describe(details),
             Self::Invalid { param, problem } => {
                 details.add_bad_request_violation(*param, *problem);
             }
@@ -211,6 +233,7 @@ impl IntoStatus for Error {
                 details
                     .add_quota_failure_violation(format!("model:{model}"), "its engines are busy for longer");
             }
+            Self::Kept(kept) => kept.describe(details),
             _ => {}
         }
     }

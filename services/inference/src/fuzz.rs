@@ -1,6 +1,7 @@
 //! Fuzz targets: what of this service reads bytes of callers and of engines. `shared::fuzz` says how they are run.
 
 use crate::{
+    batches::line,
     cache::Wish,
     engines::gauges,
     prompt::{Endpoint, Prompt},
@@ -48,10 +49,13 @@ pub fn request_body(input: &[u8]) {
     assert_eq!(before["model"], prompt.model.as_str());
     if prompt.stream && !prompt.wants_usage {
         assert_eq!(after["stream_options"]["include_usage"], true);
-        let ours = ["stream_options", "tollgate"];
-        assert_eq!(without(&before, &ours), without(&after, &["stream_options"]));
-    } else if before.get("tollgate").is_some_and(|ours| !ours.is_null()) {
-        assert_eq!(without(&before, &["tollgate"]), after);
+        let ours = ["stream_options", "tollgate_lock", "tollgate"];
+        assert_eq!(without(&before, &ours), without(&after, &["stream_options", "tollgate_lock"]));
+    } else if prompt.lock.is_some() || before.get("tollgate").is_some_and(|ours| !ours.is_null()) {
+        let told = without(&after, &["tollgate_lock"]);
+        assert!(prompt.lock.is_none() || after["tollgate_lock"] == Value::Null);
+        assert!(told.get("tollgate").is_none_or(Value::is_null));
+        assert_eq!(without(&before, &["tollgate_lock", "tollgate"]), without(&told, &["tollgate"]));
     } else {
         assert_eq!(prompt.body, sent, "nothing is changed");
     }
@@ -97,6 +101,19 @@ fn without(body: &Value, fields: &[&str]) -> Value {
     body
 }
 
+/// Lines of batches: what is written of one is one line, and has the name and the answer that it was given.
+pub fn batch_line(input: &[u8]) {
+    let (kind, text) = input.split_first().unwrap_or((&0, &[]));
+    let endpoint = Endpoint::ALL[usize::from(kind % 3)];
+    let Ok(ask) = line::read(1, text.trim_ascii(), endpoint) else { return };
+    // Numbers that are too odd to be held up beside each other are passed on as they are.
+    let Ok(body) = serde_json::from_slice::<Value>(&ask.body) else { return };
+    let written = line::answered(uuid::Uuid::nil(), 1, &ask, Ok(&ask.body));
+    assert!(!written.failed && !written.body.contains(&b'\n'), "{}", written.body.escape_ascii());
+    let read = json(&written.body);
+    assert_eq!((&read["custom_id"], &read["response"]["body"]), (&Value::from(ask.name), &body));
+}
+
 /// Pages of metrics: whatever an engine writes, a number is one, and what is no sample of ours changes nothing.
 pub fn engine_metrics(input: &[u8]) {
     let page = String::from_utf8_lossy(input);
@@ -130,6 +147,11 @@ mod tests {
     #[test]
     fn request_body() {
         bounded("request_body", super::request_body);
+    }
+
+    #[test]
+    fn batch_line() {
+        bounded("batch_line", super::batch_line);
     }
 
     #[test]

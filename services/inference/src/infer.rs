@@ -24,7 +24,11 @@ use crate::{
 pub use fallback::Fallback;
 use proto::monitoring::v1::UsageRecord;
 use schedule::{Made, Request};
-use shared::{auth::Person, time};
+use shared::{
+    auth::Person,
+    limits::{Prompted, Ticket},
+    time,
+};
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -98,6 +102,7 @@ impl Inference {
         deadline: Option<Instant>,
     ) -> Result<Inferred, Error> {
         let admitted = self.admit(person, prompt)?;
+        self.limit(&admitted)?;
         match admitted.prompt.idempotency_key.clone() {
             Some(key) => Box::pin(self.once(admitted, key, request_id, deadline)).await,
             None => self.answer(admitted, request_id, deadline).await,
@@ -128,6 +133,21 @@ impl Inference {
             admitted.prompt = admitted.prompt.telling()?;
         }
         Ok(admitted)
+    }
+
+    /// Holds it against the limits of its group, its model and its tokens.
+    fn limit(&self, admitted: &Admitted) -> Result<(), Error> {
+        let Some(ticket) = Ticket::current() else { return Ok(()) };
+        let prompt = &admitted.prompt;
+        let input = self.ledger.estimator.tokens(&prompt.model, prompt.input_bytes);
+        let most = asked(prompt).most.unwrap_or(0).saturating_mul(prompt.choices);
+        let prompted = Prompted {
+            person: &admitted.person,
+            group: admitted.group.map(|group| group.uuid().as_u128()),
+            model: admitted.model.uuid().as_u128(),
+            tokens: input.saturating_add(most),
+        };
+        Ok(ticket.prompt(prompted)?)
     }
 
     fn trial(&self, admitted: &Admitted) -> Trial {

@@ -4,21 +4,28 @@
 //! through `Prompt → Admitted → Routed → Answer`: [`admit`] asks the policy replica, [`queue`] gives it its turn and
 //! an engine, [`dispatch`] sends it, and [`meter`] counts what streams back. [`journal`] keeps the account on disk
 //! and [`ship`] brings it to monitoring. [`goodput`] judges whether it kept its promise. [`follow`] keeps the replica, [`engines`] the fleet.
+//!
+//! What outlives a request ([`jobs`], [`batches`] and their [`files`]) is in a database of its own, `store`. [`lock`] lets
+//! one at a time through where callers ask for that.
 
 pub mod admit;
 pub mod api;
+pub mod batches;
 pub mod cache;
 pub mod config;
 pub mod dispatch;
 pub mod engines;
 pub mod error;
+pub mod files;
 pub mod follow;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod gateways;
 pub mod goodput;
 pub mod infer;
+pub mod jobs;
 pub mod journal;
+pub mod lock;
 pub mod meter;
 pub mod metrics;
 pub mod openai;
@@ -31,8 +38,10 @@ pub mod weights;
 
 mod resume;
 mod serve;
+mod store;
 
 pub use config::Config;
 pub use error::Error;
 pub use gateways::Peers;
-pub use serve::{Gateway, Upstreams, open};
+pub use serve::{Gateway, Routes, Upstreams, open};
+pub use store::{MIGRATIONS, SCHEMA, Store};

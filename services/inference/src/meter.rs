@@ -11,7 +11,7 @@ mod gathered;
 mod onward;
 
 use crate::{
-    engines::{Attempt, Fault},
+    engines::{Attempt, Fault, Incomplete},
     goodput::Trial,
     queue::Permit,
     resume::Resumable,
@@ -21,7 +21,6 @@ use crate::{
 use bytes::{Bytes, BytesMut};
 use gathered::Gathered;
 use http_body::{Body, Frame};
-use hyper::body::Incoming;
 use onward::Moving;
 use std::{
     convert::Infallible,
@@ -43,7 +42,7 @@ pub struct Patience {
 /// A stream from an engine to a client.
 #[derive(Debug)]
 pub struct Metered {
-    upstream: Incoming,
+    upstream: Incomplete,
     begun: Option<Bytes>,
     splitter: Splitter,
     /// Whether the usage event is for us alone.
@@ -66,7 +65,7 @@ impl Metered {
     /// Goes on with a stream of which `begun` was read already.
     #[must_use]
     pub fn new(
-        upstream: Incoming,
+        upstream: Incomplete,
         begun: Bytes,
         strip_usage: bool,
         account: Account,
@@ -150,6 +149,7 @@ impl Metered {
                 return !self.strip_usage;
             }
             Event::Done => {
+                self.upstream.leave();
                 self.attempt.finish(self.heard.into_std());
                 self.end(Permit::done, |account| {
                     account.finish();
@@ -216,6 +216,7 @@ impl Body for Metered {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = &mut *self;
+        let now = Instant::now();
         while !(this.over || this.gathered.is_full()) {
             let passed = match this.begun.take() {
                 _ if this.moving.is_some() => match this.moved(context) {
@@ -226,21 +227,15 @@ impl Body for Metered {
                 Some(begun) => this.pass(begun),
                 None => match Pin::new(&mut this.upstream).poll_frame(context) {
                     Poll::Ready(Some(Ok(frame))) => {
-                        this.heard = Instant::now();
-                        this.attempt.heard(this.heard.into_std());
+                        this.heard = now;
+                        this.attempt.heard(now.into_std());
                         frame.into_data().map_or_else(|_| Bytes::new(), |bytes| this.pass(bytes))
                     }
                     Poll::Ready(Some(Err(_))) => {
                         this.go_on("the connection to the engine was lost", Fault::Broken)
                     }
                     Poll::Ready(None) => this.go_on("the engine ended it early", Fault::Broken),
-                    Poll::Pending if !this.gathered.is_empty() => {
-                        if this.gathered.is_all() {
-                            break;
-                        }
-                        context.waker().wake_by_ref();
-                        return Poll::Pending;
-                    }
+                    Poll::Pending if !this.gathered.is_empty() => break,
                     Poll::Pending => match this.too_late(context) {
                         Some((why, fault)) => this.go_on(why, fault),
                         None => return Poll::Pending,

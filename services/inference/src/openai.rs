@@ -2,20 +2,25 @@
 //!
 //! A route that is not listed here is 404 and never reaches an engine unmetered.
 
+mod batches;
 pub mod error;
+mod files;
 mod models;
 
 use crate::{
     cache::{self, Cached},
     dispatch::Answer,
     error::Error,
+    files::Files,
     infer::{Inference, Inferred},
+    jobs::Jobs,
+    lock::{Guard, LOCK, LockName},
     prompt::{Endpoint, IDEMPOTENCY_KEY, PRIORITY, Prompt},
 };
 use axum::{
     Extension, Router,
     body::Body,
-    extract::{Request, State},
+    extract::{DefaultBodyLimit, Request, State},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -26,6 +31,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use shared::{
     auth::{Caller, Person, Refusal},
     deadline::Deadline,
+    redis::locks::Lock,
     request_id::RequestId,
 };
 use std::{sync::Arc, time::Duration};
@@ -50,6 +56,10 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct OpenAi {
     /// Runs prompts.
     pub inference: Inference,
+    /// Runs batches.
+    pub jobs: Jobs,
+    /// Keeps what they read and write.
+    pub files: Files,
     /// Largest body, in bytes.
     pub max_body_bytes: usize,
 }
@@ -65,10 +75,18 @@ pub fn routes(openai: OpenAi) -> Router {
         .route("/v1/chat/completions", run(Endpoint::Chat))
         .route("/v1/completions", run(Endpoint::Completions))
         .route("/v1/embeddings", run(Endpoint::Embeddings))
+        .route("/v1/files", get(files::list).post(files::upload))
+        .route("/v1/files/{file}", get(files::retrieve).delete(files::delete))
+        .route("/v1/files/{file}/content", get(files::content))
+        .route("/v1/batches", get(batches::list).post(batches::create))
+        .route("/v1/batches/{batch}", get(batches::retrieve))
+        .route("/v1/batches/{batch}/cancel", post(batches::cancel))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*model}", get(models::retrieve))
         .fallback(error::unknown_route)
         .method_not_allowed_fallback(error::wrong_method)
+        // Bodies have limits of their own, which are told apart.
+        .layer(DefaultBodyLimit::disable())
         .with_state(Arc::new(openai))
 }
 
@@ -83,7 +101,9 @@ impl OpenAi {
         let prompt = Prompt::read(endpoint, body)?.with_priority(said(&PRIORITY_HEADER))?;
         let prompt = prompt.with_wishes(said(&header::CACHE_CONTROL), said(&CACHE))?;
         let prompt = prompt.with_idempotency_key(said(&ONCE))?;
-        self.inference.infer(person, prompt, id, deadline).await.map(response)
+        let named = LockName::read_optional(head.headers.get(LOCK).map(HeaderValue::as_bytes))?;
+        let guard = Guard::of(&self.jobs.locks, named.as_ref().or(prompt.lock.as_ref())).await?;
+        Ok(response(self.inference.infer(person, prompt, id, deadline).await?, guard))
     }
 
     async fn read(&self, body: Body) -> Result<Bytes, Error> {
@@ -101,14 +121,22 @@ impl OpenAi {
     }
 }
 
-fn response(inferred: Inferred) -> Response {
+fn response(inferred: Inferred, guard: Guard) -> Response {
+    let said = guard.said();
     let (kind, body) = match inferred.answer {
         Answer::Whole(bytes, _) => ("application/json", Body::from(bytes)),
         Answer::Stream(metered) => (EVENTS, Body::new(*metered)),
         Answer::Relayed(relayed) => (EVENTS, Body::new(*relayed)),
         Answer::Replayed(replay) => (EVENTS, Body::new(*replay)),
     };
+    let body = match guard {
+        Guard::Held(lock) => held(body, lock),
+        Guard::Unasked | Guard::Without => body,
+    };
     let mut response = Response::new(body);
+    if let Some(said) = said {
+        response.headers_mut().insert(LOCK, HeaderValue::from_static(said));
+    }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -124,6 +152,23 @@ fn response(inferred: Inferred) -> Response {
         headers.insert(INSTEAD, model);
     }
     response
+}
+
+/// A body with a lock, which is given back when all of it was sent, or nobody wants it any more.
+fn held(body: Body, lock: Lock) -> Body {
+    Body::new(body.map_frame(move |frame| {
+        let _held = &lock;
+        frame
+    }))
+}
+
+/// How many of a list are asked for.
+fn limit(asked: Option<u32>, default: u32, most: u32) -> Result<u32, Error> {
+    let limit = asked.unwrap_or(default);
+    if !(1..=most).contains(&limit) {
+        return Err(Error::Invalid { param: "limit", problem: "is out of range" });
+    }
+    Ok(limit)
 }
 
 /// The person behind a request; the layer before lets nobody else through.

@@ -5,7 +5,12 @@
 
 mod body;
 
-use crate::{cache::Wish, error::Error, queue::Class};
+use crate::{
+    cache::Wish,
+    error::Error,
+    lock::{self, LockName},
+    queue::Class,
+};
 use body::{MAX_DEPTH, ask_for_usage, position, replaced, too_deep, with_field, without_field};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -28,6 +33,9 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Chat, Self::Completions, Self::Embeddings];
+
     /// The path on an engine.
     #[must_use]
     pub const fn path(self) -> &'static str {
@@ -65,6 +73,14 @@ impl Endpoint {
             Self::Completions => "prompt",
             Self::Embeddings => "input",
         }
+    }
+}
+
+impl std::str::FromStr for Endpoint {
+    type Err = ();
+
+    fn from_str(path: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|endpoint| endpoint.path() == path).ok_or(())
     }
 }
 
@@ -112,6 +128,8 @@ pub struct Prompt {
     pub idempotency_key: Option<Arc<str>>,
     /// What the engine gets.
     pub body: Bytes,
+    /// The lock that its body names.
+    pub lock: Option<LockName>,
     /// The model as engines name it, when that is another name.
     served: Option<String>,
 }
@@ -144,6 +162,15 @@ struct Head<'a> {
     prompt: Option<&'a RawValue>,
     #[serde(borrow, default)]
     input: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    tollgate_lock: Option<&'a RawValue>,
+}
+
+/// Where the name of a lock stands, which is not for engines to read.
+#[derive(Deserialize)]
+struct Guarded<'a> {
+    #[serde(borrow)]
+    tollgate_lock: &'a RawValue,
 }
 
 /// Where the model stands, read once more where it has to be replaced.
@@ -270,6 +297,8 @@ impl Prompt {
         };
         let max_tokens = field(max_tokens, "max_tokens", "must be a whole number, 1 or more")?;
         let choices = field(head.n, "n", "must be a whole number, 1 or more")?.unwrap_or(1);
+        let lock: Option<Cow<'_, str>> = field(head.tollgate_lock, lock::FIELD, "must be a string")?;
+        let lock = LockName::read_optional(lock.as_deref().map(str::as_bytes))?;
         let input = match endpoint {
             Endpoint::Chat => head.messages,
             Endpoint::Completions => head.prompt,
@@ -296,6 +325,7 @@ impl Prompt {
         let changed = first.as_ref().unwrap_or(&body);
         let changed = if ours_first { ask(changed) } else { cut(changed) }.or(first);
         let body = changed.unwrap_or(body);
+        let body = if lock.is_some() { without_lock(body) } else { body };
         Ok(Self {
             endpoint,
             model,
@@ -312,8 +342,17 @@ impl Prompt {
             saved: 0,
             idempotency_key: None,
             body,
+            lock,
             served: None,
         })
+    }
+}
+
+/// The same body without the name of a lock in it.
+fn without_lock(body: Bytes) -> Bytes {
+    match serde_json::from_slice(&body) {
+        Ok(Guarded { tollgate_lock }) => replaced(&body, position(&body, tollgate_lock), "null"),
+        Err(_) => body,
     }
 }
 

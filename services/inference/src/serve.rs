@@ -3,33 +3,46 @@
 use crate::{
     Config,
     api::{self, Api},
+    batches::run::Batches,
     cache::Cache,
     dispatch::Dispatcher,
     engines::Fleet,
+    files::Files,
     follow::{self, PolicyView},
     gateways::{Gateways, Peers},
     goodput::Goodput,
     infer::{Fallback, Inference},
+    jobs::{Jobs, run::Runner},
     journal::Journal,
     metrics,
     openai::{self, OpenAi},
     queue::Queue,
     settle::{Estimator, Ledger},
     ship,
+    store::Store,
     weights::Weights,
 };
-use axum::{Router, extract::Request, routing::any};
+use axum::{BoxError, Router, response::Response, routing::future::RouteFuture};
+use bytes::Bytes;
+use http::Request;
 use policy::Bounds;
 use shared::{
     auth::{Access, AuthLayer, ServiceToken},
     channel::Channel,
+    config::ExposeSecret,
     health::Health,
-    redis::shelf::Shelf,
+    redis::{locks::Locks, shelf::Shelf},
     security::{self, Watch},
     server::{self, Guard, Tasks},
 };
-use std::{io, sync::Arc};
-use tower::ServiceExt;
+use std::{
+    convert::Infallible,
+    io,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio::sync::Notify;
+use tower::Service;
 
 /// The services that inference needs. Both channels carry the service token.
 #[derive(Debug)]
@@ -69,12 +82,36 @@ impl Gateway {
         self.weights.configure(&config.queue.weights);
     }
 
-    /// Both on one port, told apart by content type.
-    pub fn routes(&self) -> Router {
-        let (grpc, http) = (self.grpc.clone(), self.http.clone());
-        Router::new().fallback_service(any(move |request: Request| {
-            if server::is_grpc(&request) { grpc.clone() } else { http.clone() }.oneshot(request)
-        }))
+    /// Both on one port.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        Routes { grpc: self.grpc.clone(), http: self.http.clone() }
+    }
+}
+
+/// gRPC and OpenAI's routes, told apart by content type.
+#[derive(Debug, Clone)]
+pub struct Routes {
+    grpc: Router,
+    http: Router,
+}
+
+impl<B> Service<Request<B>> for Routes
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = RouteFuture<Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // Routers always are.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        if server::is_grpc(&request) { self.grpc.call(request) } else { self.http.call(request) }
     }
 }
 
@@ -129,21 +166,34 @@ pub async fn open(
         cache: cache.clone(),
         gateways,
     };
-    let api = Api { inference: inference.clone(), fleet: fleet.clone(), queue: queue.clone() };
+    let (jobs, files) = background(&config, &inference, health, tasks).await;
+    let api = Api {
+        inference: inference.clone(),
+        fleet: fleet.clone(),
+        queue: queue.clone(),
+        limits: config.limits.clone(),
+        jobs: jobs.clone(),
+        files: files.clone(),
+        health: health.clone(),
+    };
     health.serves("tollgate.inference.v1.InferenceService");
     health.serves("tollgate.inference.v1.EngineService");
     health.serves("tollgate.inference.v1.QueueService");
     health.serves("tollgate.inference.v1.CacheService");
+    health.serves("tollgate.inference.v1.LimitService");
+    health.serves("tollgate.inference.v1.JobService");
+    health.serves("tollgate.inference.v1.InferenceBatchService");
+    health.serves("tollgate.inference.v1.FileService");
     health.serves("tollgate.inference.v1.GatewayService");
     let guard = Guard { in_flight: config.max_in_flight, deadline: None, service: "inference" };
     let methods =
         AuthLayer::new(policy.clone(), service_token.clone(), Access::Methods, server::grpc_refusal);
     let grpc = api::routes(api, config.max_body_bytes).into_axum_router();
     let persons = AuthLayer::new(policy.clone(), service_token, Access::Persons, openai::error::refusal);
-    let http = openai::routes(OpenAi { inference, max_body_bytes: config.max_body_bytes });
+    let http = openai::routes(OpenAi { inference, jobs, files, max_body_bytes: config.max_body_bytes });
     Ok(Gateway {
-        grpc: server::guarded(grpc, &guard, methods.watched(watch.clone())),
-        http: server::guarded(http, &guard, persons.watched(watch)),
+        grpc: server::guarded(grpc, &guard, methods.watched(watch.clone()).limited(config.limits.clone())),
+        http: server::guarded(http, &guard, persons.watched(watch).limited(config.limits)),
         fleet,
         policy,
         fallback,
@@ -151,4 +201,36 @@ pub async fn open(
         queue,
         weights,
     })
+}
+
+/// What goes on in the background. Its database may come later than the gateway, which does not wait for it.
+async fn background(config: &Config, inference: &Inference, health: &Health, tasks: &Tasks) -> (Jobs, Files) {
+    let locks = Locks::open(&config.redis, tasks, || health.component("locks", false));
+    let url = if config.database.expose_secret().is_empty() {
+        format!("sqlite:{}", config.data_dir.join("inference.db").display()).into()
+    } else {
+        config.database.clone()
+    };
+    let opened = Arc::new(Notify::new());
+    let told = Arc::clone(&opened);
+    let component = health.component("jobs database", false);
+    let store = Store::open(url, component, tasks, move |_| told.notify_one()).await;
+    let jobs = Jobs::new(store.clone(), config.jobs.clone(), locks.clone());
+    let batches = Batches::new(store.clone(), inference.clone(), config);
+    let runner = Runner::new(inference.clone(), batches, locks);
+    let name = config.gateways.advertise.clone();
+    let name = if name.is_empty() { format!("gateway-{}", uuid::Uuid::new_v4().simple()) } else { name };
+    let files = Files::new(store.clone(), config);
+    let (started, begin, stop) = (jobs.clone(), tasks.clone(), tasks.stopping());
+    tasks.spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = opened.notified() => {
+                if let Ok(db) = store.db() {
+                    started.start(db, &name, &runner, &begin);
+                }
+            }
+        }
+    });
+    (jobs, files)
 }

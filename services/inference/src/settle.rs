@@ -11,7 +11,7 @@ use crate::{
     sse::Usage,
 };
 use proto::monitoring::v1::{Outcome, UsageRecord};
-use shared::time;
+use shared::{limits::Ticket, time};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -83,6 +83,8 @@ pub struct Account {
     /// Whether an attempt that failed may have cost an engine something.
     spent: bool,
     settled: bool,
+    /// Whose limits its tokens count against.
+    ticket: Option<Ticket>,
 }
 
 impl Account {
@@ -112,6 +114,7 @@ impl Account {
             usage: None,
             spent: false,
             settled: false,
+            ticket: Ticket::current(),
         };
         Ok(account)
     }
@@ -189,6 +192,9 @@ impl Account {
                 }
             }
             None => record.completion_tokens = self.events,
+        }
+        if let Some(ticket) = self.ticket.take() {
+            ticket.used(record.prompt_tokens.saturating_add(record.completion_tokens));
         }
         let duration = self.accepted.elapsed();
         record.time_to_first_token = self.first_token.map(time::duration_to_proto);

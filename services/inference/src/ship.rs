@@ -100,13 +100,10 @@ impl Shipper {
         };
         let (records, next) = self.journal.read(from, BATCH).map_err(text)?;
         let count = records.len();
-        if count > 0
-            && self.send(records.clone()).await.map_err(|status| status.message().to_owned())? == Taken::No
-        {
-            for record in records {
-                let alone =
-                    self.send(vec![record.clone()]).await.map_err(|status| status.message().to_owned())?;
-                if alone == Taken::No {
+        let words = |status: Status| status.message().to_owned();
+        if count > 0 && self.send(records).await.map_err(words)? == Taken::No {
+            for record in self.journal.read(from, count).map_err(text)?.0 {
+                if self.send(vec![record.clone()]).await.map_err(words)? == Taken::No {
                     self.journal.set_aside(&record).map_err(text)?;
                 }
             }

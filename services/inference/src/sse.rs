@@ -4,8 +4,17 @@
 //! here relies on it.
 
 use bytes::{Bytes, BytesMut};
-use memchr::memmem;
+use memchr::memmem::{Finder, FinderRev};
 use serde::Deserialize;
+use std::sync::LazyLock;
+
+// Every event is searched for these, and to prepare a search takes longer than to make it.
+static USAGE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\"usage\":{"));
+static LAST_USAGE: LazyLock<FinderRev<'_>> = LazyLock::new(|| FinderRev::new(b"\"usage\":{"));
+static NO_CHOICES: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\"choices\":[]"));
+static ROLE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\"role\":\"assistant\""));
+static LF: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\n\n"));
+static CRLF: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
 
 /// Tokens as an engine counts them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -98,14 +107,23 @@ pub fn read(event: &[u8]) -> Event {
     }
     let usage = usage(data);
     match usage {
-        Some(usage) if memmem::find(data, b"\"choices\":[]").is_some() => Event::Usage(usage),
-        usage => Event::Content { tokens: memmem::find(data, b"\"role\":\"assistant\"").is_none(), usage },
+        Some(usage) if NO_CHOICES.find(data).is_some() => Event::Usage(usage),
+        usage => Event::Content { tokens: ROLE.find(data).is_none(), usage },
     }
 }
 
 fn data(event: &[u8]) -> Option<&[u8]> {
-    let line = event.split(|&byte| byte == b'\n').find(|line| line.starts_with(b"data:"))?;
-    Some(line[5..].trim_ascii())
+    let mut lines = event;
+    loop {
+        let (line, rest) = match memchr::memchr(b'\n', lines) {
+            Some(end) => (&lines[..end], Some(&lines[end + 1..])),
+            None => (lines, None),
+        };
+        if let Some(data) = line.strip_prefix(b"data:") {
+            return Some(data.trim_ascii());
+        }
+        lines = rest?;
+    }
 }
 
 fn error(data: &[u8]) -> EngineError {
@@ -119,7 +137,8 @@ fn error(data: &[u8]) -> EngineError {
 #[must_use]
 pub fn usage(json: &[u8]) -> Option<Usage> {
     // The engine's own `usage` comes after the text, so the last one is it; a text can only hold it quoted.
-    let at = memmem::rfind(json, b"\"usage\":{")?;
+    // Most events say none, which is found out faster forwards.
+    let at = USAGE.find(json).and_then(|_| LAST_USAGE.rfind(json))?;
     let object = json.get(at + 8..)?;
     let mut stream = serde_json::Deserializer::from_slice(object).into_iter::<UsageBody>();
     stream.next()?.ok().map(Usage::from)
@@ -159,12 +178,10 @@ impl Splitter {
 /// Where the first event ends, its empty line included.
 #[must_use]
 pub fn end_of_event(bytes: &[u8]) -> Option<usize> {
-    let lf = memmem::find(bytes, b"\n\n").map(|at| at + 2);
-    let crlf = memmem::find(bytes, b"\r\n\r\n").map(|at| at + 4);
-    match (lf, crlf) {
-        (Some(lf), Some(crlf)) => Some(lf.min(crlf)),
-        (one, other) => one.or(other),
-    }
+    let lf = LF.find(bytes).map(|at| at + 2);
+    // What follows the first end is another event's.
+    let first = lf.map_or(bytes, |end| &bytes[..end]);
+    CRLF.find(first).map(|at| at + 4).or(lf)
 }
 
 #[cfg(test)]

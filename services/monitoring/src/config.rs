@@ -1,7 +1,10 @@
 //! What an operator can set for this service.
 
 use serde::Deserialize;
-use shared::config::{ExposeSecret, SecretString, Validate};
+use shared::{
+    config::{ExposeSecret, SecretString, Validate},
+    limits::Gate,
+};
 
 /// Settings under `monitoring`.
 #[derive(Debug, Clone, Deserialize)]
@@ -13,11 +16,14 @@ pub struct Config {
     pub database: SecretString,
     /// Calls in progress at once; more are refused with a hint to come back.
     pub in_flight: usize,
+    /// What limits calls; whoever starts the service fills it in.
+    #[serde(skip)]
+    pub limits: Gate,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { database: SecretString::default(), in_flight: 256 }
+        Self { database: SecretString::default(), in_flight: 256, limits: Gate::default() }
     }
 }
 
@@ -43,7 +49,8 @@ mod tests {
         let mut faults = Vec::new();
         Config::default().validate(&mut faults);
         assert!(faults.is_empty());
-        Config { database: "mysql://user:hush@db".into(), in_flight: 0 }.validate(&mut faults);
+        Config { database: "mysql://user:hush@db".into(), in_flight: 0, ..Config::default() }
+            .validate(&mut faults);
         assert_eq!(faults.len(), 2);
         assert!(faults[0].starts_with("monitoring.database: ") && !faults[0].contains("hush"));
         assert!(faults[1].starts_with("monitoring.in_flight: "));

@@ -70,6 +70,7 @@ pub fn routes(
     health.serves(SERVICE_NAME);
     let service = tonic::service::Routes::new(UsageServiceServer::new(api::Api::new(db)));
     let guard = Guard { in_flight: config.in_flight, deadline: Some(DEADLINE), service: "monitoring" };
-    let auth = AuthLayer::new(verify, service_token, Access::Methods, grpc_refusal).watched(watch);
+    let auth = AuthLayer::new(verify, service_token, Access::Methods, grpc_refusal);
+    let auth = auth.watched(watch).limited(config.limits);
     Ok(guarded(service.into_axum_router().reset_fallback(), &guard, auth))
 }

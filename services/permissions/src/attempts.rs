@@ -138,6 +138,12 @@ fn name(kind: &str, account: &str, peer: &str) -> [u8; 32] {
     *Digest::of(&format!("{kind}\n{account}\n{peer}")).as_bytes()
 }
 
+/// Tries of one address on one account, as the limits of all processes count them.
+pub(crate) fn subject(account: &str, peer: Option<IpAddr>) -> u128 {
+    let digest = name("both", account, &peer.map(subscriber).unwrap_or_default());
+    digest.iter().take(16).fold(0, |subject, byte| subject << 8 | u128::from(*byte))
+}
+
 /// What counts somebody on the way to a provider.
 fn visit(provider: &str, peer: Option<IpAddr>) -> Vec<([u8; 32], Limit)> {
     let mut counted = vec![(name("visitors", provider, ""), VISITORS)];

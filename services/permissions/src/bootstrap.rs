@@ -10,7 +10,7 @@ use crate::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use policy::{Change, Role, Time, UserId};
 use secrecy::SecretString;
-use shared::db::Db;
+use shared::{api_key, db::Db};
 
 /// E-mail address of the first owner.
 const EMAIL: &str = "owner@localhost";
@@ -40,12 +40,13 @@ pub async fn bootstrap(db: &Db, now: Time) -> Result<Option<FirstRun>, Error> {
     let owner_password: SecretString = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 18]>()).into();
     let (display_name, role) = ("Owner".to_owned(), Role::Owner);
     let user = User::new(NewUser { email: EMAIL.to_owned(), display_name, role }, now);
-    let (key, api_key) = Key::new(NewKey::of(user.id, "First run".to_owned()), now);
+    let (mut key, secret) = Key::new(NewKey::of(user.id, "First run".to_owned()), now);
+    key.id = api_key::of_first_run(user.id);
     // Clear until the service starts, which encrypts it: this address is nobody's.
     store::users::insert(&mut write.tx, None, &user, Some(&passwords::hash(&owner_password)?)).await?;
     store::keys::insert(&mut write.tx, &key).await?;
     write.record(Record::created(Thing::user(user.id), user.image()).with(Change::PutUser(user.fact())));
     write.record(Record::created(Thing::key(key.id), key.image()).with(Change::PutKey(key.fact())));
     write.commit().await?;
-    Ok(Some(FirstRun { user_id: user.id, owner_email: user.email, owner_password, api_key }))
+    Ok(Some(FirstRun { user_id: user.id, owner_email: user.email, owner_password, api_key: secret }))
 }

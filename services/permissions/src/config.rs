@@ -10,7 +10,7 @@ use crate::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use shared::{config::Validate, redis, seal::Sealer};
+use shared::{config::Validate, limits::Gate, redis, seal::Sealer};
 use std::time::Duration;
 
 /// Settings under `permissions`.
@@ -42,6 +42,9 @@ pub struct Config {
     /// What all services share of Redis; whoever starts the service fills it in.
     #[serde(skip)]
     pub redis: redis::Config,
+    /// What limits calls; whoever starts the service fills it in.
+    #[serde(skip)]
+    pub limits: Gate,
     /// How long an access token works.
     #[serde(with = "humantime_serde")]
     pub access_token_lifetime: Duration,
@@ -102,6 +105,7 @@ impl Default for Config {
             key_lifetime: DAY.saturating_mul(90),
             key_rotation_grace: DAY,
             redis: redis::Config::default(),
+            limits: Gate::default(),
             access_token_lifetime: Duration::from_secs(15 * 60),
             session_lifetime: DAY,
             signing_key_lifetime: DAY.saturating_mul(30),

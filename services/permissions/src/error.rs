@@ -8,6 +8,7 @@ use crate::{approval, sessions::RefreshError, store::StoreError};
 use policy::Revision;
 use shared::{
     auth::Refusal,
+    limits::{self, Refused},
     page::PageError,
     seal::SealError,
     status::{DOMAIN, Fault, IntoStatus},
@@ -174,6 +175,9 @@ pub enum Error {
         /// How long.
         after: Duration,
     },
+    /// A limit is used up.
+    #[error(transparent)]
+    Limited(#[from] Refused),
     /// The refresh token carries nothing any more.
     #[error(transparent)]
     Refresh(#[from] RefreshError),
@@ -305,6 +309,9 @@ impl IntoStatus for Error {
             Self::Sealed(_) => Fault::new(Code::Internal, "ENCRYPTION_KEY_MISSING"),
             Self::UnreadableAnswer => Fault::new(Code::FailedPrecondition, "ANSWER_OF_ANOTHER_VERSION"),
             Self::SignInRefused => Fault::new(Code::Unauthenticated, "SIGN_IN_REFUSED"),
+            Self::Limited(refused) => {
+                Fault::retry(Code::ResourceExhausted, limits::REASON, refused.retry_after())
+            }
             Self::SignInLimited { after } => Fault::retry(Code::ResourceExhausted, "SIGN_IN_LIMITED", *after),
             Self::Refresh(refresh) => Fault::new(Code::Unauthenticated, refresh.reason()),
             Self::NoSigningKey => Fault::retry(Code::Unavailable, "SIGNING_KEY_MISSING", later),
@@ -327,6 +334,7 @@ impl IntoStatus for Error {
                 self.inform(details, [("earliest_revision", earliest.to_string())]);
                 details.add_bad_request_violation(*field, "lies further back than events are kept");
             }
+            Self::Limited(refused) => refused.describe(details),
             Self::Operation { error, .. } => error.describe(details),
             Self::NotFound { kind, id } => {
                 details.set_resource_info(*kind, id.as_str(), "", "does not exist");

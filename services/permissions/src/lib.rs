@@ -76,6 +76,7 @@ use shared::{
     auth::{Access, AuthLayer, ServiceToken},
     db::{Db, Migrations},
     health::Health,
+    limits::Gate,
     seal::Sealer,
     security::Watch,
     server::{self, Guard, Tasks},
@@ -102,6 +103,7 @@ const IN_FLIGHT: usize = 1_000;
 pub struct Permissions {
     api: api::Api,
     verifier: Verifier,
+    limits: Gate,
 }
 
 impl Permissions {
@@ -150,7 +152,7 @@ impl Permissions {
             history: hub.history().clone(),
             hub,
         };
-        Ok(Self { api, verifier })
+        Ok(Self { api, verifier, limits: config.limits.clone() })
     }
 
     /// Knows who holds an API key, from the policy in this process.
@@ -163,7 +165,7 @@ impl Permissions {
     pub fn routes(&self, service_token: Option<ServiceToken>) -> axum::Router {
         let guard = Guard { in_flight: IN_FLIGHT, deadline: Some(DEADLINE), service: "permissions" };
         let auth = AuthLayer::new(self.verifier(), service_token, Access::Methods, server::grpc_refusal);
-        let auth = auth.watched(self.api.watch().clone());
+        let auth = auth.watched(self.api.watch().clone()).limited(self.limits.clone());
         server::guarded(self.api.routes(), &guard, auth)
     }
 }

@@ -11,7 +11,7 @@ pub(crate) use client::Client;
 pub(crate) use end::{end, end_all, end_of, sign_out};
 
 use crate::{
-    attempts::{Attempts, Wait},
+    attempts::{self, Attempt, Attempts, Wait},
     config::Config,
     error::{Error, Forbidden},
     list::{Listed, Page},
@@ -29,9 +29,10 @@ use shared::{
         secret::Digest,
         token::{AUDIENCE, Claims, ISSUER},
     },
+    limits::Ticket,
     security::{self, Kind},
 };
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 use uuid::Uuid;
 
 /// Longest life that an access token can be given. Ends of sessions are told to every service for so long.
@@ -108,9 +109,9 @@ impl Sessions {
         client: Client,
         now: Time,
     ) -> Result<Opened, Error> {
+        let ticket = Ticket::current();
         let attempt = self
-            .attempts
-            .begin(&email.to_lowercase(), client.peer, now)
+            .limit(ticket.as_ref(), email, client.peer, now)
             .inspect_err(|_| security::report(Kind::SignInFailed, "SIGN_IN_LIMITED"))?;
         let account = store::passwords::by_email(self.writer.db(), self.writer.sealer(), email).await?;
         let kept = account.as_ref().and_then(|account| account.password_hash.clone());
@@ -121,7 +122,25 @@ impl Sessions {
         })?;
         let opened = self.open(account.user(), PASSWORD, client, now).await?;
         self.attempts.succeeded(attempt);
+        if let Some(ticket) = ticket {
+            ticket.take_back();
+        }
         Ok(opened)
+    }
+
+    /// Counts a try: against the limit that all processes share, and against what this one knows of those that failed.
+    fn limit(
+        &self,
+        ticket: Option<&Ticket>,
+        email: &str,
+        peer: Option<IpAddr>,
+        now: Time,
+    ) -> Result<Attempt, Error> {
+        let account = email.to_lowercase();
+        if let Some(ticket) = ticket {
+            ticket.also(LOGIN, attempts::subject(&account, peer))?;
+        }
+        Ok(self.attempts.begin(&account, peer, now)?)
     }
 
     /// Opens a session for a user who has proved to be so; `method` says how.
@@ -229,6 +248,8 @@ impl Sessions {
     }
 }
 
+/// The action of signing in with a password.
+const LOGIN: &str = "login_attempt";
 const SECOND: i64 = 1_000_000;
 
 impl From<Wait> for Error {

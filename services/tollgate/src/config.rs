@@ -5,6 +5,7 @@ use figment::value::{Dict, Value};
 use serde::Deserialize;
 use shared::{
     config::{self, Faults, Loaded, Secret, SecretString, Validate},
+    limits::Gate,
     peer::TrustedProxies,
     redis,
     server::UNREAD_TIMEOUT,
@@ -50,6 +51,8 @@ pub(crate) struct Config {
     pub(crate) service_token: Secret,
     /// What processes of several machines share; optional.
     pub(crate) redis: redis::Config,
+    /// How much callers may of what they do.
+    pub(crate) limits: limits::Settings,
     pub(crate) telemetry: telemetry::Config,
     pub(crate) permissions: permissions::Config,
     pub(crate) inference: inference::Config,
@@ -107,6 +110,7 @@ impl Default for Config {
             upstream: Upstream::default(),
             service_token: Secret::default(),
             redis: redis::Config::default(),
+            limits: limits::Settings::default(),
             telemetry: telemetry::Config::default(),
             permissions: permissions::Config::default(),
             inference: inference::Config::default(),
@@ -145,6 +149,7 @@ impl Validate for Config {
     fn validate(&self, faults: &mut Vec<String>) {
         self.tls.validate(faults);
         self.redis.validate(faults);
+        self.limits.validate(faults);
         self.permissions.validate(faults);
         self.inference.validate(faults);
         self.monitoring.validate(faults);
@@ -205,6 +210,15 @@ impl Options {
 }
 
 impl Config {
+    /// The limits of this process, which all of its services ask.
+    pub(crate) fn gate(&mut self) -> Gate {
+        let gate = Gate::new(self.limits.clone());
+        self.permissions.limits = gate.clone();
+        self.inference.limits = gate.clone();
+        self.monitoring.limits = gate.clone();
+        gate
+    }
+
     /// A service's database: as configured, else a file in the data folder.
     pub(crate) fn database(&self, configured: &SecretString, file: &str) -> SecretString {
         use config::ExposeSecret;

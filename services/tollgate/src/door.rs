@@ -1,9 +1,14 @@
 //! The one address of `up`: probes and reflection, gRPC by content type, everything else to the edge.
 
-use axum::{Router, body::Body, extract::Request, response::Response, routing::any};
+use axum::{Router, response::Response, routing::future::RouteFuture};
+use http::Request;
+use hyper::body::Incoming;
 use shared::server::{is_admin, is_grpc};
-use std::convert::Infallible;
-use tower::ServiceExt;
+use std::{
+    convert::Infallible,
+    task::{Context, Poll},
+};
+use tower::Service;
 
 /// The services behind the door.
 #[derive(Debug, Clone)]
@@ -16,27 +21,33 @@ pub(crate) struct Rooms {
 }
 
 impl Rooms {
-    /// One router over all of them.
-    pub(crate) fn door(self) -> Router {
-        Router::new().fallback_service(any(move |request: Request| self.clone().enter(request)))
-    }
-
-    async fn enter(self, request: Request) -> Result<Response<Body>, Infallible> {
-        self.room(&request).oneshot(request).await
-    }
-
-    fn room(self, request: &Request) -> Router {
+    fn room<B>(&mut self, request: &Request<B>) -> &mut Router {
         let path = request.uri().path();
         if is_admin(path) {
-            self.admin
+            &mut self.admin
         } else if !is_grpc(request) {
-            self.edge
+            &mut self.edge
         } else if path.starts_with("/tollgate.inference.") {
-            self.inference
+            &mut self.inference
         } else if path.starts_with("/tollgate.monitoring.") {
-            self.monitoring
+            &mut self.monitoring
         } else {
-            self.permissions
+            &mut self.permissions
         }
+    }
+}
+
+impl Service<Request<Incoming>> for Rooms {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = RouteFuture<Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // Routers always are.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        self.room(&request).call(request)
     }
 }

@@ -1,21 +1,38 @@
 //! Listeners of a process, and the order in which it ends.
 
 use crate::config::Config;
-use axum::Router;
+use axum::response::Response;
+use http::Request;
+use hyper::body::Incoming;
 use shared::{
     health::Health,
     server::{self, Limits, Tasks},
     tls::{self, Door},
 };
-use std::{io, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::Service;
 
 /// Time for background tasks to end.
 const TASKS_END: Duration = Duration::from_secs(15);
+
+/// Whatever answers requests on a listener.
+pub(crate) trait Routes:
+    Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> Routes for S where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
 
 /// The listeners of one process.
 #[derive(Debug, Default)]
@@ -49,20 +66,20 @@ impl Listeners {
         if self.tls.is_some() { "https" } else { "http" }
     }
 
-    /// Serves a router on a listener until the end.
-    pub(crate) fn serve(&self, door: Door, listener: TcpListener, router: Router) {
+    /// Serves routes on a listener until the end.
+    pub(crate) fn serve(&self, door: Door, listener: TcpListener, routes: impl Routes) {
         let tls = self.tls.as_ref().and_then(|tls| tls.acceptor(door));
         let limits = Limits { tls, ..self.limits.clone() };
         let (tracker, stop) = match door {
             Door::Admin => (&self.probes, &self.last),
             _ => (&self.serving, &self.stop),
         };
-        tracker.spawn(server::serve(listener, router, limits, stop.clone()));
+        tracker.spawn(server::serve(listener, routes, limits, stop.clone()));
     }
 
     /// Binds and serves.
-    pub(crate) async fn open(&self, door: Door, address: SocketAddr, router: Router) -> io::Result<()> {
-        self.serve(door, server::bind(address).await?, router);
+    pub(crate) async fn open(&self, door: Door, address: SocketAddr, routes: impl Routes) -> io::Result<()> {
+        self.serve(door, server::bind(address).await?, routes);
         Ok(())
     }
 

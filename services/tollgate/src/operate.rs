@@ -5,13 +5,16 @@
 
 mod account;
 mod audit;
+mod batches;
 mod cache;
 mod call;
 mod engines;
 mod grants;
 mod groups;
 mod import;
+mod jobs;
 mod keys;
+mod limits;
 mod login;
 mod models;
 mod names;
@@ -83,6 +86,12 @@ pub(crate) enum Operate {
     Engines(On<engines::Engines>),
     /// The queue: who waits and why, and how well promises are kept.
     Queue(On<queue::Queue>),
+    /// Limits: how much callers may, and what they have used of it.
+    Limits(On<limits::Limits>),
+    /// Jobs: what is done in the background.
+    Jobs(On<jobs::Jobs>),
+    /// Batches: files of requests.
+    Batches(On<batches::Batches>),
     /// Kept answers: what they are worth, which they are, dropping some.
     Cache(On<cache::Cache>),
     /// What was changed, by whom, and what was true when.
@@ -128,6 +137,11 @@ pub(crate) async fn run(command: Operate) -> anyhow::Result<ExitCode> {
             show(&common, async |client| verb.plan(client).await).await?
         }
         Operate::Queue(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
+        Operate::Limits(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
+        Operate::Jobs(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
+        Operate::Batches(On { verb, common }) => {
+            show(&common, async |client| verb.plan(client).await).await?
+        }
         Operate::Cache(On { verb, common }) => show(&common, async |_| Ok(verb.plan())).await?,
         Operate::Audit(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
     }

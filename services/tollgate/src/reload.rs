@@ -1,4 +1,5 @@
-//! Takes over what changes in the configuration while the process runs: engines, the queue and who stands in for whom.
+//! Takes over what changes in the configuration while the process runs: engines, the queue, limits and who stands in
+//! for whom.
 //!
 //! The file is read every few seconds instead of being watched, as certificates are: mounted files change by other ways
 //! than those that the system tells of; SIGHUP reads it at once. What cannot be used is said once, and what was good
@@ -38,7 +39,7 @@ pub(crate) fn watch(options: &Options, tasks: &Tasks, take: impl Fn(&Config) + S
             last = text;
             match options.load() {
                 Ok(loaded) => {
-                    tracing::info!("the configuration has changed: engines, queue and fallbacks are taken over");
+                    tracing::info!("the configuration has changed: engines, queue, fallbacks and limits are taken over");
                     take(&loaded.config);
                 }
                 Err(Faults(faults)) => {

@@ -4,7 +4,7 @@ use crate::{
     config::{Config, Options},
     encryption,
     first_run::{self, Welcome},
-    listen::Listeners,
+    listen::{Listeners, Routes},
     reload,
 };
 use anyhow::Context;
@@ -14,6 +14,7 @@ use shared::{
     config::SecretString,
     db::Db,
     health::Health,
+    limits::{self, Gate},
     request_id::RequestIdLayer,
     security::{self, Watch},
     server::{self, Tasks},
@@ -31,18 +32,30 @@ struct Start {
     health: Health,
     listeners: Listeners,
     dialer: Dialer,
+    gate: Gate,
 }
 
 impl Start {
     fn new(options: &Options, service: &'static str) -> anyhow::Result<Self> {
-        let loaded = options.load()?;
+        let mut loaded = options.load()?;
         let telemetry = telemetry::start(&loaded.config.telemetry, service)?;
         loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let (tasks, health) = (Tasks::default(), Health::default());
         let listeners = Listeners::new(&loaded.config, &tasks)?;
         let dialer = Dialer::open(&loaded.config.tls.services, "tls.services")?;
         dialer.watch(&tasks);
-        Ok(Self { config: loaded.config, telemetry, tasks, health, listeners, dialer })
+        let gate = loaded.config.gate();
+        Ok(Self { config: loaded.config, telemetry, tasks, health, listeners, dialer, gate })
+    }
+
+    /// Limits the calls of this service, as the configuration says while it runs; the rest of it is for `take`.
+    fn limit(&self, options: &Options, take: impl Fn(&Config) + Send + 'static) {
+        let gate = self.gate.clone();
+        limits::start(&gate, &self.config.redis, &self.tasks, &self.health);
+        reload::watch(options, &self.tasks, move |config| {
+            gate.configure(config.limits.clone());
+            take(config);
+        });
     }
 
     fn token(&self) -> anyhow::Result<SecretString> {
@@ -70,7 +83,7 @@ impl Start {
         door: Door,
         address: SocketAddr,
         admin: SocketAddr,
-        routes: axum::Router,
+        routes: impl Routes,
         tasks_first: bool,
     ) -> anyhow::Result<()> {
         // A probe that passes promises that the service can be reached.
@@ -98,6 +111,7 @@ pub(crate) async fn permissions(options: Options) -> anyhow::Result<()> {
         let file = first_run::path(&start.config.data_dir);
         tracing::info!(file = %file.display(), "an owner account and an API key were made");
     }
+    start.limit(&options, |_| {});
     let routes = permissions::routes(config, db.clone(), &start.tasks, &start.health, Some(token)).await?;
     let ports = start.config.ports.clone();
     start.run(Door::Service, ports.permissions, ports.permissions_admin, routes, true).await?;
@@ -119,6 +133,7 @@ pub(crate) async fn monitoring(options: Options) -> anyhow::Result<()> {
     security::ship(&watch, permissions.clone(), &start.tasks);
     let verify = monitoring::AskPermissions::new(permissions);
     let (tasks, health) = (&start.tasks, &start.health);
+    start.limit(&options, |_| {});
     let routes = monitoring::routes(config, db.clone(), tasks, health, verify, Some(token), watch)?;
     let ports = start.config.ports.clone();
     start.run(Door::Service, ports.monitoring, ports.monitoring_admin, routes, true).await?;
@@ -138,7 +153,7 @@ pub(crate) async fn inference(options: Options) -> anyhow::Result<()> {
     let config = start.config.inference.clone();
     let gateway = inference::open(config, upstreams, Some(token), &start.health, &start.tasks).await?;
     let reloaded = gateway.clone();
-    reload::watch(&options, &start.tasks, move |config| reloaded.configure(&config.inference));
+    start.limit(&options, move |config| reloaded.configure(&config.inference));
     let ports = start.config.ports.clone();
     start.run(Door::Service, ports.inference, ports.inference_admin, gateway.routes(), false).await
 }

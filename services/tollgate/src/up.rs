@@ -18,6 +18,7 @@ use shared::{
     config::SecretString,
     db::Db,
     health::Health,
+    limits,
     request_id::RequestIdLayer,
     security::{self, Watch},
     server::{self, Tasks},
@@ -39,6 +40,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let (tasks, health) = (Tasks::default(), Health::default());
     let listeners = Listeners::new(&config, &tasks)?;
+    let gate = config.gate();
+    limits::start(&gate, &config.redis, &tasks, &health);
     let simulated = config.inference.engines.is_empty();
     if simulated {
         config.inference.engines = vec![simulated_engine(&tasks).await?];
@@ -54,6 +57,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let suite = Suite::start(&config, &databases, &health, &tasks).await?;
     let (reloaded, standing_in) = (suite.gateway.clone(), config.inference.engines.clone());
     reload::watch(&options, &tasks, move |config| {
+        gate.configure(config.limits.clone());
         let mut config = config.inference.clone();
         if config.engines.is_empty() && simulated {
             config.engines.clone_from(&standing_in);
@@ -63,7 +67,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let owner = welcome.as_ref().map(|welcome| welcome.owner_id.clone());
     let mut adopter = Adopter::new(suite.permissions.clone(), suite.gateway.fleet.clone(), owner);
     let model = adopter.adopt().await.first().cloned().unwrap_or_default();
-    listeners.serve(Door::Edge, listener, suite.rooms(&health)?.door());
+    listeners.serve(Door::Edge, listener, suite.rooms(&health)?);
     suite.open_ports(&config, &listeners).await;
     health.until_ready().await;
     if let Some(mut welcome) = welcome {
@@ -215,7 +219,7 @@ impl Suite {
     async fn open_ports(&self, config: &Config, listeners: &Listeners) {
         let ports: [(SocketAddr, Router); 3] = [
             (config.ports.permissions, self.permissions_routes.clone()),
-            (config.ports.inference, self.gateway.routes()),
+            (config.ports.inference, Router::new().fallback_service(self.gateway.routes())),
             (config.ports.monitoring, self.monitoring_routes.clone()),
         ];
         for (address, routes) in ports {

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     api_key,
+    limits::{self, Gate},
     peer::Peer,
     security::{Scene, Watch},
 };
@@ -36,18 +37,25 @@ pub struct AuthLayer<V, F> {
     access: Access,
     refuse: F,
     watch: Option<Watch>,
+    limits: Option<Gate>,
 }
 
 impl<V, F> AuthLayer<V, F> {
     /// A layer that asks `verify`, accepts `service_token` from services, and refuses by `refuse`.
     pub fn new(verify: V, service_token: Option<ServiceToken>, access: Access, refuse: F) -> Self {
-        Self { verify, service_token: service_token.map(Arc::new), access, refuse, watch: None }
+        Self { verify, service_token: service_token.map(Arc::new), access, refuse, watch: None, limits: None }
     }
 
     /// Tells `watch` of refusals and of keys that are used, and lets whatever is behind the layer tell it more.
     #[must_use]
     pub fn watched(self, watch: Watch) -> Self {
         Self { watch: Some(watch), ..self }
+    }
+
+    /// Asks `gate` for every call that is let in, and for those that are not.
+    #[must_use]
+    pub fn limited(self, gate: Gate) -> Self {
+        Self { limits: Some(gate), ..self }
     }
 
     /// How a refusal is said to this service's callers.
@@ -101,20 +109,47 @@ where
                 row: if layer.access == Access::Methods { proto::access(path) } else { None },
             };
             let mut scene = layer.watch.clone().map(|watch| Scene::of(watch, asked.peer, path, asked.row));
-            let decided = layer.decide(asked, scene.as_mut()).await;
-            match decided {
-                Ok(Some(caller)) => drop(request.extensions_mut().insert(caller)),
-                Ok(None) => {}
-                Err(denied) => {
-                    scene.inspect(|scene| scene.turned_away(denied));
-                    return Ok((layer.refuse)(denied.into()));
+            let peer = asked.peer;
+            let (caller, may) = layer.decide(asked, scene.as_mut()).await;
+            let asked = limits::Asked { caller: caller.as_ref(), peer, path };
+            let ticket = layer.limits.as_ref().map(|gate| gate.enter(asked));
+            let openai = limits::is_openai(path);
+            let ticket = match ticket.transpose() {
+                Ok(ticket) => ticket,
+                Err(refused) => {
+                    let mut answer = (layer.refuse)(refused.status());
+                    limits::dress(answer.headers_mut(), &refused.standing(), Some(&refused), openai);
+                    return Ok(answer);
                 }
+            };
+            if let Err(denied) = may {
+                scene.inspect(|scene| scene.turned_away(denied));
+                let mut answer = (layer.refuse)(denied.into());
+                if let Some(ticket) = ticket {
+                    ticket.dress(answer.headers_mut(), openai);
+                }
+                return Ok(answer);
             }
-            match scene {
-                Some(scene) => scene.around(inner.call(request)).await,
-                None => inner.call(request).await,
+            if let Some(caller) = caller {
+                request.extensions_mut().insert(caller);
             }
+            let call = inner.call(request);
+            let Some(ticket) = ticket else { return within(scene, call).await };
+            let mut answer = ticket.clone().around(within(scene, call)).await;
+            if let Ok(answer) = &mut answer {
+                ticket.dress(answer.headers_mut(), openai);
+                ticket.answered(answer.status(), answer.headers());
+            }
+            answer
         })
+    }
+}
+
+/// Runs a call in its scene.
+async fn within<F: Future>(scene: Option<Scene>, call: F) -> F::Output {
+    match scene {
+        Some(scene) => scene.around(call).await,
+        None => call.await,
     }
 }
 
@@ -126,19 +161,27 @@ struct Asked<'a> {
 }
 
 impl<V: Verify, F> AuthLayer<V, F> {
-    /// Who calls, nobody when anybody may; or why they may not. Every refusal of this layer comes from here.
-    async fn decide(&self, asked: Asked<'_>, scene: Option<&mut Scene>) -> Result<Option<Caller>, Denied> {
+    /// Who calls, as far as that is known, and why they may not. Every refusal of this layer comes from here.
+    async fn decide(
+        &self,
+        asked: Asked<'_>,
+        scene: Option<&mut Scene>,
+    ) -> (Option<Caller>, Result<(), Denied>) {
         let row = asked.row;
         let caller = self.identify(&asked).await;
         if let (Ok(caller), Some(scene)) = (&caller, scene) {
             scene.enter(caller.clone());
         }
         if row.is_some_and(|row| row.public) {
-            return Ok(caller.ok());
+            return (caller.ok(), Ok(()));
         }
-        let caller = caller?;
-        self.admit(&caller, row)?;
-        Ok(Some(caller))
+        match caller {
+            Ok(caller) => {
+                let may = self.admit(&caller, row);
+                (Some(caller), may)
+            }
+            Err(refusal) => (None, Err(refusal.into())),
+        }
     }
 
     async fn identify(&self, asked: &Asked<'_>) -> Result<Caller, Refusal> {

@@ -120,7 +120,7 @@ struct Call {
 #[derive(Debug, Clone)]
 enum Method {
     Rpc(&'static str),
-    Http { method: String, route: String },
+    Http { method: http::Method, route: Option<MatchedPath> },
 }
 
 impl Call {
@@ -159,15 +159,14 @@ impl Method {
         if let Some(row) = proto::access(path) {
             return Self::Rpc(row.path.trim_start_matches('/'));
         }
-        // A path that is no route of ours must not become a label.
-        let route = request.extensions().get::<MatchedPath>().map_or("_OTHER", MatchedPath::as_str);
-        Self::Http { method: request.method().to_string(), route: route.to_owned() }
+        Self::Http { method: request.method().clone(), route: request.extensions().get().cloned() }
     }
 
     fn name(&self) -> &str {
         match self {
             Self::Rpc(method) => method,
-            Self::Http { route, .. } => route,
+            // A path that is no route of ours must not become a label.
+            Self::Http { route, .. } => route.as_ref().map_or("_OTHER", MatchedPath::as_str),
         }
     }
 }
@@ -205,13 +204,13 @@ impl Observation {
                     ],
                 );
             }
-            (Method::Http { method, route }, Code::Http(code)) => {
+            (Method::Http { method, .. }, Code::Http(code)) => {
                 self.call.span.record("code", code);
                 HTTP.record(
                     seconds,
                     &[
-                        KeyValue::new("http.request.method", method.clone()),
-                        KeyValue::new("http.route", route.clone()),
+                        KeyValue::new("http.request.method", method.to_string()),
+                        KeyValue::new("http.route", self.call.method.name().to_owned()),
                         KeyValue::new("http.response.status_code", i64::from(code)),
                     ],
                 );

@@ -45,7 +45,7 @@ async fn the_journey_is_the_same_as_in_one_process() {
     let mut client = InferenceServiceClient::new(rpc::channel(apart.address(Role::Inference), &key).await);
     let prompt =
         Prompt { model: MODEL.into(), text: "w1 w2".into(), max_tokens: Some(6), ..Prompt::default() };
-    client.infer(InferRequest { prompt: Some(prompt) }).await.unwrap();
+    client.infer(InferRequest { prompt: Some(prompt), ..InferRequest::default() }).await.unwrap();
 
     let mut records = ledger::at_least(&owner, before + 4).await;
     records.sort_by(|one, other| one.usage_id.cmp(&other.usage_id));

@@ -140,7 +140,9 @@ async fn a_gateway_that_has_never_heard_of_it_says_so_and_when_to_come_back() {
     assert_eq!(answer.openai_error().1, "authentication_unavailable");
     let prompt = Prompt { model: MODEL.into(), text: "w1".into(), ..Prompt::default() };
     let channel = rpc::channel(apart.address(Role::Inference), &key).await;
-    let refused = InferenceServiceClient::new(channel).infer(InferRequest { prompt: Some(prompt) }).await;
+    let refused = InferenceServiceClient::new(channel)
+        .infer(InferRequest { prompt: Some(prompt), ..InferRequest::default() })
+        .await;
     let refused = refused.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable);
     assert_eq!(refused.get_details_error_info().unwrap().reason, "AUTHENTICATION_UNAVAILABLE");

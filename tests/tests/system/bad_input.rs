@@ -304,10 +304,13 @@ async fn grpc_calls_that_cannot_be_read_get_a_status() {
             Code::InvalidArgument,
         ),
     ] {
-        let refused = within(what, client.infer(InferRequest { prompt: Some(prompt) })).await.unwrap_err();
+        let refused =
+            within(what, client.infer(InferRequest { prompt: Some(prompt), ..InferRequest::default() }))
+                .await
+                .unwrap_err();
         assert_eq!(refused.code(), code, "{what}: {refused}");
     }
-    assert_eq!(client.infer(InferRequest { prompt: None }).await.unwrap_err().code(), Code::InvalidArgument);
+    assert_eq!(client.infer(InferRequest::default()).await.unwrap_err().code(), Code::InvalidArgument);
 
     let infer = "/tollgate.inference.v1.InferenceService/Infer";
     for (path, body, status) in [

@@ -97,7 +97,7 @@ async fn the_journey_is_the_same_over_tls() {
     let prompt =
         Prompt { model: MODEL.into(), text: "w1 w2".into(), max_tokens: Some(6), ..Prompt::default() };
     let mut grpc = InferenceServiceClient::new(channel.unwrap());
-    grpc.infer(InferRequest { prompt: Some(prompt) }).await.unwrap();
+    grpc.infer(InferRequest { prompt: Some(prompt), ..InferRequest::default() }).await.unwrap();
 
     let mut records = ledger::at_least(&owner, before + 4).await;
     records.sort_by(|one, other| one.usage_id.cmp(&other.usage_id));

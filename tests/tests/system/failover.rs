@@ -184,7 +184,9 @@ async fn a_full_queue_is_refused_with_the_time_to_come_back() {
 
         let channel = rpc::channel(suite.address, &suite.first_run().api_key).await;
         let prompt = Prompt { model: MODEL.into(), text: "w1".into(), ..Prompt::default() };
-        let refused = InferenceServiceClient::new(channel).infer(InferRequest { prompt: Some(prompt) }).await;
+        let refused = InferenceServiceClient::new(channel)
+            .infer(InferRequest { prompt: Some(prompt), ..InferRequest::default() })
+            .await;
         let refused = refused.unwrap_err();
         assert_eq!(refused.code(), Code::ResourceExhausted);
         assert!(refused.get_details_retry_info().unwrap().retry_delay.unwrap().as_secs() >= 1);

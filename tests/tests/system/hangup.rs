@@ -89,7 +89,7 @@ async fn while_it_streams_over_grpc() {
         max_tokens: Some(ENDLESS as u32),
         ..Prompt::default()
     };
-    let request = InferStreamRequest { prompt: Some(prompt) };
+    let request = InferStreamRequest { prompt: Some(prompt), ..InferStreamRequest::default() };
     let mut stream = InferenceServiceClient::new(channel).infer_stream(request).await.unwrap().into_inner();
     stream.message().await.unwrap().unwrap();
     drop(stream);

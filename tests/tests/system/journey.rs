@@ -106,12 +106,16 @@ async fn grpc_methods(suite: &Suite) -> Vec<(&'static str, (u64, u64))> {
         ..Prompt::default()
     };
 
-    let answer = client.infer(InferRequest { prompt: Some(prompt(2, 3)) }).await.unwrap().into_inner();
+    let answer = client
+        .infer(InferRequest { prompt: Some(prompt(2, 3)), ..InferRequest::default() })
+        .await
+        .unwrap()
+        .into_inner();
     let cost = answer.usage.unwrap();
     assert_eq!((cost.prompt_tokens, cost.completion_tokens), (2 + TEMPLATE, 3));
     assert_eq!((answer.choices.len(), answer.choices[0].finish_reason.as_str()), (1, "length"));
 
-    let request = InferStreamRequest { prompt: Some(prompt(3, 4)) };
+    let request = InferStreamRequest { prompt: Some(prompt(3, 4)), ..InferStreamRequest::default() };
     let stream = client.infer_stream(request).await.unwrap().into_inner();
     let messages: Vec<_> = within("a stream", stream.map(Result::unwrap).collect::<Vec<_>>()).await;
     let (last, others) = messages.split_last().unwrap();
@@ -122,7 +126,7 @@ async fn grpc_methods(suite: &Suite) -> Vec<(&'static str, (u64, u64))> {
     let request = EmbedRequest {
         model: MODEL.into(),
         inputs: vec!["w1 w2".into(), "w3 w4".into()],
-        ..Default::default()
+        ..EmbedRequest::default()
     };
     let vectors = client.embed(request).await.unwrap().into_inner();
     assert_eq!(vectors.embeddings.iter().map(|vector| vector.index).collect::<Vec<_>>(), [0, 1]);

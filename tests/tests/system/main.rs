@@ -5,6 +5,7 @@
 mod acknowledged;
 mod apart;
 mod away;
+mod background;
 mod bad_input;
 mod chat;
 mod config;
@@ -18,6 +19,7 @@ mod imports;
 mod incidents;
 mod journey;
 mod killing;
+mod limits;
 mod operate;
 mod permission;
 mod queue;

@@ -43,7 +43,9 @@ async fn a_key_without_a_grant_is_refused_on_every_way_in() {
 
     let channel = rpc::channel(suite.address, &ana.key).await;
     let prompt = Prompt { model: MODEL.into(), text: "w1".into(), ..Prompt::default() };
-    let refused = InferenceServiceClient::new(channel).infer(InferRequest { prompt: Some(prompt) }).await;
+    let refused = InferenceServiceClient::new(channel)
+        .infer(InferRequest { prompt: Some(prompt), ..InferRequest::default() })
+        .await;
     let refused = refused.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
     assert_eq!(refused.get_details_error_info().unwrap().reason, "MODEL_NOT_PERMITTED");

@@ -45,10 +45,17 @@ async fn good_calls(suite: &Suite, owner: &Client) -> Vec<String> {
     let mut client = InferenceServiceClient::new(channel);
     let prompt =
         || Prompt { model: MODEL.into(), text: PROMPT.into(), max_tokens: Some(8), ..Prompt::default() };
-    let answer = client.infer(InferRequest { prompt: Some(prompt()) }).await.unwrap().into_inner();
+    let answer = client
+        .infer(InferRequest { prompt: Some(prompt()), ..InferRequest::default() })
+        .await
+        .unwrap()
+        .into_inner();
     answers.push(answer.choices[0].text.clone());
-    let mut stream =
-        client.infer_stream(InferStreamRequest { prompt: Some(prompt()) }).await.unwrap().into_inner();
+    let mut stream = client
+        .infer_stream(InferStreamRequest { prompt: Some(prompt()), ..InferStreamRequest::default() })
+        .await
+        .unwrap()
+        .into_inner();
     while stream.message().await.unwrap().is_some() {}
     answers
 }

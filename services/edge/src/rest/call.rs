@@ -7,7 +7,7 @@ use shared::{
     channel::Channel,
     deadline,
     dynamic::DynamicCodec,
-    peer,
+    limits, peer,
     request_id::{self, RequestId},
     telemetry,
 };
@@ -30,6 +30,26 @@ pub(crate) struct Call<'a> {
     route: &'a Route,
     metadata: HeaderMap,
     timeout: Option<Duration>,
+}
+
+/// What a service answered, and what it says of its limits beside it.
+#[derive(Debug)]
+pub(crate) struct Answer<T> {
+    pub(crate) message: T,
+    pub(crate) limits: HeaderMap,
+}
+
+impl<T> From<tonic::Response<T>> for Answer<T> {
+    fn from(answer: tonic::Response<T>) -> Self {
+        let (metadata, message, _) = answer.into_parts();
+        Self { message, limits: limits_of(&metadata.into_headers()) }
+    }
+}
+
+/// What of a service's headers is said of limits.
+pub(crate) fn limits_of(from: &HeaderMap) -> HeaderMap {
+    let said = limits::NAMES.into_iter().filter_map(|name| Some((name.clone(), from.get(&name)?.clone())));
+    said.collect()
 }
 
 impl<'a> Call<'a> {
@@ -58,7 +78,7 @@ impl<'a> Call<'a> {
     }
 
     /// Sends the message and waits for the answer, no longer than the deadline.
-    pub(crate) async fn unary(self, message: DynamicMessage) -> Result<DynamicMessage, Status> {
+    pub(crate) async fn unary(self, message: DynamicMessage) -> Result<Answer<DynamicMessage>, Status> {
         let timeout = self.timeout;
         let answer = async {
             let (mut client, request) = self.open(message).await?;
@@ -70,14 +90,17 @@ impl<'a> Call<'a> {
             }
             None => answer.await,
         };
-        Ok(answer?.into_inner())
+        Ok(answer?.into())
     }
 
     /// Sends the message and hands out the answers as they come.
-    pub(crate) async fn stream(self, message: DynamicMessage) -> Result<Streaming<DynamicMessage>, Status> {
+    pub(crate) async fn stream(
+        self,
+        message: DynamicMessage,
+    ) -> Result<Answer<Streaming<DynamicMessage>>, Status> {
         let (mut client, request) = self.open(message).await?;
         let answer = client.server_streaming(request, self.route.grpc_path.clone(), self.codec()).await?;
-        Ok(answer.into_inner())
+        Ok(answer.into())
     }
 
     async fn open(

@@ -6,11 +6,12 @@ use crate::{
     dispatch::Answer,
     error::Error,
     infer::Inferred,
+    lock::{Guard, LOCK, LockName},
     prompt::{Endpoint, IDEMPOTENCY_KEY, PRIORITY, Prompt},
     sse::{self, Event, Splitter},
 };
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
 use http_body::Body;
 use http_body_util::BodyExt;
 use proto::inference::v1::{self as pb, inference_service_server::InferenceService};
@@ -28,8 +29,8 @@ use uuid::Uuid;
 impl InferenceService for Api {
     async fn infer(&self, request: Request<pb::InferRequest>) -> Result<Response<pb::InferResponse>, Status> {
         let (endpoint, body) = wire::prompt(request.get_ref().prompt.as_ref(), false)?;
-        let inferred = self.run(&request, endpoint, body).await?;
-        let marks = Marks::of(&inferred);
+        let (inferred, guard) = self.run(&request, endpoint, body, &request.get_ref().lock).await?;
+        let marks = Marks::of(&inferred, &guard);
         let (usage_id, json) = whole(inferred)?;
         Ok(marks.on(wire::inferred(usage_id, &json)?))
     }
@@ -41,21 +42,26 @@ impl InferenceService for Api {
         request: Request<pb::InferStreamRequest>,
     ) -> Result<Response<Self::InferStreamStream>, Status> {
         let (endpoint, body) = wire::prompt(request.get_ref().prompt.as_ref(), true)?;
-        let inferred = self.run(&request, endpoint, body).await?;
-        let (id, marks) = (inferred.usage_id, Marks::of(&inferred));
+        let (inferred, guard) = self.run(&request, endpoint, body, &request.get_ref().lock).await?;
+        let (id, marks) = (inferred.usage_id, Marks::of(&inferred, &guard));
         let messages: Self::InferStreamStream = match inferred.answer {
             Answer::Stream(metered) => Box::pin(messages(id, metered)),
             Answer::Relayed(relayed) => Box::pin(messages(id, relayed)),
             Answer::Replayed(replay) => Box::pin(messages(id, replay)),
             Answer::Whole(..) => return Err(unexpected()),
         };
+        // The lock is held until all was said, or nobody listens any more.
+        let messages: Self::InferStreamStream = Box::pin(messages.inspect(move |_| {
+            let _held = &guard;
+        }));
         Ok(marks.on(messages))
     }
 
     async fn embed(&self, request: Request<pb::EmbedRequest>) -> Result<Response<pb::EmbedResponse>, Status> {
         let body = wire::embed(request.get_ref())?;
-        let inferred = self.run(&request, Endpoint::Embeddings, body).await?;
-        let marks = Marks::of(&inferred);
+        let lock = &request.get_ref().lock;
+        let (inferred, guard) = self.run(&request, Endpoint::Embeddings, body, lock).await?;
+        let marks = Marks::of(&inferred, &guard);
         let (usage_id, json) = whole(inferred)?;
         Ok(marks.on(wire::embedded(usage_id, &json)?))
     }
@@ -67,7 +73,8 @@ impl Api {
         request: &Request<T>,
         endpoint: Endpoint,
         body: bytes::Bytes,
-    ) -> Result<Inferred, Status> {
+        lock: &str,
+    ) -> Result<(Inferred, Guard), Status> {
         let caller = request.caller()?;
         let person = *caller.person().ok_or(Refusal::Missing).map_err(Status::from)?;
         let id = request.extensions().get::<RequestId>().map_or("", RequestId::as_str);
@@ -76,7 +83,9 @@ impl Api {
         let prompt = Prompt::read(endpoint, body)?.with_priority(said(PRIORITY))?;
         let prompt = prompt.with_wishes(None, said(cache::HEADER))?;
         let prompt = prompt.with_idempotency_key(said(IDEMPOTENCY_KEY))?;
-        Ok(self.inference.infer(person, prompt, id, deadline).await?)
+        let named = LockName::read_optional(said(LOCK).or(Some(lock.as_bytes())))?;
+        let guard = Guard::of(&self.jobs.locks, named.as_ref().or(prompt.lock.as_ref())).await?;
+        Ok((self.inference.infer(person, prompt, id, deadline).await?, guard))
     }
 }
 
@@ -84,17 +93,22 @@ impl Api {
 struct Marks {
     instead: Option<String>,
     cached: Cached,
+    lock: Option<&'static str>,
 }
 
 impl Marks {
-    fn of(inferred: &Inferred) -> Self {
-        Self { instead: inferred.instead.clone(), cached: inferred.cached }
+    fn of(inferred: &Inferred, guard: &Guard) -> Self {
+        Self { instead: inferred.instead.clone(), cached: inferred.cached, lock: guard.said() }
     }
 
-    /// The answer, and in its metadata the model that stood in for the one that was asked, and what the cache did.
+    /// The answer, and in its metadata the model that stood in for the one that was asked, what the cache did, and what
+    /// became of the lock.
     fn on<T>(self, message: T) -> Response<T> {
         let mut response = Response::new(message);
         let metadata = response.metadata_mut();
+        if let Some(said) = self.lock {
+            metadata.insert(LOCK, MetadataValue::from_static(said));
+        }
         if let Some(model) = self.instead.and_then(|model| model.parse().ok()) {
             metadata.insert("x-tollgate-fallback-model", model);
         }

@@ -173,6 +173,36 @@ fn usage(usage: Usage) -> pb::TokenUsage {
     }
 }
 
+/// The JSON of a message.
+pub(super) fn json(fields: &prost_types::Struct) -> String {
+    Value::Object(object(fields)).to_string()
+}
+
+/// JSON as a message, when it is an object.
+pub(super) fn object_of(json: &[u8]) -> Option<prost_types::Struct> {
+    let fields: Map<String, Value> = serde_json::from_slice(json).ok()?;
+    Some(fields_of(fields))
+}
+
+fn fields_of(fields: Map<String, Value>) -> prost_types::Struct {
+    prost_types::Struct { fields: fields.into_iter().map(|(name, value)| (name, value_of(value))).collect() }
+}
+
+fn value_of(value: Value) -> prost_types::Value {
+    use prost_types::value::Kind;
+    let kind = match value {
+        Value::Null => Kind::NullValue(0),
+        Value::Bool(value) => Kind::BoolValue(value),
+        Value::Number(value) => Kind::NumberValue(value.as_f64().unwrap_or_default()),
+        Value::String(value) => Kind::StringValue(value),
+        Value::Array(values) => {
+            Kind::ListValue(prost_types::ListValue { values: values.into_iter().map(value_of).collect() })
+        }
+        Value::Object(fields) => Kind::StructValue(fields_of(fields)),
+    };
+    prost_types::Value { kind: Some(kind) }
+}
+
 fn object(fields: &prost_types::Struct) -> Map<String, Value> {
     fields.fields.iter().map(|(name, value)| (name.clone(), json_value(value))).collect()
 }

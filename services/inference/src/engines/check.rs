@@ -108,27 +108,27 @@ impl Fleet {
 
     async fn get_whole(&self, engine: &Engine, path: &'static str, limit: usize) -> Result<Bytes, Failure> {
         let request = engine.request(Method::GET, path, Bytes::new());
-        self.whole(request, path, limit).await.and_then(|(status, body)| match status {
+        whole(engine, request, path, limit).await.and_then(|(status, body)| match status {
             StatusCode::OK => Ok(body),
             status => Err(Failure::Poor(format!("{path} answered {}", status.as_u16()))),
         })
     }
+}
 
-    /// A whole answer of an engine.
-    pub(super) async fn whole(
-        &self,
-        request: http::Request<Full<Bytes>>,
-        path: &str,
-        limit: usize,
-    ) -> Result<(StatusCode, Bytes), Failure> {
-        let answer = self.0.client.request(request).await.map_err(|error| {
-            let why = root(&error);
-            if refused(&error) { Failure::NoConnection(why) } else { Failure::Poor(why) }
-        })?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), limit).collect().await;
-        let poor = |_| Failure::Poor(format!("{path} broke off, or is larger than {limit} bytes"));
-        let body = body.map_err(poor)?;
-        Ok((status, body.to_bytes()))
-    }
+/// A whole answer of an engine.
+pub(super) async fn whole(
+    engine: &Engine,
+    request: http::Request<Full<Bytes>>,
+    path: &str,
+    limit: usize,
+) -> Result<(StatusCode, Bytes), Failure> {
+    let answer = engine.send(request).await.map_err(|error| {
+        let why = root(&error);
+        if refused(&error) { Failure::NoConnection(why) } else { Failure::Poor(why) }
+    })?;
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), limit).collect().await;
+    let poor = |_| Failure::Poor(format!("{path} broke off, or is larger than {limit} bytes"));
+    let body = body.map_err(poor)?;
+    Ok((status, body.to_bytes()))
 }

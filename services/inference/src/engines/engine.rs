@@ -7,12 +7,13 @@ use super::{
     breaker::{Breaker, Position},
     gauges::Gauges,
     health::{Health, Verdict},
+    link::{Incomplete, Links, SendError},
     outlier::{Ejection, Window},
     pulse::Pulse,
 };
 use crate::{config, gateways::Part, metrics};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Uri, header, uri::PathAndQuery};
+use http::{HeaderValue, Request, Response, Uri, header};
 use http_body_util::Full;
 use std::{
     collections::BTreeMap,
@@ -31,7 +32,8 @@ pub struct Engine {
     pub name: String,
     /// Whether its streams get tokens.
     pub(super) pulse: Pulse,
-    base: Uri,
+    links: Links,
+    host: HeaderValue,
     key: Option<HeaderValue>,
     settings: Arc<Settings>,
     state: Mutex<State>,
@@ -138,12 +140,15 @@ impl Engine {
             probed: None,
             told: None,
         };
+        let base: Uri = url.parse().ok()?;
+        let host = HeaderValue::from_str(base.authority()?.as_str()).ok()?;
         Some(Self {
             id,
             url: url.to_owned(),
             name: name(url),
             pulse: Pulse::new(now),
-            base: url.parse().ok()?,
+            links: Links::new(settings.connector.clone(), base, settings.tasks.clone()),
+            host,
             key: settings.key.clone(),
             settings: Arc::clone(settings),
             state: Mutex::new(state),
@@ -276,19 +281,31 @@ impl Engine {
     /// A request to this engine.
     #[must_use]
     pub fn request(&self, method: http::Method, path: &'static str, body: Bytes) -> Request<Full<Bytes>> {
-        let mut parts = self.base.clone().into_parts();
-        parts.path_and_query = Some(PathAndQuery::from_static(path));
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
-        if let Ok(uri) = Uri::from_parts(parts) {
-            *request.uri_mut() = uri;
-        }
+        *request.uri_mut() = Uri::from_static(path);
         let headers = request.headers_mut();
+        headers.insert(header::HOST, self.host.clone());
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(key) = &self.key {
             headers.insert(header::AUTHORIZATION, key.clone());
         }
         request
+    }
+
+    /// Sends it a request; the answer's head.
+    ///
+    /// # Errors
+    /// When it cannot be reached or hangs up.
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incomplete>, SendError> {
+        self.links.send(request).await.inspect_err(|error| {
+            tracing::debug!(error = super::root(error), "engine did not answer");
+        })
+    }
+
+    /// Closes connections that nothing was sent on for some time.
+    pub(super) fn sweep(&self, now: Instant) {
+        self.links.sweep(now);
     }
 }
 

@@ -133,7 +133,7 @@ impl ApiServer {
 
     fn client(&self, fleet: &Fleet) -> Result<Client<Connector, Empty<Bytes>>, String> {
         let dialer = Dialer::open(&self.config.tls, "inference.kubernetes.tls").map_err(|fault| fault.0)?;
-        dialer.watch(&fleet.0.tasks);
+        dialer.watch(&fleet.0.settings.tasks);
         let connector = dialer.connector(Protocol::Http1, PATIENCE);
         Ok(Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector))
     }

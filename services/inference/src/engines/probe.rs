@@ -1,6 +1,10 @@
 //! One real token, asked of an engine past the queue and the ledger: what tells a hung engine from a busy one.
 
-use super::{Engine, Fleet, breaker::Position, check::Failure};
+use super::{
+    Engine, Fleet,
+    breaker::Position,
+    check::{Failure, whole},
+};
 use crate::metrics;
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -70,7 +74,7 @@ impl Fleet {
         body: &serde_json::Value,
     ) -> Result<StatusCode, Failure> {
         let request = engine.request(Method::POST, path, Bytes::from(body.to_string()));
-        self.whole(request, path, MAX_ANSWER_BYTES).await.map(|(status, _)| status)
+        whole(engine, request, path, MAX_ANSWER_BYTES).await.map(|(status, _)| status)
     }
 }
 

@@ -85,7 +85,7 @@ impl Fleet {
         roster.found.retain(|entry, _| kept.contains(entry));
         for (entry, source) in followed {
             if !kept.contains(&entry) {
-                let stop = self.0.tasks.stopping().child_token();
+                let stop = self.0.settings.tasks.stopping().child_token();
                 roster.followed.insert(entry.clone(), stop.clone());
                 self.begin(entry, source, stop);
             }
@@ -96,7 +96,7 @@ impl Fleet {
 
     fn begin(&self, entry: String, source: Source, stop: CancellationToken) {
         let fleet = self.clone();
-        self.0.tasks.spawn(async move {
+        self.0.settings.tasks.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = fleet.look(&entry, source) => {}

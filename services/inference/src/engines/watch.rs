@@ -61,6 +61,7 @@ impl Fleet {
                 let health = health.clone();
                 async move {
                     fleet.judge(Instant::now());
+                    fleet.all().iter().for_each(|engine| engine.sweep(Instant::now()));
                     health.set(fleet.condition());
                 }
             },
@@ -75,8 +76,8 @@ impl Fleet {
         F: FnMut(Fleet) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send,
     {
-        let (fleet, stop) = (self.clone(), self.0.tasks.stopping());
-        self.0.tasks.spawn(async move {
+        let (fleet, stop) = (self.clone(), self.0.settings.tasks.stopping());
+        self.0.settings.tasks.spawn(async move {
             let rounds = async {
                 loop {
                     round(fleet.clone()).await;
@@ -94,8 +95,8 @@ impl Fleet {
     fn judge(&self, now: Instant) {
         for engine in self.all() {
             if engine.judge(now) {
-                let (fleet, stop) = (self.clone(), self.0.tasks.stopping());
-                self.0.tasks.spawn(async move {
+                let (fleet, stop) = (self.clone(), self.0.settings.tasks.stopping());
+                self.0.settings.tasks.spawn(async move {
                     tokio::select! {
                         () = stop.cancelled() => {}
                         () = fleet.probe(engine) => {}

@@ -39,6 +39,7 @@ impl Inference {
         if !self.gateways.as_ref().is_some_and(here) {
             return Err(Error::Elsewhere);
         }
+        self.limit(&admitted)?;
         let mut trial = self.trial(&admitted);
         let answer = self.run_here(&admitted, request_id, self.until(deadline), &mut trial).await;
         if matches!(answer, Err(Error::Elsewhere)) {

@@ -190,7 +190,7 @@ impl Inference {
         mut seat: Seat,
         deadline: Option<Instant>,
     ) -> Result<Inferred, Error> {
-        let until = self.limit(deadline);
+        let until = self.patience(deadline);
         let begun = timeout_at(until, seat.begun()).await.map_err(|_| Error::Deadline)??;
         let Begun { usage_id, instead, cached, whole } = begun;
         let answer = match whole {
@@ -208,7 +208,7 @@ impl Inference {
         request_id: &str,
         deadline: Option<Instant>,
     ) -> Result<Inferred, Error> {
-        let until = self.limit(deadline);
+        let until = self.patience(deadline);
         let begun = timeout_at(until, seat.begun()).await.map_err(|_| Error::Deadline)??;
         let may_stand_in =
             |model: &String| self.instead(admitted).is_some_and(|own| own.prompt.model == *model);
@@ -238,7 +238,7 @@ impl Inference {
     }
 
     /// When a caller has waited long enough.
-    fn limit(&self, deadline: Option<Instant>) -> Instant {
+    fn patience(&self, deadline: Option<Instant>) -> Instant {
         let total = Instant::now() + self.dispatcher.fleet.settings().total_timeout;
         deadline.map_or(total, |deadline| deadline.min(total))
     }

@@ -7,15 +7,10 @@ use bytes::{Bytes, BytesMut};
 pub(super) struct Gathered {
     bytes: BytesMut,
     one: Bytes,
-    /// How often it was found that nothing more is there.
-    asked: u8,
 }
 
 /// A piece is not gathered beyond this many bytes.
 const PIECE: usize = 16 * 1024;
-/// A piece leaves when nothing more was there so many times. The engine's connection hands over one chunk per turn of
-/// its task, and hyper asks twice within one turn of ours, so fewer would be before it had its turn.
-const ASKS: u8 = 3;
 
 impl Gathered {
     pub(super) fn add(&mut self, bytes: Bytes) {
@@ -25,7 +20,6 @@ impl Gathered {
             self.bytes.extend_from_slice(&std::mem::take(&mut self.one));
             self.bytes.extend_from_slice(&bytes);
         }
-        self.asked = 0;
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -38,11 +32,5 @@ impl Gathered {
 
     pub(super) fn take(&mut self) -> Bytes {
         if self.bytes.is_empty() { std::mem::take(&mut self.one) } else { self.bytes.split().freeze() }
-    }
-
-    /// Nothing more is there; whether that was so often enough.
-    pub(super) const fn is_all(&mut self) -> bool {
-        self.asked += 1;
-        self.asked == ASKS
     }
 }

@@ -1,6 +1,9 @@
 //! OpenAI's error shape, in one place: `{"error":{"message","type","param","code"}}`, always all four.
 
-use crate::{error::Error, gateways::forward::Refused};
+use crate::{
+    error::{Error, Kept},
+    gateways::forward::Refused,
+};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use serde::Serialize;
@@ -27,7 +30,9 @@ impl Error {
     /// The status and the `type`.
     fn shape(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error"),
+            Self::TooLarge { .. } | Self::Kept(Kept::LargeFile { .. }) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error")
+            }
             Self::NotCached => (StatusCode::GATEWAY_TIMEOUT, "not_cached_error"),
             Self::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_error"),
             Self::Refused { status, .. } => {
@@ -72,7 +77,8 @@ impl IntoResponse for Error {
         }
         let (status, kind) = self.shape();
         let param = self.param().map(str::to_owned);
-        let (fault, vain) = (self.fault(), matches!(self, Self::Withdrawn { .. } | Self::NotCached));
+        let vain = matches!(self, Self::Withdrawn { .. } | Self::NotCached | Self::Kept(Kept::Locked { .. }));
+        let fault = self.fault();
         let answered = self.into_status();
         let code = fault.reason.to_ascii_lowercase();
         let mut response = body(status, answered.message(), kind, param.as_deref(), &code, fault.retry_after);
@@ -82,6 +88,16 @@ impl IntoResponse for Error {
         }
         response
     }
+}
+
+/// Status and body of a refusal, for where it is written instead of answered.
+pub(crate) fn said(error: Error) -> (u16, String) {
+    let (status, kind) = error.shape();
+    let param = error.param().map(str::to_owned);
+    let code = error.fault().reason.to_ascii_lowercase();
+    let answered = error.into_status();
+    let error = Fields { message: answered.message(), r#type: kind, param: param.as_deref(), code: &code };
+    (status.as_u16(), serde_json::to_string(&Body { error }).unwrap_or_default())
 }
 
 /// A refusal of the layers before the routes.
@@ -120,7 +136,7 @@ fn kind(code: Code) -> (StatusCode, &'static str) {
         Code::Unauthenticated => (StatusCode::UNAUTHORIZED, "authentication_error"),
         Code::PermissionDenied => (StatusCode::FORBIDDEN, "permission_error"),
         Code::NotFound => (StatusCode::NOT_FOUND, "invalid_request_error"),
-        Code::Aborted => (StatusCode::CONFLICT, "conflict_error"),
+        Code::Aborted | Code::AlreadyExists => (StatusCode::CONFLICT, "conflict_error"),
         Code::ResourceExhausted => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error"),
         Code::DeadlineExceeded => (StatusCode::REQUEST_TIMEOUT, "timeout_error"),
         Code::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable_error"),

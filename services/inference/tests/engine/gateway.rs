@@ -118,6 +118,11 @@ impl Gateway {
         InferenceServiceClient::new(self.grpc.clone())
     }
 
+    /// The gRPC API, as the person who may.
+    pub(crate) fn channel(&self) -> Channel {
+        self.grpc.clone()
+    }
+
     /// What operators ask of the engines, as the owner.
     pub(crate) fn operator(&self) -> EngineServiceClient<Channel> {
         EngineServiceClient::new(self.grpc.clone())

@@ -25,11 +25,11 @@ fn prompt(model: &str, max_tokens: u32) -> Prompt {
 }
 
 fn infer(prompt: Prompt) -> InferRequest {
-    InferRequest { prompt: Some(prompt) }
+    InferRequest { prompt: Some(prompt), ..InferRequest::default() }
 }
 
 fn stream(prompt: Prompt) -> InferStreamRequest {
-    InferStreamRequest { prompt: Some(prompt) }
+    InferStreamRequest { prompt: Some(prompt), ..InferStreamRequest::default() }
 }
 
 #[tokio::test]
@@ -85,7 +85,8 @@ async fn refusals_have_their_code_and_the_engines_words() {
     assert_eq!(client.infer_stream(stream(long)).await.unwrap_err().code(), Code::InvalidArgument);
     let unknown = client.infer(infer(prompt("nope", 4))).await.unwrap_err();
     assert_eq!(unknown.code(), Code::NotFound);
-    let embed = EmbedRequest { model: engine.model.clone(), inputs: vec!["w1".into()], ..Default::default() };
+    let embed =
+        EmbedRequest { model: engine.model.clone(), inputs: vec!["w1".into()], ..EmbedRequest::default() };
     let no_vectors = client.embed(embed).await.unwrap_err();
     assert_eq!(no_vectors.code(), Code::NotFound);
     for status in [too_long, unknown, no_vectors] {

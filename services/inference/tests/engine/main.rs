@@ -12,6 +12,7 @@
 )]
 
 mod answers;
+mod background;
 mod busy;
 mod cached;
 mod client;

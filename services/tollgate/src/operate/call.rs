@@ -46,6 +46,9 @@ pub(crate) struct Client {
 /// Longest time that sending a file may take; without a limit of its own a call has 10 s.
 const UPLOAD: Duration = Duration::from_secs(60 * 60);
 
+/// Bytes of a file that are sent at once.
+const PIECE: usize = 512 * 1024;
+
 impl Client {
     pub(crate) const fn new(contract: Contract, channel: Channel) -> Self {
         Self { contract, channel }
@@ -78,6 +81,7 @@ impl Client {
             Shape::Stream { row, columns } => {
                 self.stream(plan.method, &plan.request, row, columns, printer).await
             }
+            Shape::Bytes { field } => self.bytes(plan.method, &plan.request, field, printer).await,
         }
     }
 
@@ -129,16 +133,68 @@ impl Client {
         Ok(())
     }
 
-    /// Sends a stream of requests and waits for the one answer.
-    pub(crate) async fn upload(&self, method: &str, requests: Vec<Value>) -> anyhow::Result<Value> {
+    async fn bytes(
+        &self,
+        method: &str,
+        request: &Value,
+        field: &str,
+        printer: Printer,
+    ) -> anyhow::Result<()> {
         let method = self.contract.method(method)?;
         let mut grpc = self.open().await?;
         let codec = DynamicCodec { output: method.output() };
-        let messages = requests.iter().map(|request| message(&method, request));
+        let mut request = Request::new(message(&method, request)?);
+        request.set_timeout(UPLOAD);
+        let mut answers =
+            grpc.server_streaming(request, path(&method)?, codec).await.map_err(said)?.into_inner();
+        while let Some(answer) = answers.message().await.map_err(said)? {
+            if let Some(bytes) = answer.get_field_by_name(field).as_ref().and_then(|bytes| bytes.as_bytes()) {
+                printer.raw(bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a stream of requests and waits for the one answer.
+    pub(crate) async fn upload(&self, method: &str, requests: Vec<Value>) -> anyhow::Result<Value> {
+        let known = self.contract.method(method)?;
+        let messages = requests.iter().map(|request| message(&known, request));
         let messages: Vec<DynamicMessage> = messages.collect::<anyhow::Result<_>>()?;
-        let mut requests = Request::new(futures_util::stream::iter(messages));
+        self.send(&known, futures_util::stream::iter(messages)).await
+    }
+
+    /// Sends how a file begins, then its bytes in a field, and waits for the one answer.
+    pub(crate) async fn send_file(
+        &self,
+        method: &str,
+        begin: &Value,
+        field: &'static str,
+        file: Vec<u8>,
+    ) -> anyhow::Result<Value> {
+        let known = self.contract.method(method)?;
+        let (begin, input) = (message(&known, begin)?, known.input());
+        let mut file = bytes::Bytes::from(file);
+        let pieces = std::iter::from_fn(move || {
+            let piece = file.split_to(file.len().min(PIECE));
+            (!piece.is_empty()).then(|| {
+                let mut message = DynamicMessage::new(input.clone());
+                message.set_field_by_name(field, prost_reflect::Value::Bytes(piece));
+                message
+            })
+        });
+        self.send(&known, futures_util::stream::iter(std::iter::once(begin).chain(pieces))).await
+    }
+
+    async fn send(
+        &self,
+        method: &MethodDescriptor,
+        messages: impl futures_util::Stream<Item = DynamicMessage> + Send + 'static,
+    ) -> anyhow::Result<Value> {
+        let mut grpc = self.open().await?;
+        let codec = DynamicCodec { output: method.output() };
+        let mut requests = Request::new(messages);
         requests.set_timeout(UPLOAD);
-        let answer = grpc.client_streaming(requests, path(&method)?, codec).await;
+        let answer = grpc.client_streaming(requests, path(method)?, codec).await;
         json(answer.map_err(said)?.get_ref())
     }
 
@@ -206,9 +262,11 @@ mod tests {
         let sources = [
             include_str!("account.rs"),
             include_str!("audit.rs"),
+            include_str!("batches.rs"),
             include_str!("engines.rs"),
             include_str!("grants.rs"),
             include_str!("groups.rs"),
+            include_str!("jobs.rs"),
             include_str!("keys.rs"),
             include_str!("login.rs"),
             include_str!("models.rs"),

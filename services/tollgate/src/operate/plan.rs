@@ -23,6 +23,8 @@ pub(crate) enum Shape {
     Stream { row: &'static str, columns: &'static [Column] },
     /// Nothing but that it was done.
     Done { said: &'static str },
+    /// The bytes of a stream as they are; of each message, the field that holds them.
+    Bytes { field: &'static str },
 }
 
 /// A column: its title and where its value is in a row.
@@ -46,6 +48,21 @@ impl Plan {
     /// A call that answers one thing.
     pub(crate) const fn thing(method: &'static str, request: Value, field: &'static str) -> Self {
         Self::new(method, request, Shape::Thing { field })
+    }
+
+    /// The messages of a stream, as rows.
+    pub(crate) const fn stream(
+        method: &'static str,
+        request: Value,
+        row: &'static str,
+        columns: &'static [Column],
+    ) -> Self {
+        Self::new(method, request, Shape::Stream { row, columns })
+    }
+
+    /// The bytes of a stream.
+    pub(crate) const fn bytes(method: &'static str, request: Value, field: &'static str) -> Self {
+        Self::new(method, request, Shape::Bytes { field })
     }
 
     /// A call of which only matters that it was done.

@@ -75,6 +75,15 @@ impl Printer {
         Ok(())
     }
 
+    /// Bytes as they are.
+    pub(crate) fn raw(self, bytes: &[u8]) -> anyhow::Result<()> {
+        match io::stdout().lock().write_all(bytes) {
+            // Whoever reads has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+            result => Ok(result?),
+        }
+    }
+
     /// That something was done.
     pub(crate) fn done(self, said: &str, answer: &Value) -> anyhow::Result<()> {
         if self.json { print(&serde_json::to_string_pretty(answer)?) } else { print(said) }

@@ -1,0 +1,247 @@
+//! Reading work as its owner and its operators see it. Nothing here shows what it is done with.
+
+use super::{Failure, State};
+use crate::{
+    db::{Db, Time},
+    on,
+};
+use sqlx::QueryBuilder;
+use uuid::Uuid;
+
+const COLUMNS: &str = "SELECT id, queue, kind, state, percent, attempt, attempts, cancel, due, created, started, ended, \
+     expires, lock_name, reason, message";
+
+const COUNT: &str = "SELECT queue, state, COUNT(*) AS number FROM claims GROUP BY queue, state";
+
+const BUSY: &str = "SELECT worker, queue, COUNT(*) AS number, MIN(started) AS started FROM claims \
+     WHERE state = 2 AND worker IS NOT NULL GROUP BY worker, queue ORDER BY worker, queue";
+
+const WAITING: &str = "SELECT COUNT(*) AS number FROM (SELECT 1 FROM claims WHERE owner = $1 AND state <= 2 \
+     LIMIT $2) AS theirs";
+
+/// A piece of work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Its id.
+    pub id: Uuid,
+    /// Whose workers take it.
+    pub queue: String,
+    /// What is to be done.
+    pub kind: String,
+    /// Where it stands.
+    pub state: State,
+    /// How far it is, 0 to 100.
+    pub percent: u8,
+    /// How often it was begun.
+    pub attempt: u32,
+    /// How often it may be begun.
+    pub attempts: u32,
+    /// Whether its owner wants it no more.
+    pub cancel: bool,
+    /// When it may begin; of one that is worked on, when it would be taken from a worker that says nothing.
+    pub due: policy::Time,
+    /// Since when it is there.
+    pub created: policy::Time,
+    /// When it was first begun.
+    pub started: Option<policy::Time>,
+    /// Since when it is over.
+    pub ended: Option<policy::Time>,
+    /// Until when it is kept.
+    pub expires: Option<policy::Time>,
+    /// The lock that it holds, or held.
+    pub lock: Option<String>,
+    /// Why it was given up, or is tried again.
+    pub failure: Option<Failure>,
+    /// What came of it; only where one is asked for by its id.
+    pub result: Option<Vec<u8>>,
+}
+
+/// Which of an owner's are listed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Filter<'a> {
+    /// Those of this queue.
+    pub queue: Option<&'a str>,
+    /// Those in this state.
+    pub state: Option<State>,
+    /// Those of this kind.
+    pub kind: Option<&'a str>,
+}
+
+/// How many of a queue are in a state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// The queue.
+    pub queue: String,
+    /// The state.
+    pub state: State,
+    /// How many.
+    pub number: u64,
+}
+
+/// A worker that has something to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Busy {
+    /// Its name.
+    pub worker: String,
+    /// The queue that it takes from.
+    pub queue: String,
+    /// How many it has.
+    pub number: u64,
+    /// When the first of them was begun.
+    pub since: Option<policy::Time>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Stored {
+    id: Uuid,
+    queue: String,
+    kind: String,
+    state: i32,
+    percent: i32,
+    attempt: i64,
+    attempts: i64,
+    cancel: bool,
+    due: Time,
+    created: Time,
+    started: Option<Time>,
+    ended: Option<Time>,
+    expires: Option<Time>,
+    lock_name: Option<String>,
+    reason: Option<String>,
+    message: Option<String>,
+    #[sqlx(default)]
+    result: Option<Vec<u8>>,
+}
+
+#[derive(sqlx::FromRow)]
+struct CountRow {
+    queue: String,
+    state: i32,
+    number: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct BusyRow {
+    worker: String,
+    queue: String,
+    number: i64,
+    started: Option<Time>,
+}
+
+#[derive(sqlx::FromRow)]
+struct NumberRow {
+    number: i64,
+}
+
+/// One of somebody's, with what came of it.
+///
+/// # Errors
+/// When the database is away.
+pub async fn get(db: &Db, id: Uuid, owner: Uuid) -> Result<Option<Row>, sqlx::Error> {
+    let row = on!(db, |pool| {
+        let mut select = QueryBuilder::new(COLUMNS);
+        select.push(", result FROM claims WHERE id = ").push_bind(id);
+        select.push(" AND owner = ").push_bind(owner);
+        select.build_query_as::<Stored>().fetch_optional(pool).await
+    })?;
+    row.map(Row::try_from).transpose()
+}
+
+/// Somebody's, the newest first, those before `before` when there is one.
+///
+/// # Errors
+/// When the database is away.
+pub async fn page(
+    db: &Db,
+    owner: Uuid,
+    filter: Filter<'_>,
+    before: Option<Uuid>,
+    limit: u32,
+) -> Result<Vec<Row>, sqlx::Error> {
+    let rows = on!(db, |pool| {
+        let mut select = QueryBuilder::new(COLUMNS);
+        select.push(" FROM claims WHERE owner = ").push_bind(owner);
+        if let Some(queue) = filter.queue {
+            select.push(" AND queue = ").push_bind(queue);
+        }
+        if let Some(state) = filter.state {
+            select.push(" AND state = ").push_bind(state.number());
+        }
+        if let Some(kind) = filter.kind {
+            select.push(" AND kind = ").push_bind(kind);
+        }
+        if let Some(before) = before {
+            select.push(" AND id < ").push_bind(before);
+        }
+        select.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(limit));
+        select.build_query_as::<Stored>().fetch_all(pool).await
+    })?;
+    rows.into_iter().map(Row::try_from).collect()
+}
+
+/// How many of somebody's are not over, counted up to `most`.
+///
+/// # Errors
+/// When the database is away.
+pub async fn waiting(db: &Db, owner: Uuid, most: u32) -> Result<u32, sqlx::Error> {
+    let row = on!(db, |pool| {
+        sqlx::query_as::<_, NumberRow>(WAITING).bind(owner).bind(i64::from(most)).fetch_one(pool).await
+    })?;
+    Ok(u32::try_from(row.number).unwrap_or(u32::MAX))
+}
+
+/// How many there are, by queue and state.
+///
+/// # Errors
+/// When the database is away.
+pub async fn count(db: &Db) -> Result<Vec<Count>, sqlx::Error> {
+    let rows = on!(db, |pool| sqlx::query_as::<_, CountRow>(COUNT).fetch_all(pool).await)?;
+    let count = |row: CountRow| {
+        let (state, number) = (State::from_number(row.state)?, u64::try_from(row.number).unwrap_or(0));
+        Ok(Count { queue: row.queue, state, number })
+    };
+    rows.into_iter().map(count).collect()
+}
+
+/// Who works on what.
+///
+/// # Errors
+/// When the database is away.
+pub async fn busy(db: &Db) -> Result<Vec<Busy>, sqlx::Error> {
+    let rows = on!(db, |pool| sqlx::query_as::<_, BusyRow>(BUSY).fetch_all(pool).await)?;
+    let busy = |row: BusyRow| Busy {
+        worker: row.worker,
+        queue: row.queue,
+        number: u64::try_from(row.number).unwrap_or(0),
+        since: row.started.map(policy::Time::from),
+    };
+    Ok(rows.into_iter().map(busy).collect())
+}
+
+impl TryFrom<Stored> for Row {
+    type Error = sqlx::Error;
+
+    fn try_from(row: Stored) -> Result<Self, sqlx::Error> {
+        let count = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
+        let time = |time: Option<Time>| time.map(policy::Time::from);
+        let failure = row.reason.map(|reason| Failure { reason, message: row.message.unwrap_or_default() });
+        Ok(Self {
+            id: row.id,
+            queue: row.queue,
+            kind: row.kind,
+            state: State::from_number(row.state)?,
+            percent: u8::try_from(row.percent).unwrap_or(0),
+            attempt: count(row.attempt),
+            attempts: count(row.attempts),
+            cancel: row.cancel,
+            due: row.due.0,
+            created: row.created.0,
+            started: time(row.started),
+            ended: time(row.ended),
+            expires: time(row.expires),
+            lock: row.lock_name,
+            failure,
+            result: row.result,
+        })
+    }
+}
