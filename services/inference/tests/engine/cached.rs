@@ -356,7 +356,7 @@ async fn grpc_callers_say_and_are_told_the_same() {
         ..pb::Prompt::default()
     };
     let ask = async |cache: &str| {
-        let request = pb::InferRequest { prompt: Some(prompt(cache)) };
+        let request = pb::InferRequest { prompt: Some(prompt(cache)), ..Default::default() };
         let answer = gateway.inference().infer(request).await?;
         let did = answer.metadata().get("x-tollgate-cache").unwrap().to_str().unwrap().to_owned();
         Ok::<_, tonic::Status>((did, answer.into_inner()))
