@@ -425,7 +425,8 @@ fn timeless(text: &str) -> Vec<Value> {
     let values = texts.filter_map(|text| serde_json::from_str::<Value>(text).ok());
     let timeless = |mut value: Value| {
         let object = value.as_object_mut().unwrap();
-        for field in ["id", "created"] {
+        // The last is said once in a stream, in the event of the usage where there is one.
+        for field in ["id", "created", "system_fingerprint"] {
             object.remove(field);
         }
         // Engines say so in each event of a stream whose usage is asked for, which the gateway does for itself.
