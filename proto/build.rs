@@ -33,6 +33,7 @@ const FILES: &[&str] = &[
     "tollgate/permissions/v1/sessions.proto",
     "tollgate/permissions/v1/users.proto",
     "tollgate/inference/v1/batches.proto",
+    "tollgate/inference/v1/cache.proto",
     "tollgate/inference/v1/engines.proto",
     "tollgate/inference/v1/files.proto",
     "tollgate/inference/v1/gateways.proto",
@@ -143,7 +144,9 @@ fn mutations(pool: &DescriptorPool) -> Result<String> {
     let mut code = String::new();
     for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
         let (request, answer) = (method.input(), method.output());
-        if request.get_field_by_name("validate_only").is_none() {
+        // Those that are remembered by their id and answered with a token.
+        if request.get_field_by_name("validate_only").is_none() || answer.get_field_by_name("token").is_none()
+        {
             continue;
         }
         let urgent = request

@@ -6,6 +6,7 @@
 //! connections are given up and new ones are made, by our back-off and not by the client's.
 
 pub mod locks;
+pub mod shelf;
 
 use crate::{
     health::{Condition, Reporter},

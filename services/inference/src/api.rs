@@ -1,6 +1,7 @@
 //! The gRPC services of this crate. Handlers translate; the verbs decide.
 
 mod batches;
+mod cache;
 mod engines;
 mod files;
 mod gateways;
@@ -12,8 +13,8 @@ mod wire;
 
 use crate::{engines::Fleet, files::Files, infer::Inference, jobs::Jobs, queue::Queue};
 use proto::inference::v1::{
-    engine_service_server::EngineServiceServer, file_service_server::FileServiceServer,
-    gateway_service_server::GatewayServiceServer,
+    cache_service_server::CacheServiceServer, engine_service_server::EngineServiceServer,
+    file_service_server::FileServiceServer, gateway_service_server::GatewayServiceServer,
     inference_batch_service_server::InferenceBatchServiceServer,
     inference_service_server::InferenceServiceServer, job_service_server::JobServiceServer,
     limit_service_server::LimitServiceServer, queue_service_server::QueueServiceServer,
@@ -45,6 +46,7 @@ pub struct Api {
 pub fn routes(api: Api, max_body_bytes: usize) -> Routes {
     let inference = InferenceServiceServer::new(api.clone()).max_decoding_message_size(max_body_bytes);
     let queue = QueueServiceServer::new(api.clone());
+    let cache = CacheServiceServer::new(api.clone());
     let limits = LimitServiceServer::new(api.clone());
     let gateways = GatewayServiceServer::new(api.clone());
     let gateways = gateways.max_decoding_message_size(max_body_bytes + gateways::BESIDE_THE_BODY);
@@ -56,6 +58,7 @@ pub fn routes(api: Api, max_body_bytes: usize) -> Routes {
         .add_service(inference)
         .add_service(EngineServiceServer::new(api))
         .add_service(queue)
+        .add_service(cache)
         .add_service(limits)
         .add_service(gateways)
 }

@@ -1,9 +1,11 @@
 //! Settings of the gateway. Durations are written as `2s`, `150ms`.
 
+mod cache;
 mod engine;
 mod gateways;
 mod jobs;
 
+pub use cache::{Cache, Model};
 pub use engine::{Breaker, Ejection, Engine, Kubernetes, Probe, Retry};
 pub use gateways::Gateways;
 pub use jobs::{Batches, Files, Jobs};
@@ -49,6 +51,8 @@ pub struct Config {
     pub policy: Policy,
     /// The other gateways over the same engines.
     pub gateways: Gateways,
+    /// Answers that are kept.
+    pub cache: Cache,
     /// What limits calls; whoever starts the service fills it in.
     #[serde(skip)]
     pub limits: Gate,
@@ -208,6 +212,7 @@ impl Default for Config {
             engine: Engine::default(),
             policy: Policy::default(),
             gateways: Gateways::default(),
+            cache: Cache::default(),
             limits: Gate::default(),
             database: SecretString::default(),
             jobs: Jobs::default(),
@@ -254,6 +259,7 @@ impl Config {
         self.engine.validate(faults);
         self.queue.validate(faults);
         self.gateways.validate(faults);
+        self.cache.validate(faults);
         self.jobs.validate(faults);
         self.batches.validate(faults);
         self.files.validate(faults);

@@ -4,6 +4,7 @@
 //! read the request can still go to another engine.
 
 use crate::{
+    cache::Replay,
     config,
     engines::{Attempt, Fault, Fleet, SendError},
     error::Error,
@@ -31,6 +32,8 @@ pub enum Answer {
     Stream(Box<Metered>),
     /// As another gateway passes it on.
     Relayed(Box<Relayed>),
+    /// As it was made before, or is made for others as well.
+    Replayed(Box<Replay>),
 }
 
 /// Why an attempt gave no answer.

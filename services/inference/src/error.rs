@@ -135,6 +135,14 @@ pub enum Error {
     /// The gateway is going to stop.
     #[error("this gateway is shutting down; try again")]
     Stopping,
+    /// Its caller wants what is kept, and nothing is.
+    #[error("no answer to this request is kept; leave out `only-if-cached` to have one made")]
+    NotCached,
+    /// The name was given to another request before.
+    #[error(
+        "this Idempotency-Key was used for another request in the last hours; use a new one for each request"
+    )]
+    KeyReused,
     /// The account could not be written, so nothing was started.
     #[error("the usage journal cannot be written; try again later, and tell an operator")]
     Journal,
@@ -182,6 +190,8 @@ impl IntoStatus for Error {
                 Fault::retry(Code::ResourceExhausted, limits::REASON, refused.retry_after())
             }
             Self::Stopping => Fault::retry(Code::Unavailable, "GATEWAY_STOPPING", SOON),
+            Self::NotCached => Fault::new(Code::FailedPrecondition, "NOT_CACHED"),
+            Self::KeyReused => Fault::new(Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED"),
             Self::Journal => Fault::retry(Code::Unavailable, "JOURNAL_UNAVAILABLE", SOON),
             Self::Kept(kept) => kept.fault(),
         }

@@ -2,6 +2,7 @@
 
 use crate::{
     batches::line,
+    cache::Wish,
     engines::gauges,
     prompt::{Endpoint, Prompt},
     sse::{self, Splitter},
@@ -48,11 +49,13 @@ pub fn request_body(input: &[u8]) {
     assert_eq!(before["model"], prompt.model.as_str());
     if prompt.stream && !prompt.wants_usage {
         assert_eq!(after["stream_options"]["include_usage"], true);
-        let ours = ["stream_options", "tollgate_lock"];
-        assert_eq!(without(&before, &ours), without(&after, &ours));
-    } else if prompt.lock.is_some() {
-        assert_eq!(after["tollgate_lock"], Value::Null);
-        assert_eq!(without(&before, &["tollgate_lock"]), without(&after, &["tollgate_lock"]));
+        let ours = ["stream_options", "tollgate_lock", "tollgate"];
+        assert_eq!(without(&before, &ours), without(&after, &["stream_options", "tollgate_lock"]));
+    } else if prompt.lock.is_some() || before.get("tollgate").is_some_and(|ours| !ours.is_null()) {
+        let told = without(&after, &["tollgate_lock"]);
+        assert!(prompt.lock.is_none() || after["tollgate_lock"] == Value::Null);
+        assert!(told.get("tollgate").is_none_or(Value::is_null));
+        assert_eq!(without(&before, &["tollgate_lock", "tollgate"]), without(&told, &["tollgate"]));
     } else {
         assert_eq!(prompt.body, sent, "nothing is changed");
     }
@@ -62,6 +65,26 @@ pub fn request_body(input: &[u8]) {
     assert_eq!(without(&after, &["model"]), without(&named, &["model"]));
     assert_eq!((&renamed.model, renamed.stream), (&prompt.model, prompt.stream));
     assert_eq!(prompt.for_model("other".into()).served(), "other");
+}
+
+/// What callers say of the cache: what is understood in our own header is in the standard one, in any order, and again.
+pub fn cache_control(input: &[u8]) {
+    let mut lines = input.splitn(2, |&byte| byte == b'\n');
+    let (header, field) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    if let Ok(wish) = Wish::field(&String::from_utf8_lossy(field)) {
+        assert!(wish.tags.len() <= 16 && wish.tags.is_sorted(), "{wish:?}");
+        assert!(wish.tags.iter().all(|tag| (1..=64).contains(&tag.len())), "{wish:?}");
+        assert!(wish.and_headers(Some(header), None).is_ok(), "what was meant for others is passed over");
+    }
+    let Ok(wish) = Wish::default().and_headers(None, Some(header)) else { return };
+    let turned: Vec<&[u8]> = header.rsplit(|&byte| byte == b',').collect();
+    for same in
+        [Wish::default().and_headers(Some(header), None), wish.clone().and_headers(None, Some(header))]
+    {
+        assert_eq!(same.ok().as_ref(), Some(&wish));
+    }
+    let turned = Wish::default().and_headers(None, Some(&turned.join(&b',')));
+    assert_eq!(turned.ok().as_ref(), Some(&wish), "the other way round");
 }
 
 fn json(body: &[u8]) -> Value {
@@ -114,6 +137,11 @@ mod tests {
     #[test]
     fn sse_events() {
         bounded("sse_events", super::sse_events);
+    }
+
+    #[test]
+    fn cache_control() {
+        bounded("cache_control", super::cache_control);
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 mod attempts;
 mod elsewhere;
+mod embedding;
 mod fallback;
+mod sharing;
 
 use crate::{
     admit::{Admitted, admit},
+    cache::{Cache, Cached},
     dispatch::{Answer, Dispatcher},
     error::Error,
     follow::PolicyView,
@@ -45,6 +48,8 @@ pub struct Inference {
     pub ledger: Ledger,
     /// How well promises are kept.
     pub goodput: Goodput,
+    /// What need not be made again.
+    pub cache: Cache,
     /// Longest wait in the queue.
     pub wait: Duration,
     /// Which model stands in for which.
@@ -78,6 +83,8 @@ pub struct Inferred {
     pub usage_id: Uuid,
     /// The model that answers in the place of the one that was asked, when it is another.
     pub instead: Option<String>,
+    /// What it had to do with the cache.
+    pub cached: Cached,
     /// The answer.
     pub answer: Answer,
 }
@@ -96,11 +103,24 @@ impl Inference {
     ) -> Result<Inferred, Error> {
         let admitted = self.admit(person, prompt)?;
         self.limit(&admitted)?;
+        match admitted.prompt.idempotency_key.clone() {
+            Some(key) => Box::pin(self.once(admitted, key, request_id, deadline)).await,
+            None => self.answer(admitted, request_id, deadline).await,
+        }
+    }
+
+    /// Has it made.
+    async fn fresh(
+        &self,
+        admitted: &Admitted,
+        request_id: &str,
+        deadline: Option<Instant>,
+    ) -> Result<Inferred, Error> {
         let until = self.until(deadline);
-        let mut trial = self.trial(&admitted);
-        let answer = match self.run(&admitted, request_id, until, &mut trial).await {
+        let mut trial = self.trial(admitted);
+        let answer = match self.run(admitted, request_id, until, &mut trial).await {
             Err(error) if error.is_for_want_of_engines() => {
-                self.fall_back(&admitted, error, request_id, until, &mut trial).await
+                self.fall_back(admitted, error, request_id, until, &mut trial).await
             }
             answer => answer,
         };
@@ -192,7 +212,7 @@ impl Inference {
         if let (Answer::Stream(stream), Some(resumable)) = (&mut answer, resumable) {
             stream.resume_with(Box::new(resumable));
         }
-        Ok(Inferred { usage_id, instead: None, answer })
+        Ok(Inferred { usage_id, instead: None, cached: Cached::Bypass, answer })
     }
 
     /// Second step: waits its turn for an engine.
@@ -256,6 +276,7 @@ impl Inference {
             stream: prompt.stream,
             start_time: Some(time::to_proto(start)),
             queue_duration: Some(time::duration_to_proto(queued)),
+            saved_prompt_tokens: prompt.saved,
             ..UsageRecord::default()
         };
         Account::begin(self.ledger.clone(), record, prompt, admitted.accepted).map_err(|error| {
@@ -271,7 +292,7 @@ fn conclude(mut answer: Result<Inferred, Error>, trial: Trial) -> Result<Inferre
         Ok(Inferred { answer: Answer::Whole(_, used), .. }) => trial.answered(Answered::Whole, used),
         Ok(Inferred { answer: Answer::Stream(metered), .. }) => metered.judge(trial),
         // It was judged where it came from.
-        Ok(Inferred { answer: Answer::Relayed(_), .. }) => drop(trial),
+        Ok(Inferred { answer: Answer::Relayed(_) | Answer::Replayed(_), .. }) => drop(trial),
         Err(error) => trial.refused(error),
     }
     answer

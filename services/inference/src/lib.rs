@@ -11,6 +11,7 @@
 pub mod admit;
 pub mod api;
 pub mod batches;
+pub mod cache;
 pub mod config;
 pub mod dispatch;
 pub mod engines;

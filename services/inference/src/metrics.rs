@@ -3,6 +3,7 @@
 //! Labels are bounded: model names are those registered, operations and outcomes are ours. Never a user or a key.
 
 use crate::{
+    cache::{Cache, Found},
     engines::{Fleet, gauges::Gauges},
     goodput::{End, Goodput},
     queue::{Class, Queue},
@@ -270,4 +271,44 @@ pub fn shipped(records: u64) {
 /// The journal could not be written or read.
 pub fn journal_error() {
     JOURNAL_ERRORS.add(1, &[]);
+}
+
+/// Lets the cache be read when metrics are.
+pub fn observe_cache(cache: &Cache) {
+    let meter = meter();
+    let (counted, saved, sizes) = (cache.statistics().clone(), cache.statistics().clone(), cache.clone());
+    meter
+        .u64_observable_counter("tollgate.cache.requests")
+        .with_description("Requests whose answers were looked for, by where they were found")
+        .with_callback(move |observer| {
+            for (model, total) in counted.read() {
+                for found in Found::ALL {
+                    let labels = [model_of(&model), KeyValue::new("found", found.as_str())];
+                    observer.observe(total.found[found as usize], &labels);
+                }
+            }
+        })
+        .build();
+    meter
+        .u64_observable_counter("tollgate.cache.saved_tokens")
+        .with_description("Tokens that no engine had to read or make")
+        .with_unit("{token}")
+        .with_callback(move |observer| {
+            for (model, total) in saved.read() {
+                for (kind, tokens) in [("input", total.prompt_tokens), ("output", total.completion_tokens)] {
+                    observer.observe(tokens, &[model_of(&model), KeyValue::new("gen_ai.token.type", kind)]);
+                }
+            }
+        })
+        .build();
+    meter
+        .u64_observable_gauge("tollgate.cache.bytes")
+        .with_description("Bytes of answers in memory")
+        .with_unit("By")
+        .with_callback(move |observer| observer.observe(sizes.size().1, &[]))
+        .build();
+}
+
+fn model_of(model: &str) -> KeyValue {
+    KeyValue::new("gen_ai.request.model", model.to_owned())
 }

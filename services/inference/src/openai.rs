@@ -8,13 +8,14 @@ mod files;
 mod models;
 
 use crate::{
+    cache::{self, Cached},
     dispatch::Answer,
     error::Error,
     files::Files,
     infer::{Inference, Inferred},
     jobs::Jobs,
     lock::{Guard, LOCK, LockName},
-    prompt::{Endpoint, PRIORITY, Prompt},
+    prompt::{Endpoint, IDEMPOTENCY_KEY, PRIORITY, Prompt},
 };
 use axum::{
     Extension, Router,
@@ -39,6 +40,12 @@ use std::{sync::Arc, time::Duration};
 const USAGE_ID: HeaderName = HeaderName::from_static("x-tollgate-usage-id");
 /// The header that names the model that answered in the place of the one that was asked.
 const INSTEAD: HeaderName = HeaderName::from_static("x-tollgate-fallback-model");
+/// What callers say of the cache, and what they are told of it.
+const CACHE: HeaderName = HeaderName::from_static(cache::HEADER);
+/// The header that makes a request one however often it is sent.
+const ONCE: HeaderName = HeaderName::from_static(IDEMPOTENCY_KEY);
+/// The header that says how urgent a request is.
+const PRIORITY_HEADER: HeaderName = HeaderName::from_static(PRIORITY);
 /// The type of a stream.
 const EVENTS: &str = "text/event-stream; charset=utf-8";
 /// Time a client has to send its body.
@@ -90,8 +97,10 @@ impl OpenAi {
         let id = head.extensions.get::<RequestId>().map_or("", RequestId::as_str);
         let deadline = head.extensions.get::<Deadline>().map(|deadline| deadline.0);
         let body = self.read(body).await?;
-        let priority = head.headers.get(PRIORITY).map(HeaderValue::as_bytes);
-        let prompt = Prompt::read(endpoint, body)?.with_priority(priority)?;
+        let said = |name: &HeaderName| head.headers.get(name).map(HeaderValue::as_bytes);
+        let prompt = Prompt::read(endpoint, body)?.with_priority(said(&PRIORITY_HEADER))?;
+        let prompt = prompt.with_wishes(said(&header::CACHE_CONTROL), said(&CACHE))?;
+        let prompt = prompt.with_idempotency_key(said(&ONCE))?;
         let named = LockName::read_optional(head.headers.get(LOCK).map(HeaderValue::as_bytes))?;
         let guard = Guard::of(&self.jobs.locks, named.as_ref().or(prompt.lock.as_ref())).await?;
         Ok(response(self.inference.infer(person, prompt, id, deadline).await?, guard))
@@ -118,6 +127,7 @@ fn response(inferred: Inferred, guard: Guard) -> Response {
         Answer::Whole(bytes, _) => ("application/json", Body::from(bytes)),
         Answer::Stream(metered) => (EVENTS, Body::new(*metered)),
         Answer::Relayed(relayed) => (EVENTS, Body::new(*relayed)),
+        Answer::Replayed(replay) => (EVENTS, Body::new(*replay)),
     };
     let body = match guard {
         Guard::Held(lock) => held(body, lock),
@@ -133,6 +143,10 @@ fn response(inferred: Inferred, guard: Guard) -> Response {
     let mut text = uuid::Uuid::encode_buffer();
     if let Ok(id) = HeaderValue::from_str(inferred.usage_id.hyphenated().encode_lower(&mut text)) {
         headers.insert(USAGE_ID, id);
+    }
+    headers.insert(CACHE, HeaderValue::from_static(inferred.cached.as_str()));
+    if let Cached::Hit(age) = inferred.cached {
+        headers.insert(header::AGE, age.as_secs().into());
     }
     if let Some(model) = inferred.instead.and_then(|model| HeaderValue::from_str(&model).ok()) {
         headers.insert(INSTEAD, model);

@@ -6,11 +6,12 @@
 mod body;
 
 use crate::{
+    cache::Wish,
     error::Error,
     lock::{self, LockName},
     queue::Class,
 };
-use body::{MAX_DEPTH, ask_for_usage, position, replaced, too_deep, with_field};
+use body::{MAX_DEPTH, ask_for_usage, position, replaced, too_deep, with_field, without_field};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -83,6 +84,17 @@ impl std::str::FromStr for Endpoint {
     }
 }
 
+/// Whether the same request again would be answered the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeats {
+    /// One answer at temperature 0 or with a seed, or vectors.
+    Exactly,
+    /// Another answer may be as good, if the caller says so.
+    Otherwise,
+    /// It wants more in its stream than is kept.
+    Never,
+}
+
 /// A request that is well-formed enough to be decided upon.
 #[derive(Debug, Clone)]
 pub struct Prompt {
@@ -106,6 +118,14 @@ pub struct Prompt {
     pub asks: u64,
     /// How urgent it is.
     pub class: Class,
+    /// Whether the same again would be answered the same.
+    pub repeats: Repeats,
+    /// What its caller wants of the cache.
+    pub wish: Wish,
+    /// Tokens of texts whose vectors are known already, and which are not in the body any more.
+    pub saved: u64,
+    /// What its caller calls it, so that it is done once however often it is sent.
+    pub idempotency_key: Option<Arc<str>>,
     /// What the engine gets.
     pub body: Bytes,
     /// The lock that its body names.
@@ -128,6 +148,14 @@ struct Head<'a> {
     max_completion_tokens: Option<&'a RawValue>,
     #[serde(borrow, default)]
     n: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    best_of: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    temperature: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    seed: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    tollgate: Option<&'a RawValue>,
     #[serde(borrow, default)]
     messages: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -161,6 +189,8 @@ struct Ranked<'a> {
 
 /// The header, or metadata, that says how urgent a request is.
 pub const PRIORITY: &str = "x-tollgate-priority";
+/// The header, or metadata, by which a request that is sent again is known.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 impl Prompt {
     /// The same with the priority that its caller gave it.
@@ -174,6 +204,29 @@ impl Prompt {
         let class = class.filter(|class| *class != Class::System);
         let invalid = Error::Invalid { param: PRIORITY, problem: "must be interactive, default or batch" };
         class.map(|class| Self { class, ..self }).ok_or(invalid)
+    }
+
+    /// The same with what the headers say about the cache: `cache-control` and our own.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when our own is not understood.
+    pub fn with_wishes(self, standard: Option<&[u8]>, own: Option<&[u8]>) -> Result<Self, Error> {
+        if standard.is_none() && own.is_none() {
+            return Ok(self);
+        }
+        let wish = self.wish.and_headers(standard, own)?;
+        Ok(Self { wish, ..self })
+    }
+
+    /// The same with the name that makes it one request however often it is sent.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when that is none.
+    pub fn with_idempotency_key(self, said: Option<&[u8]>) -> Result<Self, Error> {
+        let Some(said) = said else { return Ok(self) };
+        let key = std::str::from_utf8(said).ok().filter(|key| (1..=255).contains(&key.len()));
+        let invalid = Error::Invalid { param: IDEMPOTENCY_KEY, problem: "must have 1 to 255 characters" };
+        Ok(Self { idempotency_key: Some(key.ok_or(invalid)?.into()), ..self })
     }
 
     /// The model as engines name it.
@@ -257,9 +310,21 @@ impl Prompt {
             .ok_or_else(|| Error::Invalid { param: endpoint.input(), problem: "is required" })?;
         let (input_bytes, (prefix, asks)) = (input.len(), beginnings(input.as_bytes()));
         let options = Options::read(head.stream_options, stream)?;
+        let repeats = repeats(endpoint, &head, &options, choices);
+        let own = head.tollgate.filter(|raw| raw.get() != "null").map(|raw| Wish::field(raw.get()));
+        let wish = own.transpose()?.unwrap_or_default();
         let wants_usage = options.include_usage;
-        let stands = head.stream_options.map(|raw| position(&body, raw));
-        let body = if stream && !wants_usage { ask_for_usage(&body, stands, &options) } else { body };
+        let (stands, ours) = (head.stream_options, head.tollgate);
+        let [stands, ours] = [stands, ours].map(|raw| raw.map(|raw| position(&body, raw)));
+        // Whatever stands further back is changed first, so that the other still stands where it was found.
+        let ours_first = ours.as_ref().map(|ours| ours.start) > stands.as_ref().map(|stands| stands.start);
+        let cut = |body: &Bytes| ours.clone().map(|ours| without_field(body, ours));
+        let untold = stream && !wants_usage;
+        let ask = |body: &Bytes| untold.then(|| ask_for_usage(body, stands.clone(), &options));
+        let first = if ours_first { cut(&body) } else { ask(&body) };
+        let changed = first.as_ref().unwrap_or(&body);
+        let changed = if ours_first { ask(changed) } else { cut(changed) }.or(first);
+        let body = changed.unwrap_or(body);
         let body = if lock.is_some() { without_lock(body) } else { body };
         Ok(Self {
             endpoint,
@@ -272,6 +337,10 @@ impl Prompt {
             prefix,
             asks,
             class: Class::Default,
+            repeats,
+            wish,
+            saved: 0,
+            idempotency_key: None,
             body,
             lock,
             served: None,
@@ -305,14 +374,30 @@ fn beginnings(input: &[u8]) -> (Arc<[u64]>, u64) {
     (blocks, hasher.finish())
 }
 
+/// Whether the same would be answered the same.
+fn repeats(endpoint: Endpoint, head: &Head<'_>, options: &Options<'_>, choices: u64) -> Repeats {
+    let is = |raw: Option<&RawValue>, good: fn(f64) -> bool| {
+        raw.and_then(|raw| raw.get().parse().ok()).is_some_and(good)
+    };
+    let one = choices == 1 && head.best_of.is_none_or(|raw| matches!(raw.get(), "1" | "null"));
+    let exact = is(head.temperature, |temperature| temperature == 0.0) || is(head.seed, |_| true);
+    match endpoint {
+        _ if options.more => Repeats::Never,
+        Endpoint::Chat | Endpoint::Completions if !(one && exact) => Repeats::Otherwise,
+        _ => Repeats::Exactly,
+    }
+}
+
 struct Options<'a> {
     include_usage: bool,
+    /// Whether anything else is asked of the stream.
+    more: bool,
     others: Vec<(Cow<'a, str>, &'a RawValue)>,
 }
 
 impl<'a> Options<'a> {
     fn read(raw: Option<&'a RawValue>, stream: bool) -> Result<Self, Error> {
-        let none = Self { include_usage: false, others: Vec::new() };
+        let none = Self { include_usage: false, more: false, others: Vec::new() };
         let Some(raw) = raw.filter(|raw| raw.get() != "null") else { return Ok(none) };
         if !stream {
             return Err(Error::Invalid {
@@ -323,13 +408,14 @@ impl<'a> Options<'a> {
         let invalid = Error::Invalid { param: "stream_options", problem: "must be an object" };
         let fields: std::collections::BTreeMap<Cow<'a, str>, &'a RawValue> =
             serde_json::from_str(raw.get()).map_err(|_| invalid)?;
+        let more = fields.keys().any(|name| name != "include_usage");
         let include_usage = fields.get("include_usage").copied();
         let include_usage =
             field(include_usage, "stream_options.include_usage", "must be true or false")?.unwrap_or(false);
         // On its own the engine ignores `continuous_usage_stats`; beside the usage that we ask for it would not.
         let ours = |name: &str| matches!(name, "include_usage" | "continuous_usage_stats");
         let others = fields.into_iter().filter(|(name, _)| !ours(name)).collect();
-        Ok(Self { include_usage, others })
+        Ok(Self { include_usage, more, others })
     }
 }
 

@@ -4,6 +4,7 @@ use crate::{
     Config,
     api::{self, Api},
     batches::run::Batches,
+    cache::Cache,
     dispatch::Dispatcher,
     engines::Fleet,
     files::Files,
@@ -30,7 +31,7 @@ use shared::{
     channel::Channel,
     config::ExposeSecret,
     health::Health,
-    redis::locks::Locks,
+    redis::{locks::Locks, shelf::Shelf},
     security::{self, Watch},
     server::{self, Guard, Tasks},
 };
@@ -66,6 +67,7 @@ pub struct Gateway {
     /// Who may use what, as known here.
     pub policy: PolicyView,
     fallback: Fallback,
+    cache: Cache,
     queue: Queue,
     weights: Weights,
 }
@@ -75,6 +77,7 @@ impl Gateway {
     pub fn configure(&self, config: &Config) {
         self.fleet.configure(config);
         self.fallback.configure(&config.fallback);
+        self.cache.configure(&config.cache);
         self.queue.set(config.queue.settings());
         self.weights.configure(&config.queue.weights);
     }
@@ -147,6 +150,10 @@ pub async fn open(
     let goodput = Goodput::new(std::time::Instant::now());
     metrics::observe_queue(&queue);
     metrics::observe_goodput(&goodput);
+    let shelf =
+        Shelf::open(&config.redis, "tollgate:answer:", tasks, || health.component("answers in redis", false));
+    let cache = Cache::new(&config.cache, shelf, tasks);
+    metrics::observe_cache(&cache);
     let inference = Inference {
         policy: policy.clone(),
         queue: queue.clone(),
@@ -156,6 +163,7 @@ pub async fn open(
         weights: weights.clone(),
         wait: config.queue.wait,
         fallback: fallback.clone(),
+        cache: cache.clone(),
         gateways,
     };
     let (jobs, files) = background(&config, &inference, health, tasks).await;
@@ -171,6 +179,7 @@ pub async fn open(
     health.serves("tollgate.inference.v1.InferenceService");
     health.serves("tollgate.inference.v1.EngineService");
     health.serves("tollgate.inference.v1.QueueService");
+    health.serves("tollgate.inference.v1.CacheService");
     health.serves("tollgate.inference.v1.LimitService");
     health.serves("tollgate.inference.v1.JobService");
     health.serves("tollgate.inference.v1.InferenceBatchService");
@@ -188,6 +197,7 @@ pub async fn open(
         fleet,
         policy,
         fallback,
+        cache,
         queue,
         weights,
     })

@@ -47,6 +47,10 @@ pub(crate) struct Record {
     pub(crate) queue: Option<Duration>,
     pub(crate) first_token: Option<Duration>,
     pub(crate) duration: Option<Duration>,
+    /// Whether no engine made its answer.
+    pub(crate) cached: bool,
+    pub(crate) saved_prompt_tokens: i64,
+    pub(crate) saved_completion_tokens: i64,
 }
 
 /// A record on its way into the ledger.
@@ -78,6 +82,9 @@ pub(crate) struct Sums {
     pub(crate) cached_prompt_tokens: i64,
     pub(crate) completion_tokens: i64,
     pub(crate) estimated_tokens: i64,
+    pub(crate) cached: i64,
+    pub(crate) saved_prompt_tokens: i64,
+    pub(crate) saved_completion_tokens: i64,
 }
 
 impl Record {
@@ -105,6 +112,9 @@ impl Sums {
         self.prompt_tokens += record.prompt_tokens;
         self.cached_prompt_tokens += record.cached_prompt_tokens;
         self.completion_tokens += record.completion_tokens;
+        self.cached += i64::from(record.cached);
+        self.saved_prompt_tokens += record.saved_prompt_tokens;
+        self.saved_completion_tokens += record.saved_completion_tokens;
         if record.estimated {
             self.estimated_tokens += record.prompt_tokens + record.completion_tokens;
         }

@@ -6,6 +6,7 @@
 mod account;
 mod audit;
 mod batches;
+mod cache;
 mod call;
 mod engines;
 mod grants;
@@ -91,6 +92,8 @@ pub(crate) enum Operate {
     Jobs(On<jobs::Jobs>),
     /// Batches: files of requests.
     Batches(On<batches::Batches>),
+    /// Kept answers: what they are worth, which they are, dropping some.
+    Cache(On<cache::Cache>),
     /// What was changed, by whom, and what was true when.
     Audit(On<audit::Audit>),
 }
@@ -139,6 +142,7 @@ pub(crate) async fn run(command: Operate) -> anyhow::Result<ExitCode> {
         Operate::Batches(On { verb, common }) => {
             show(&common, async |client| verb.plan(client).await).await?
         }
+        Operate::Cache(On { verb, common }) => show(&common, async |_| Ok(verb.plan())).await?,
         Operate::Audit(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
     }
     Ok(ExitCode::SUCCESS)

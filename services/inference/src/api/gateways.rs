@@ -89,6 +89,7 @@ fn pieces(inferred: Inferred) -> Pieces {
         }
         Answer::Stream(metered) => Box::pin(head.chain(frames(metered))),
         Answer::Relayed(relayed) => Box::pin(head.chain(frames(relayed))),
+        Answer::Replayed(replay) => Box::pin(head.chain(frames(replay))),
     }
 }
 

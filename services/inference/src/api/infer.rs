@@ -2,11 +2,12 @@
 
 use super::{Api, wire};
 use crate::{
+    cache::{self, Cached},
     dispatch::Answer,
     error::Error,
     infer::Inferred,
     lock::{Guard, LOCK, LockName},
-    prompt::{Endpoint, PRIORITY, Prompt},
+    prompt::{Endpoint, IDEMPOTENCY_KEY, PRIORITY, Prompt},
     sse::{self, Event, Splitter},
 };
 use bytes::Bytes;
@@ -29,9 +30,9 @@ impl InferenceService for Api {
     async fn infer(&self, request: Request<pb::InferRequest>) -> Result<Response<pb::InferResponse>, Status> {
         let (endpoint, body) = wire::prompt(request.get_ref().prompt.as_ref(), false)?;
         let (inferred, guard) = self.run(&request, endpoint, body, &request.get_ref().lock).await?;
-        let instead = inferred.instead.clone();
+        let marks = Marks::of(&inferred, &guard);
         let (usage_id, json) = whole(inferred)?;
-        Ok(answered(wire::inferred(usage_id, &json)?, instead, &guard))
+        Ok(marks.on(wire::inferred(usage_id, &json)?))
     }
 
     type InferStreamStream = Pin<Box<dyn Stream<Item = Result<pb::InferStreamResponse, Status>> + Send>>;
@@ -42,30 +43,27 @@ impl InferenceService for Api {
     ) -> Result<Response<Self::InferStreamStream>, Status> {
         let (endpoint, body) = wire::prompt(request.get_ref().prompt.as_ref(), true)?;
         let (inferred, guard) = self.run(&request, endpoint, body, &request.get_ref().lock).await?;
-        let id = inferred.usage_id;
+        let (id, marks) = (inferred.usage_id, Marks::of(&inferred, &guard));
         let messages: Self::InferStreamStream = match inferred.answer {
             Answer::Stream(metered) => Box::pin(messages(id, metered)),
             Answer::Relayed(relayed) => Box::pin(messages(id, relayed)),
+            Answer::Replayed(replay) => Box::pin(messages(id, replay)),
             Answer::Whole(..) => return Err(unexpected()),
         };
-        let mut answer = answered((), inferred.instead, &guard);
-        let said = std::mem::take(answer.metadata_mut());
         // The lock is held until all was said, or nobody listens any more.
         let messages: Self::InferStreamStream = Box::pin(messages.inspect(move |_| {
             let _held = &guard;
         }));
-        let mut answer = Response::new(messages);
-        *answer.metadata_mut() = said;
-        Ok(answer)
+        Ok(marks.on(messages))
     }
 
     async fn embed(&self, request: Request<pb::EmbedRequest>) -> Result<Response<pb::EmbedResponse>, Status> {
         let body = wire::embed(request.get_ref())?;
         let lock = &request.get_ref().lock;
         let (inferred, guard) = self.run(&request, Endpoint::Embeddings, body, lock).await?;
-        let instead = inferred.instead.clone();
+        let marks = Marks::of(&inferred, &guard);
         let (usage_id, json) = whole(inferred)?;
-        Ok(answered(wire::embedded(usage_id, &json)?, instead, &guard))
+        Ok(marks.on(wire::embedded(usage_id, &json)?))
     }
 }
 
@@ -81,31 +79,51 @@ impl Api {
         let person = *caller.person().ok_or(Refusal::Missing).map_err(Status::from)?;
         let id = request.extensions().get::<RequestId>().map_or("", RequestId::as_str);
         let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
-        let priority = request.metadata().get(PRIORITY).map(|said| said.as_encoded_bytes());
-        let prompt = Prompt::read(endpoint, body)?.with_priority(priority)?;
-        let named = request.metadata().get(LOCK).map(|said| said.as_encoded_bytes());
-        let named = LockName::read_optional(named.or(Some(lock.as_bytes())))?;
+        let said = |name| request.metadata().get(name).map(|said| said.as_encoded_bytes());
+        let prompt = Prompt::read(endpoint, body)?.with_priority(said(PRIORITY))?;
+        let prompt = prompt.with_wishes(None, said(cache::HEADER))?;
+        let prompt = prompt.with_idempotency_key(said(IDEMPOTENCY_KEY))?;
+        let named = LockName::read_optional(said(LOCK).or(Some(lock.as_bytes())))?;
         let guard = Guard::of(&self.jobs.locks, named.as_ref().or(prompt.lock.as_ref())).await?;
         Ok((self.inference.infer(person, prompt, id, deadline).await?, guard))
     }
 }
 
-/// The answer, and in its metadata the model that stood in for the one that was asked, and what became of the lock.
-fn answered<T>(message: T, instead: Option<String>, guard: &Guard) -> Response<T> {
-    let mut response = Response::new(message);
-    if let Some(said) = guard.said() {
-        response.metadata_mut().insert(LOCK, MetadataValue::from_static(said));
+/// What an answer says of itself beside its message.
+struct Marks {
+    instead: Option<String>,
+    cached: Cached,
+    lock: Option<&'static str>,
+}
+
+impl Marks {
+    fn of(inferred: &Inferred, guard: &Guard) -> Self {
+        Self { instead: inferred.instead.clone(), cached: inferred.cached, lock: guard.said() }
     }
-    if let Some(model) = instead.and_then(|model| model.parse().ok()) {
-        response.metadata_mut().insert("x-tollgate-fallback-model", model);
+
+    /// The answer, and in its metadata the model that stood in for the one that was asked, what the cache did, and what
+    /// became of the lock.
+    fn on<T>(self, message: T) -> Response<T> {
+        let mut response = Response::new(message);
+        let metadata = response.metadata_mut();
+        if let Some(said) = self.lock {
+            metadata.insert(LOCK, MetadataValue::from_static(said));
+        }
+        if let Some(model) = self.instead.and_then(|model| model.parse().ok()) {
+            metadata.insert("x-tollgate-fallback-model", model);
+        }
+        metadata.insert(cache::HEADER, MetadataValue::from_static(self.cached.as_str()));
+        if let Cached::Hit(age) = self.cached {
+            metadata.insert("age", age.as_secs().into());
+        }
+        response
     }
-    response
 }
 
 fn whole(inferred: Inferred) -> Result<(Uuid, bytes::Bytes), Status> {
     match inferred.answer {
         Answer::Whole(json, _) => Ok((inferred.usage_id, json)),
-        Answer::Stream(_) | Answer::Relayed(_) => Err(unexpected()),
+        Answer::Stream(_) | Answer::Relayed(_) | Answer::Replayed(_) => Err(unexpected()),
     }
 }
 

@@ -40,6 +40,7 @@ pub(super) fn prompt(prompt: Option<&pb::Prompt>, stream: bool) -> Result<(Endpo
         }
     }
     let optional = [
+        ("tollgate", own(&prompt.cache, &prompt.tags)),
         ("max_tokens", prompt.max_tokens.map(Value::from)),
         ("temperature", prompt.temperature.map(Value::from)),
         ("top_p", prompt.top_p.map(Value::from)),
@@ -55,7 +56,16 @@ pub(super) fn embed(request: &pb::EmbedRequest) -> Result<Bytes, Error> {
     if !(1..=MAX_INPUTS).contains(&request.inputs.len()) {
         return Err(Error::Invalid { param: "inputs", problem: "must hold 1 to 2,048 texts" });
     }
-    Ok(json!({"model": request.model, "input": request.inputs}).to_string().into())
+    let mut body = json!({"model": request.model, "input": request.inputs});
+    if let Some(own) = own(&request.cache, &request.tags) {
+        body["tollgate"] = own;
+    }
+    Ok(body.to_string().into())
+}
+
+/// What is not for the engine.
+fn own(cache: &str, tags: &[String]) -> Option<Value> {
+    (!(cache.is_empty() && tags.is_empty())).then(|| json!({"cache": cache, "tags": tags}))
 }
 
 #[derive(Deserialize)]

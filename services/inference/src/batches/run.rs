@@ -277,7 +277,7 @@ impl Asking {
         let id = line::id(self.batch.id, number);
         match self.inference.infer(person, prompt, &id, None).await?.answer {
             Answer::Whole(answer, _) => Ok(answer),
-            Answer::Stream(_) | Answer::Relayed(_) => {
+            Answer::Stream(_) | Answer::Relayed(_) | Answer::Replayed(_) => {
                 Err(Error::EngineFailed { cause: "its answer was of the wrong kind" })
             }
         }

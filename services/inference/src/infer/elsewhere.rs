@@ -6,6 +6,7 @@
 use super::{Inference, Inferred, conclude};
 use crate::{
     admit::Admitted,
+    cache::Cached,
     error::Error,
     gateways::{Gateways, Place, forward::Failure},
     goodput::Trial,
@@ -71,7 +72,8 @@ impl Inference {
                     match gateways.forward(to, admitted, request_id, until).await {
                         Ok((usage_id, answer)) => {
                             trial.elsewhere();
-                            return Ok(Inferred { usage_id, instead: None, answer });
+                            let cached = Cached::Bypass;
+                            return Ok(Inferred { usage_id, instead: None, cached, answer });
                         }
                         Err(Failure::Final(error)) => {
                             trial.elsewhere();

@@ -61,7 +61,7 @@ impl Runner {
         match inferred.answer {
             Answer::Whole(answer, _) if answer.len() <= LARGEST => Ok(answer.into()),
             Answer::Whole(..) => Err(Error::TooLarge { limit: LARGEST }),
-            Answer::Stream(_) | Answer::Relayed(_) => {
+            Answer::Stream(_) | Answer::Relayed(_) | Answer::Replayed(_) => {
                 Err(Error::EngineFailed { cause: "its answer was of the wrong kind" })
             }
         }

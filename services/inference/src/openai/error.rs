@@ -33,6 +33,8 @@ impl Error {
             Self::TooLarge { .. } | Self::Kept(Kept::LargeFile { .. }) => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error")
             }
+            Self::NotCached => (StatusCode::GATEWAY_TIMEOUT, "not_cached_error"),
+            Self::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_error"),
             Self::Refused { status, .. } => {
                 (StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_REQUEST), "invalid_request_error")
             }
@@ -75,13 +77,13 @@ impl IntoResponse for Error {
         }
         let (status, kind) = self.shape();
         let param = self.param().map(str::to_owned);
-        let final_conflict = matches!(self, Self::Withdrawn { .. } | Self::Kept(Kept::Locked { .. }));
+        let vain = matches!(self, Self::Withdrawn { .. } | Self::NotCached | Self::Kept(Kept::Locked { .. }));
         let fault = self.fault();
         let answered = self.into_status();
         let code = fault.reason.to_ascii_lowercase();
         let mut response = body(status, answered.message(), kind, param.as_deref(), &code, fault.retry_after);
-        if final_conflict {
-            // OpenAI's clients ask again after a conflict unless they are told not to.
+        if vain {
+            // OpenAI's clients ask again after a conflict or a server's error unless they are told not to.
             response.headers_mut().insert(RETRY, HeaderValue::from_static("false"));
         }
         response

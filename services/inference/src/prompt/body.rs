@@ -76,3 +76,21 @@ pub(super) fn with_field(body: &Bytes, name: &str, value: &str) -> Bytes {
     more.extend_from_slice(&body[brace..]);
     more.freeze()
 }
+
+/// The body without the field whose value stands there.
+pub(super) fn without_field(body: &Bytes, stands: std::ops::Range<usize>) -> Bytes {
+    // Before a value there are a colon and its name, which has no quotes inside: both were read as JSON.
+    let quote = |until: usize| body[..until].iter().rposition(|&byte| byte == b'"').unwrap_or(0);
+    let name = quote(quote(stands.start));
+    let before = body[..name].iter().rposition(|byte| !byte.is_ascii_whitespace()).unwrap_or(0);
+    let after = stands.end + body[stands.end..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    let (start, end) = match (body.get(before), body.get(after)) {
+        (Some(b','), _) => (before, stands.end),
+        (_, Some(b',')) => (name, after + 1),
+        _ => (name, stands.end),
+    };
+    let mut less = BytesMut::with_capacity(body.len());
+    less.extend_from_slice(&body[..start]);
+    less.extend_from_slice(&body[end..]);
+    less.freeze()
+}

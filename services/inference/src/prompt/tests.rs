@@ -133,3 +133,51 @@ fn the_engine_is_told_the_class_and_never_what_a_caller_made_up() {
     let twice = r#"{"model": "m", "priority": 0, "messages": [], "priority": -1000}"#;
     assert!(matches!(told(twice, None), Err(Error::Malformed(_))));
 }
+
+#[test]
+fn our_own_field_does_not_reach_the_engine() {
+    for (body, engines) in [
+        (
+            r#"{"tollgate" : {"cache":"no-store"} , "model":"m","messages":[]}"#,
+            r#"{"model":"m","messages":[]}"#,
+        ),
+        (
+            r#"{"model":"m","messages":[] , "toll\u0067ate":{"tags":["\"}"]}}"#,
+            r#"{"model":"m","messages":[] }"#,
+        ),
+    ] {
+        let prompt = read(body).unwrap();
+        assert_eq!(json_of(&prompt.body), serde_json::from_str::<Value>(engines).unwrap(), "{body}");
+    }
+    for body in [
+        r#"{"model":"m","tollgate":{},"stream":true,"stream_options":{"include_usage":false,"x":1},"messages":[]}"#,
+        r#"{"model":"m","stream":true,"stream_options":{"include_usage":false,"x":1},"tollgate":{},"messages":[]}"#,
+        r#"{"model":"m","stream":true,"stream_options":{"x":1},"messages":[],"tollgate":{"tags":["a"]}}"#,
+    ] {
+        let told = json_of(&read(body).unwrap().body);
+        let wanted =
+            json!({"model":"m","stream":true,"stream_options":{"include_usage":true,"x":1},"messages":[]});
+        assert_eq!(told, wanted, "{body}");
+    }
+    let wish = read(r#"{"model":"m","messages":[],"tollgate":{"cache":"no-store"}}"#).unwrap().wish;
+    assert!(wish.no_store);
+    let wrong = read(r#"{"model":"m","messages":[],"tollgate":{"cache":"maybe"}}"#);
+    assert!(matches!(wrong, Err(Error::Invalid { param: "tollgate", .. })), "{wrong:?}");
+}
+
+#[test]
+fn one_answer_without_chance_repeats_exactly() {
+    let of = |fields: &str| read(&format!(r#"{{"model":"m","messages":[]{fields}}}"#)).unwrap().repeats;
+    for fields in [r#","temperature":0"#, r#","temperature":0.0,"n":1"#, r#","temperature":1,"seed":7"#] {
+        assert_eq!(of(fields), Repeats::Exactly, "{fields}");
+    }
+    for fields in
+        ["", r#","temperature":0.1"#, r#","temperature":0,"n":2"#, r#","seed":null"#, r#","seed":"x""#]
+    {
+        assert_eq!(of(fields), Repeats::Otherwise, "{fields}");
+    }
+    let more = r#","temperature":0,"stream":true,"stream_options":{"continuous_usage_stats":true}"#;
+    assert_eq!(of(more), Repeats::Never);
+    let embedding = Prompt::read(Endpoint::Embeddings, r#"{"model":"m","input":"a"}"#.into()).unwrap();
+    assert_eq!(embedding.repeats, Repeats::Exactly);
+}

@@ -11,8 +11,9 @@ use http::{Request, header};
 use inference::{Config, Upstreams};
 use proto::{
     inference::v1::{
-        self as pb, EngineState, engine_service_client::EngineServiceClient,
-        inference_service_client::InferenceServiceClient, queue_service_client::QueueServiceClient,
+        self as pb, EngineState, cache_service_client::CacheServiceClient,
+        engine_service_client::EngineServiceClient, inference_service_client::InferenceServiceClient,
+        queue_service_client::QueueServiceClient,
     },
     monitoring::v1::{UsageRecord, usage_service_server::UsageServiceServer},
     permissions::v1::policy_service_server::PolicyServiceServer,
@@ -28,6 +29,7 @@ use std::{
     time::Duration,
 };
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 /// A model that the one person may use and no engine serves.
 pub(crate) const UNSERVED: &str = "granted-but-not-served";
@@ -43,6 +45,8 @@ pub(crate) struct Gateway {
     opened: inference::Gateway,
     config: Config,
     folder: TempDir,
+    /// Whether everything is taken back from the one person.
+    pub(crate) taken_back: watch::Sender<bool>,
 }
 
 impl Gateway {
@@ -66,11 +70,15 @@ impl Gateway {
         // After the first look at the engines, only what happens to requests says how they are.
         config.engine.check_interval = Duration::from_secs(3600);
         config.engine.check_timeout = PATIENCE;
+        // Most cases ask the same again and again, and are about what engines make of it.
+        config.cache.enabled = false;
         set(&mut config);
         let model = engines.first().map_or_else(|| "tiny".to_owned(), |engine| engine.model.clone());
         let (tasks, health, records) = (Tasks::default(), Health::default(), Records::default());
+        let policy = Permissions::new(&[&model, UNSERVED]);
+        let taken_back = policy.taker();
         let upstreams = Upstreams {
-            permissions: channel::in_process(PolicyServiceServer::new(Permissions::new(&[&model, UNSERVED]))),
+            permissions: channel::in_process(PolicyServiceServer::new(policy)),
             monitoring: channel::in_process(UsageServiceServer::new(records.clone())),
             peers: None,
         };
@@ -80,7 +88,7 @@ impl Gateway {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let grpc = channel::with_service_token(channel::in_process(opened.grpc.clone()), &KEY.into());
         tasks.spawn(server::serve(listener, opened.routes(), Limits::default(), tasks.stopping()));
-        Self { url, model, grpc, records, tasks, opened, config, folder }
+        Self { url, model, grpc, records, tasks, opened, config, folder, taken_back }
     }
 
     /// Where it listens.
@@ -123,6 +131,11 @@ impl Gateway {
     /// What operators ask of the queue, as the owner.
     pub(crate) fn queue(&self) -> QueueServiceClient<Channel> {
         QueueServiceClient::new(self.grpc.clone())
+    }
+
+    /// What operators ask of the cache, as the owner.
+    pub(crate) fn cache(&self) -> CacheServiceClient<Channel> {
+        CacheServiceClient::new(self.grpc.clone())
     }
 
     /// Every engine as the gateway sees it.

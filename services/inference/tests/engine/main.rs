@@ -14,6 +14,7 @@
 mod answers;
 mod background;
 mod busy;
+mod cached;
 mod client;
 mod cordons;
 mod death;
@@ -32,6 +33,7 @@ mod recorded;
 mod refusals;
 mod resumed;
 mod retries;
+mod second_tier;
 
 use std::time::Duration;
 

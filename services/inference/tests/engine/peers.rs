@@ -13,7 +13,7 @@ use proto::{
         policy_change::Change,
         policy_grant::Grantee,
         policy_service_server::PolicyService,
-        watch_policy_response::{Heartbeat, Message, Snapshot},
+        watch_policy_response::{Delta, Heartbeat, Message, Snapshot},
     },
 };
 use shared::time;
@@ -28,17 +28,20 @@ pub(crate) const KEY: &str = "tgk_the-key-of-the-one-person-in-the-policy---A";
 /// A further name of the first model.
 pub(crate) const ALIAS: &str = "a/further:name";
 
-/// Tells a policy that never changes.
+/// Tells a policy that never changes, but that everything may be taken back.
 #[derive(Debug)]
 pub(crate) struct Permissions {
     epoch: Uuid,
     facts: Vec<PolicyChange>,
+    taking_back: Vec<PolicyChange>,
+    taken_back: watch::Sender<bool>,
 }
 
 impl Permissions {
     /// One person, who may use these models.
     pub(crate) fn new(models: &[&str]) -> Self {
-        let user_id = Uuid::now_v7().to_string();
+        // The same at every gateway, as if they had one service between them; models too.
+        let user_id = Uuid::from_u128(1 << 64).to_string();
         let mut changes = vec![
             Change::PutUser(PolicyUser {
                 user_id: user_id.clone(),
@@ -52,20 +55,25 @@ impl Permissions {
                 ..PolicyKey::default()
             }),
         ];
+        let mut taking_back = Vec::new();
         for (place, name) in models.iter().enumerate() {
-            let model_id = Uuid::now_v7().to_string();
-            changes.push(Change::PutModel(PolicyModel {
+            let model_id = Uuid::from_u128(place as u128 + 1).to_string();
+            let model = PolicyModel {
                 model_id: model_id.clone(),
                 name: (*name).to_owned(),
                 owner: Some(ModelOwner { owner: Some(Owner::UserId(user_id.clone())) }),
                 state: ModelState::Active.into(),
-            }));
+            };
+            let grant_id = Uuid::now_v7().to_string();
+            taking_back.push(Change::PutModel(PolicyModel { owner: None, ..model.clone() }));
+            taking_back.push(Change::RemoveGrant(grant_id.clone()));
+            changes.push(Change::PutModel(model));
             if place == 0 {
                 let (name, model_id) = (ALIAS.to_owned(), model_id.clone());
                 changes.push(Change::PutAlias(PolicyAlias { name, model_id }));
             }
             changes.push(Change::PutGrant(PolicyGrant {
-                grant_id: Uuid::now_v7().to_string(),
+                grant_id,
                 model_id,
                 grantee: Some(Grantee::UserId(user_id.clone())),
                 action: Action::Use.into(),
@@ -73,8 +81,16 @@ impl Permissions {
                 ..PolicyGrant::default()
             }));
         }
-        let facts = changes.into_iter().map(|change| PolicyChange { change: Some(change) }).collect();
-        Self { epoch: Uuid::now_v7(), facts }
+        let told = |changes: Vec<Change>| {
+            changes.into_iter().map(|change| PolicyChange { change: Some(change) }).collect()
+        };
+        let (facts, taking_back) = (told(changes), told(taking_back));
+        Self { epoch: Uuid::now_v7(), facts, taking_back, taken_back: watch::Sender::new(false) }
+    }
+
+    /// What has everything taken back from the one person.
+    pub(crate) fn taker(&self) -> watch::Sender<bool> {
+        self.taken_back.clone()
     }
 }
 
@@ -94,14 +110,21 @@ impl PolicyService for Permissions {
             time: Some(time::to_proto(time::now())),
         };
         let beat = tokio::time::interval(Duration::from_millis(200));
-        let messages = stream::unfold((Some(first), beat), move |(first, mut beat)| {
-            let epoch = epoch.clone();
+        let (taken_back, taking_back) = (self.taken_back.subscribe(), self.taking_back.clone());
+        let messages = stream::unfold((Some(first), beat, 1), move |(first, mut beat, mut revision)| {
+            let (epoch, taken_back, changes) = (epoch.clone(), *taken_back.borrow(), taking_back.clone());
             async move {
                 beat.tick().await;
                 let now = Some(time::to_proto(time::now()));
-                let message =
-                    first.map_or(Message::Heartbeat(Heartbeat { revision: 1, time: now }), Message::Snapshot);
-                Some((Ok(WatchPolicyResponse { epoch, message: Some(message) }), (None, beat)))
+                let message = match first {
+                    Some(first) => Message::Snapshot(first),
+                    None if taken_back && revision == 1 => {
+                        revision = 2;
+                        Message::Delta(Delta { revision, changes, commit_time: now })
+                    }
+                    None => Message::Heartbeat(Heartbeat { revision, time: now }),
+                };
+                Some((Ok(WatchPolicyResponse { epoch, message: Some(message) }), (None, beat, revision)))
             }
         });
         Ok(Response::new(Box::pin(messages)))

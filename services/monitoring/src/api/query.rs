@@ -137,5 +137,8 @@ fn row(row: report::Row, group_by: Dimensions) -> pb::UsageRow {
         cached_prompt_tokens: sums.cached_prompt_tokens.unsigned_abs(),
         completion_tokens: sums.completion_tokens.unsigned_abs(),
         estimated_tokens: sums.estimated_tokens.unsigned_abs(),
+        cached: sums.cached.unsigned_abs(),
+        saved_prompt_tokens: sums.saved_prompt_tokens.unsigned_abs(),
+        saved_completion_tokens: sums.saved_completion_tokens.unsigned_abs(),
     }
 }

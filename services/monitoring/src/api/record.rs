@@ -61,6 +61,9 @@ impl TryFrom<pb::UsageRecord> for Record {
         if cached_prompt_tokens > prompt_tokens {
             return Err(Violation::new("cached_prompt_tokens", "must be at most prompt_tokens"));
         }
+        if message.cached && message.prompt_tokens + message.completion_tokens > 0 {
+            return Err(Violation::new("cached", "is for records that cost no tokens"));
+        }
         let start = message.start_time.as_ref().ok_or_else(|| Violation::new("start_time", "is required"))?;
         Ok(Self {
             key: key(&message.usage_id, message.attempt)?,
@@ -81,6 +84,12 @@ impl TryFrom<pb::UsageRecord> for Record {
             queue: field::duration("queue_duration", message.queue_duration.as_ref())?,
             first_token: field::duration("time_to_first_token", message.time_to_first_token.as_ref())?,
             duration: field::duration("duration", message.duration.as_ref())?,
+            cached: message.cached,
+            saved_prompt_tokens: field::tokens("saved_prompt_tokens", message.saved_prompt_tokens)?,
+            saved_completion_tokens: field::tokens(
+                "saved_completion_tokens",
+                message.saved_completion_tokens,
+            )?,
         })
     }
 }
@@ -134,6 +143,9 @@ impl From<&Record> for pb::UsageRecord {
             queue_duration: record.queue.map(time::duration_to_proto),
             time_to_first_token: record.first_token.map(time::duration_to_proto),
             duration: record.duration.map(time::duration_to_proto),
+            cached: record.cached,
+            saved_prompt_tokens: record.saved_prompt_tokens.unsigned_abs(),
+            saved_completion_tokens: record.saved_completion_tokens.unsigned_abs(),
         }
     }
 }

@@ -13,7 +13,8 @@ use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 const INSERT: &str = "INSERT INTO usage_hourly (hour, user_id, key_id, model, endpoint, finished, cancelled, failed, \
-     crashed, prompt_tokens, cached_prompt_tokens, completion_tokens, estimated_tokens) ";
+     crashed, prompt_tokens, cached_prompt_tokens, completion_tokens, estimated_tokens, cached, \
+     saved_prompt_tokens, saved_completion_tokens) ";
 
 const ADD: &str = " ON CONFLICT (hour, user_id, key_id, model, endpoint) DO UPDATE SET \
      finished = usage_hourly.finished + excluded.finished, \
@@ -23,7 +24,10 @@ const ADD: &str = " ON CONFLICT (hour, user_id, key_id, model, endpoint) DO UPDA
      prompt_tokens = usage_hourly.prompt_tokens + excluded.prompt_tokens, \
      cached_prompt_tokens = usage_hourly.cached_prompt_tokens + excluded.cached_prompt_tokens, \
      completion_tokens = usage_hourly.completion_tokens + excluded.completion_tokens, \
-     estimated_tokens = usage_hourly.estimated_tokens + excluded.estimated_tokens";
+     estimated_tokens = usage_hourly.estimated_tokens + excluded.estimated_tokens, \
+     cached = usage_hourly.cached + excluded.cached, \
+     saved_prompt_tokens = usage_hourly.saved_prompt_tokens + excluded.saved_prompt_tokens, \
+     saved_completion_tokens = usage_hourly.saved_completion_tokens + excluded.saved_completion_tokens";
 
 /// PostgreSQL makes a NUMERIC of a sum of BIGINTs.
 const SELECT: &str = "SELECT bucket, user_id, key_id, model, endpoint, \
@@ -32,7 +36,9 @@ const SELECT: &str = "SELECT bucket, user_id, key_id, model, endpoint, \
      CAST(SUM(prompt_tokens) AS BIGINT) AS prompt_tokens, \
      CAST(SUM(cached_prompt_tokens) AS BIGINT) AS cached_prompt_tokens, \
      CAST(SUM(completion_tokens) AS BIGINT) AS completion_tokens, \
-     CAST(SUM(estimated_tokens) AS BIGINT) AS estimated_tokens FROM (SELECT ";
+     CAST(SUM(estimated_tokens) AS BIGINT) AS estimated_tokens, CAST(SUM(cached) AS BIGINT) AS cached, \
+     CAST(SUM(saved_prompt_tokens) AS BIGINT) AS saved_prompt_tokens, \
+     CAST(SUM(saved_completion_tokens) AS BIGINT) AS saved_completion_tokens FROM (SELECT ";
 
 #[derive(sqlx::FromRow)]
 struct SumRow {
@@ -49,6 +55,9 @@ struct SumRow {
     cached_prompt_tokens: i64,
     completion_tokens: i64,
     estimated_tokens: i64,
+    cached: i64,
+    saved_prompt_tokens: i64,
+    saved_completion_tokens: i64,
 }
 
 /// Adds sums to hours whose keys differ from each other and come in order.
@@ -71,7 +80,10 @@ pub(crate) async fn add(tx: &mut Tx, hours: &[(HourKey, Sums)]) -> Result<(), sq
                 .push_bind(sums.prompt_tokens)
                 .push_bind(sums.cached_prompt_tokens)
                 .push_bind(sums.completion_tokens)
-                .push_bind(sums.estimated_tokens);
+                .push_bind(sums.estimated_tokens)
+                .push_bind(sums.cached)
+                .push_bind(sums.saved_prompt_tokens)
+                .push_bind(sums.saved_completion_tokens);
         });
         query.push(ADD);
         query.build().persistent(false).execute(connection).await.map(drop)
@@ -114,7 +126,7 @@ pub(crate) async fn sums(
         }
         select.push(
             "finished, cancelled, failed, crashed, prompt_tokens, cached_prompt_tokens, completion_tokens, \
-             estimated_tokens FROM usage_hourly WHERE hour >= ",
+             estimated_tokens, cached, saved_prompt_tokens, saved_completion_tokens FROM usage_hourly WHERE hour >= ",
         );
         select.push_bind(Time(query.start)).push(" AND hour < ").push_bind(Time(query.end));
         if let Some(user) = query.user {
@@ -177,6 +189,9 @@ impl From<SumRow> for Row {
                 cached_prompt_tokens: row.cached_prompt_tokens,
                 completion_tokens: row.completion_tokens,
                 estimated_tokens: row.estimated_tokens,
+                cached: row.cached,
+                saved_prompt_tokens: row.saved_prompt_tokens,
+                saved_completion_tokens: row.saved_completion_tokens,
             },
         }
     }

@@ -232,6 +232,9 @@ fn sums(records: &[UsageRecord]) -> Vec<UsageRow> {
             estimated_tokens: total(|record| {
                 if record.estimated { record.prompt_tokens + record.completion_tokens } else { 0 }
             }),
+            cached: total(|record| record.cached.into()),
+            saved_prompt_tokens: total(|record| record.saved_prompt_tokens),
+            saved_completion_tokens: total(|record| record.saved_completion_tokens),
         });
     }
     rows

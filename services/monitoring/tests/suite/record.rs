@@ -154,6 +154,8 @@ async fn a_malformed_record_is_named_and_nothing_of_its_call_is_kept(ledger: &Le
         ("outcome", |record| record.outcome = 0),
         ("outcome", |record| record.outcome = 5),
         ("prompt_tokens", |record| record.prompt_tokens = u64::MAX),
+        ("cached", |record| record.cached = true),
+        ("saved_prompt_tokens", |record| record.saved_prompt_tokens = u64::MAX),
         ("cached_prompt_tokens", |record| record.cached_prompt_tokens = record.prompt_tokens + 1),
         ("completion_tokens", |record| record.completion_tokens = 1_000_000_001),
         ("start_time", |record| record.start_time = None),

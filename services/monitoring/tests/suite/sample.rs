@@ -56,12 +56,24 @@ pub(crate) fn record(number: u64) -> UsageRecord {
         queue_duration: Some(Duration { seconds: 0, nanos: 250_000 }),
         time_to_first_token: Some(Duration { seconds: 0, nanos: 40_000_000 }),
         duration: Some(Duration { seconds: 2, nanos: 500_000_000 }),
+        cached: false,
+        saved_prompt_tokens: 3,
+        saved_completion_tokens: 0,
     }
 }
 
 /// Records of all kinds, over three days, from a seed.
 pub(crate) fn assorted(count: u64) -> Vec<UsageRecord> {
     let mut random = StdRng::seed_from_u64(7);
+    let hit = |record: UsageRecord| UsageRecord {
+        cached: true,
+        saved_prompt_tokens: record.prompt_tokens,
+        saved_completion_tokens: record.completion_tokens,
+        prompt_tokens: 0,
+        cached_prompt_tokens: 0,
+        completion_tokens: 0,
+        ..record
+    };
     (0..count)
         .map(|number| UsageRecord {
             attempt: random.random_range(1..=2),
@@ -78,5 +90,7 @@ pub(crate) fn assorted(count: u64) -> Vec<UsageRecord> {
             start_time: Some(time(NOON + 1_800 * random.random_range(0..144))),
             ..record(number)
         })
+        .enumerate()
+        .map(|(number, record)| if number % 5 == 0 { hit(record) } else { record })
         .collect()
 }
