@@ -82,7 +82,8 @@ impl Gateway {
             monitoring: channel::in_process(UsageServiceServer::new(records.clone())),
             peers: None,
         };
-        let opened = inference::open(config.clone(), upstreams, None, &health, &tasks).await.unwrap();
+        let opening = inference::open(config.clone(), upstreams, None, &health, &tasks);
+        let opened = Box::pin(opening).await.unwrap();
         soon("the policy", health.until_ready()).await;
         let listener = server::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
