@@ -125,7 +125,7 @@ async fn grpc_methods(suite: &Suite) -> Vec<(&'static str, (u64, u64))> {
 
     let request = EmbedRequest {
         model: MODEL.into(),
-        inputs: vec!["w1 w2".into(), "w3 w4".into()],
+        inputs: vec!["w5 w6".into(), "w7 w8".into()],
         ..EmbedRequest::default()
     };
     let vectors = client.embed(request).await.unwrap().into_inner();

@@ -12,7 +12,7 @@ use crate::prompt::Prompt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
-use std::{collections::HashSet, ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 /// The texts of a call, where they stand in its body.
 #[derive(Debug, Clone)]
@@ -115,13 +115,11 @@ impl Texts {
         self.texts.iter().map(|(key, _)| *key)
     }
 
-    /// The places of the texts that are not known, each text once.
+    /// The places of the texts that are not known.
     #[must_use]
     pub fn unknown(&self, known: &[Option<Arc<Kept>>]) -> Vec<usize> {
-        let mut seen = HashSet::new();
         let places = self.texts.iter().zip(known).enumerate();
-        let unknown = places.filter(|(_, ((key, _), known))| known.is_none() && seen.insert(*key));
-        unknown.map(|(place, _)| place).collect()
+        places.filter(|(_, (_, known))| known.is_none()).map(|(place, _)| place).collect()
     }
 
     /// The body that asks for some of them only, and the bytes of its texts.
@@ -252,10 +250,10 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_not_known_is_asked_for_and_each_text_once() {
-        let (prompt, texts) = texts(&json!(["a", "b", "c", "b", "d"]));
-        let unknown = texts.unknown(&[known(), None, known(), None, None]);
-        assert_eq!(unknown, [1, 4]);
+    fn only_what_is_not_known_is_asked_for() {
+        let (prompt, texts) = texts(&json!(["a", "b", "c", "d"]));
+        let unknown = texts.unknown(&[known(), None, known(), None]);
+        assert_eq!(unknown, [1, 3]);
         let (body, _) = texts.body(&prompt.body, &unknown);
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body, json!({"model": "m", "input": ["b", "d"], "dimensions": 2}));

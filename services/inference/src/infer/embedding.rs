@@ -11,7 +11,7 @@ use crate::{
 };
 use bytes::Bytes;
 use shared::time;
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
 
 impl Inference {
@@ -81,11 +81,10 @@ impl Inference {
         if whole {
             return Ok(as_it_came(json));
         }
-        let new: HashMap<_, _> =
-            made.vectors.iter().map(|(key, bytes, tokens)| (*key, (bytes, *tokens))).collect();
-        let all = texts.keys().zip(&known).map(|(key, known)| match known {
+        let mut new = made.vectors.iter();
+        let all = known.iter().map(|known| match known {
             Some(known) => Some((known.bytes.clone(), known.usage.prompt)),
-            None => new.get(&key).map(|(bytes, tokens)| ((*bytes).clone(), *tokens)),
+            None => new.next().map(|(_, bytes, tokens)| (bytes.clone(), *tokens)),
         });
         let all: Option<Vec<(Bytes, u64)>> = all.collect();
         let json = all.and_then(|all| together(model, usage_id, &all, Some(&made)));
