@@ -1,7 +1,7 @@
 //! Engines that die, hang or leave: what has begun ends honestly, what has not begun goes elsewhere.
 
 use crate::{
-    answers::{chat, check_whole, stream, whole_stream},
+    answers::{chat, check_whole, stream, whole_stream, with},
     client::Answer,
     engine::Engine,
     gateway::Gateway,
@@ -12,7 +12,7 @@ use crate::{
 use http::StatusCode;
 use inference::Config;
 use proto::monitoring::v1::{Outcome, UsageRecord};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::join;
 
@@ -145,14 +145,18 @@ async fn draining() {
     let victim = Engine::own(&["--shutdown-timeout", "120"]).await;
     let second = Engine::simulated(&victim.model, &[]).await;
     let gateway = Gateway::open(&[&victim, &second]).await;
-    let mut old = gateway.chat(&stream(1_000)).await;
+    // The one that drains has its beginning computed, and so looks like the better choice for who asks it again.
+    let question: String = (0..400).map(|word| format!("w{word} ")).collect();
+    let asking = |body| with(body, "messages", json!([{"role": "user", "content": question}]));
+    let mut old = gateway.chat(&asking(stream(1_000))).await;
     let mut events = some(&mut old, 2).await;
-    // Busier than the one that drains, which therefore looks like the better choice.
+    // Busier than that one.
     let mut ballast = gateway.chat(&stream(4_000)).await;
     some(&mut ballast, 2).await;
     victim.terminate().await;
     until("a request to go elsewhere", async || {
-        assert_eq!(gateway.chat(&chat(2)).await.status, StatusCode::OK, "a draining engine is nobody's loss");
+        let answer = gateway.chat(&asking(chat(2))).await;
+        assert_eq!(answer.status, StatusCode::OK, "a draining engine is nobody's loss");
         gateway.records().into_iter().find(|record| record.engine == second.url)
     })
     .await;
