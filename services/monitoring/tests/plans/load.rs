@@ -49,11 +49,12 @@ pub(crate) async fn year(db: &Db, count: i64) {
     let records = format!(
         "WITH {numbers} INSERT INTO usage_records SELECT {usage}, 1, 'request-' || n, {user}, {key}, {model}, \
          'model-' || (n % 20), 'http://10.0.0.' || (n % 50) || ':8000', 'chat/completions', n % 2 = 0, 1 + n % 4, \
-         n % 5 = 0, 100, 60, 20, {time}, 250, 40000, 2500000, {hash} FROM numbers"
+         n % 5 = 0, 100, 60, 20, {time}, 250, 40000, 2500000, {hash}, \
+         n % 7 = 0, 0, 0 FROM numbers"
     );
     let sums = format!(
         "INSERT INTO usage_hourly SELECT {hour}, user_id, key_id, model, endpoint, count(*), 0, 0, 0, \
-         CAST(sum(prompt_tokens) AS BIGINT), 0, CAST(sum(completion_tokens) AS BIGINT), 0 \
+         CAST(sum(prompt_tokens) AS BIGINT), 0, CAST(sum(completion_tokens) AS BIGINT), 0, 0, 0, 0 \
          FROM usage_records GROUP BY 1, 2, 3, 4, 5"
     );
     for statement in [records, sums, "ANALYZE".to_owned()] {
