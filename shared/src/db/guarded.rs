@@ -67,13 +67,6 @@ impl<D: Database> Guarded<D> {
     }
 }
 
-impl<D: Database> Held<D> {
-    /// The driver's own connection, whose statements nobody watches: for what may take as long as it takes.
-    pub fn unwatched(&mut self) -> &mut D::Connection {
-        &mut self.transaction
-    }
-}
-
 /// A statement that was sent. However it ends, its time is noted.
 struct Running<D: Explain> {
     pool: Guarded<D>,

@@ -47,19 +47,23 @@ async fn found_elsewhere(engine: &Engine, url: &str, body: &Value) -> String {
     told.1
 }
 
+/// Has an answer of so many tokens made until another gateway finds it: nothing is written while Redis is away.
+async fn until_written(what: &str, gateway: &Gateway, engine: &Engine, redis: &Redis, tokens: u32) {
+    until(what, async || {
+        let fresh = answered(ask(gateway, &chat(tokens), &[("cache-control", "no-cache")]).await).await;
+        assert_eq!(fresh.0, "miss");
+        let other = Gateway::with(&[engine], with_redis(&redis.url())).await;
+        let seen = ask(&other, &chat(tokens), &[("cache-control", "only-if-cached")]).await;
+        (seen.status == StatusCode::OK).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn another_gateway_finds_the_answer_also_after_redis_was_killed_and_came_back_empty() {
     let (engine, mut redis) = (Engine::own(&[]).await, Redis::start());
     let gateway = Gateway::with(&[&engine], with_redis(&redis.url())).await;
-    until("Redis to be connected", async || {
-        // Nothing is written while it is not.
-        let fresh = answered(ask(&gateway, &chat(2), &[("cache-control", "no-cache")]).await).await;
-        assert_eq!(fresh.0, "miss");
-        let other = Gateway::with(&[&engine], with_redis(&redis.url())).await;
-        let seen = ask(&other, &chat(2), &[("cache-control", "only-if-cached")]).await;
-        (seen.status == StatusCode::OK).then_some(())
-    })
-    .await;
+    until_written("Redis to be connected", &gateway, &engine, &redis, 2).await;
     for body in [chat(5), stream(5)] {
         let (did, made) = answered(gateway.chat(&body).await).await;
         assert_eq!(did, "miss");
@@ -72,14 +76,7 @@ async fn another_gateway_finds_the_answer_also_after_redis_was_killed_and_came_b
     assert_eq!(did, "miss");
     assert_eq!(answered(gateway.chat(&chat(6)).await).await.0, "hit");
     redis.start_again();
-    until("answers to be written again", async || {
-        let fresh = answered(ask(&gateway, &chat(7), &[("cache-control", "no-cache")]).await).await;
-        assert_eq!(fresh.0, "miss");
-        let other = Gateway::with(&[&engine], with_redis(&redis.url())).await;
-        let seen = ask(&other, &chat(7), &[("cache-control", "only-if-cached")]).await;
-        (seen.status == StatusCode::OK).then_some(())
-    })
-    .await;
+    until_written("answers to be written again", &gateway, &engine, &redis, 7).await;
     gateway.close().await;
 }
 
@@ -183,13 +180,6 @@ async fn nobody_waits_for_a_redis_that_says_nothing() {
         assert_eq!(answered(gateway.chat(&chat(tokens)).await).await.0, "hit");
     }
     between.held.send_replace(false);
-    until("answers to be written again", async || {
-        let fresh = answered(ask(&gateway, &chat(7), &[("cache-control", "no-cache")]).await).await;
-        assert_eq!(fresh.0, "miss");
-        let other = Gateway::with(&[&engine], with_redis(&redis.url())).await;
-        let seen = ask(&other, &chat(7), &[("cache-control", "only-if-cached")]).await;
-        (seen.status == StatusCode::OK).then_some(())
-    })
-    .await;
+    until_written("answers to be written again", &gateway, &engine, &redis, 7).await;
     gateway.close().await;
 }
