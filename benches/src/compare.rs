@@ -10,6 +10,7 @@ use crate::{
     tally::{Tally, micros},
     target::{Address, Credentials, Mode},
 };
+use hdrhistogram::Histogram;
 use std::{
     io::{self, Write},
     time::Duration,
@@ -120,10 +121,16 @@ impl Finding {
         self.paced.failed() + self.saturated.iter().map(|outcome| outcome.tally.failed()).sum::<u64>()
     }
 
-    /// Latency at the common rate, in microseconds.
+    /// Latency at the common rate, in microseconds: 50th, 99th and 99.9th percentile.
     #[must_use]
     pub fn latency(&self) -> [f64; 3] {
-        [50.0, 99.0, 99.9].map(|percentile| micros(&self.paced.whole, percentile))
+        percentiles(&self.paced.whole)
+    }
+
+    /// The same to the first byte of the body.
+    #[must_use]
+    pub fn first_byte(&self) -> [f64; 3] {
+        percentiles(&self.paced.first_byte)
     }
 }
 
@@ -142,25 +149,34 @@ pub fn write(out: &mut impl Write, plan: &Plan, findings: &[Finding]) -> io::Res
     writeln!(
         out,
         "| target | requests/s | CPU µs per request | cores busy | latency µs p50 / p99 / p99.9 \
-         | added µs p50 / p99 / p99.9 | errors |\n|---|--:|--:|--:|--:|--:|--:|"
+         | added µs p50 / p99 / p99.9 | added µs to the first byte | errors |\n|---|--:|--:|--:|--:|--:|--:|--:|"
     )?;
-    let bare = findings.first().map(Finding::latency);
+    let bare = findings.first().map(|bare| (bare.latency(), bare.first_byte()));
     for (place, finding) in findings.iter().enumerate() {
-        let latency = finding.latency();
-        let added = bare.filter(|_| place > 0).map(|bare| [0, 1, 2].map(|at| latency[at] - bare[at]));
+        let (latency, first_byte) = (finding.latency(), finding.first_byte());
+        let bare = bare.filter(|_| place > 0);
         writeln!(
             out,
-            "| {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} |",
             finding.name,
             figure(finding.per_second(), 0),
             figure(finding.cpu_micros(), 1),
             figure(finding.cores(), 2),
             triple(Some(latency)),
-            triple(added),
+            triple(bare.map(|(bare, _)| added(latency, bare))),
+            triple(bare.map(|(_, bare)| added(first_byte, bare))),
             finding.errors(),
         )?;
     }
     writeln!(out)
+}
+
+fn percentiles(histogram: &Histogram<u64>) -> [f64; 3] {
+    [50.0, 99.0, 99.9].map(|percentile| micros(histogram, percentile))
+}
+
+fn added(values: [f64; 3], bare: [f64; 3]) -> [f64; 3] {
+    [0, 1, 2].map(|at| values[at] - bare[at])
 }
 
 fn triple(values: Option<[f64; 3]>) -> String {

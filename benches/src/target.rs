@@ -9,6 +9,8 @@ use std::{fs, path::Path, str::FromStr};
 pub enum Mode {
     /// A small chat completion, answered in one piece.
     Chat,
+    /// The same chat completion each time, at temperature 0, which whoever keeps answers need not make again.
+    Cached,
     /// A chat completion of 256 tokens, answered as a stream.
     Stream,
     /// One short text to embed.
@@ -21,6 +23,7 @@ impl Mode {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Chat => "chat",
+            Self::Cached => "cached",
             Self::Stream => "stream",
             Self::Embed => "embed",
         }
@@ -28,7 +31,7 @@ impl Mode {
 
     fn path(self) -> &'static str {
         match self {
-            Self::Chat | Self::Stream => "/v1/chat/completions",
+            Self::Chat | Self::Cached | Self::Stream => "/v1/chat/completions",
             Self::Embed => "/v1/embeddings",
         }
     }
@@ -91,11 +94,12 @@ const BEFORE_NUMBER: &str = "visitor ";
 /// Digits in the prompt that differ from request to request.
 const DIGITS: usize = 12;
 
-/// A request ready to be written, different in one number each time so that no cache can answer it.
+/// A request ready to be written, different in one number each time so that no cache can answer it, unless it is to.
 #[derive(Debug, Clone)]
 pub struct Prepared {
     bytes: Vec<u8>,
     number_at: usize,
+    digits: usize,
 }
 
 impl Prepared {
@@ -106,6 +110,9 @@ impl Prepared {
         let messages = json!([{"role": "user", "content": text}]);
         let body = match mode {
             Mode::Chat => json!({"model": model, "messages": messages, "max_tokens": 16}),
+            Mode::Cached => {
+                json!({"model": model, "messages": messages, "max_tokens": 16, "temperature": 0})
+            }
             Mode::Stream => json!({"model": model, "messages": messages, "max_tokens": 256, "stream": true}),
             Mode::Embed => json!({"model": model, "input": text}),
         }
@@ -117,12 +124,13 @@ impl Prepared {
             body.len()
         );
         let number_at = head.len() + body.find(BEFORE_NUMBER).map_or(0, |at| at + BEFORE_NUMBER.len());
-        Self { bytes: [head.into_bytes(), body.into_bytes()].concat(), number_at }
+        let digits = if mode == Mode::Cached { 0 } else { DIGITS };
+        Self { bytes: [head.into_bytes(), body.into_bytes()].concat(), number_at, digits }
     }
 
-    /// The bytes of the request with this number.
+    /// The bytes of the request with this number, or of the one request.
     pub fn numbered(&mut self, mut number: u64) -> &[u8] {
-        for digit in self.bytes[self.number_at..self.number_at + DIGITS].iter_mut().rev() {
+        for digit in self.bytes[self.number_at..self.number_at + self.digits].iter_mut().rev() {
             *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
             number /= 10;
         }
@@ -153,11 +161,12 @@ mod tests {
     fn requests_differ_in_their_number_alone() {
         let address = "http://a:1".parse().unwrap();
         let credentials = Credentials { api_key: "k".to_owned(), model: "000000000000".to_owned() };
-        for mode in [Mode::Chat, Mode::Stream, Mode::Embed] {
+        for mode in [Mode::Chat, Mode::Cached, Mode::Stream, Mode::Embed] {
             let mut prepared = Prepared::new(mode, &address, &credentials);
             let before = String::from_utf8(prepared.numbered(0).to_vec()).unwrap();
             let after = String::from_utf8(prepared.numbered(987_654_321).to_vec()).unwrap();
-            assert_eq!(after, before.replace("visitor 000000000000", "visitor 000987654321"), "{mode:?}");
+            let number = if mode == Mode::Cached { "000000000000" } else { "000987654321" };
+            assert_eq!(after, before.replace("000000000000.", &format!("{number}.")), "{mode:?}");
             let (head, body) = after.split_once("\r\n\r\n").unwrap();
             assert!(head.contains(&format!("content-length: {}", body.len())));
             let body: serde_json::Value = serde_json::from_str(body).unwrap();
