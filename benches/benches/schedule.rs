@@ -88,6 +88,7 @@ impl World {
             arrived: self.now,
             deadline: None,
             patience: Duration::from_secs(1_000_000),
+            only: None,
             avoid: None,
             streams: true,
             preempted: 0,

@@ -4,6 +4,11 @@
 pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("/*", crate::action::MANAGEMENT),
     ("/v1/*", crate::action::INFERENCE),
+    ("/v2/rerank", crate::action::INFERENCE),
+    ("/rerank", crate::action::INFERENCE),
+    ("/score", crate::action::INFERENCE),
+    ("/tokenize", crate::action::INFERENCE),
+    ("/detokenize", crate::action::INFERENCE),
     ("/tollgate.inference.v1.InferenceService/*", crate::action::INFERENCE),
     ("/tollgate.permissions.v1.ModelService/GetModel", "model_read"),
     ("/tollgate.permissions.v1.ModelService/ListModels", "model_read"),

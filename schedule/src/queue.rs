@@ -86,6 +86,7 @@ pub(crate) struct Waiting {
     /// Seconds of an engine that it is believed to take.
     pub(crate) cost: f64,
     pub(crate) avoid: Option<EngineId>,
+    pub(crate) only: Option<EngineId>,
     pub(crate) streams: bool,
     pub(crate) preempted: u8,
     pub(crate) made: Made,

@@ -60,6 +60,8 @@ pub struct Request<'a> {
     pub patience: Duration,
     /// An engine that failed it just now.
     pub avoid: Option<EngineId>,
+    /// The one engine that it may go to, when others cannot answer it.
+    pub only: Option<EngineId>,
     /// Whether its tokens are seen as they are made; else only its end is.
     pub streams: bool,
     /// How often it was stopped to make room.

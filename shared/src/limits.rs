@@ -56,10 +56,13 @@ impl Default for Gate {
     }
 }
 
-/// Whether a path is one of OpenAI's.
+/// Routes of engines that are called the same there and here, and are not under `/v1`.
+const BARE: [&str; 5] = ["/tokenize", "/detokenize", "/rerank", "/score", "/v2/rerank"];
+
+/// Whether a path is one of OpenAI's, or of those that engines have beside them.
 #[must_use]
 pub fn is_openai(path: &str) -> bool {
-    path.starts_with("/v1/")
+    path.starts_with("/v1/") || BARE.contains(&path)
 }
 
 /// Who calls what, as far as the head of the call says.

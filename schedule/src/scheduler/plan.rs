@@ -4,7 +4,7 @@ use super::Scheduler;
 use crate::{
     class::{Class, Objective},
     cost::Prefill,
-    engine::Due,
+    engine::{Due, EngineId},
     fair::Leaf,
     queue::Waiting,
     request::{Refusal, Request},
@@ -32,7 +32,8 @@ impl Scheduler {
         let state = &self.queues[queue];
         let prefill = Prefill::of(request.prompt, 0);
         let prompt = f64::from(request.prompt);
-        let alone = self.well(queue).map(|engine| {
+        let may = |engine: &EngineId| request.only.is_none_or(|only| only == *engine);
+        let alone = self.well(queue).filter(may).map(|engine| {
             let cost = &self.engines[engine].cost;
             (cost.prefill(prefill) + cost.step(1.0, 0.0), cost.step(1.0, prompt) - cost.step(0.0, 0.0))
         });
@@ -85,6 +86,7 @@ impl Scheduler {
             ages: promise.ages.map(seconds).filter(|_| self.settings.fair),
             cost,
             avoid: request.avoid,
+            only: request.only,
             streams: request.streams,
             preempted: request.preempted,
             made: request.made.clone(),

@@ -125,7 +125,8 @@ impl Scheduler {
             if !engine.has_room(reserve) {
                 continue;
             }
-            if others && waiting.avoid == Some(id) {
+            let elsewhere = waiting.only.is_some_and(|only| only != id);
+            if elsewhere || (others && waiting.only.is_none() && waiting.avoid == Some(id)) {
                 blocked = Blocked::Elsewhere;
                 continue;
             }

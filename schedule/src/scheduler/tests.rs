@@ -32,24 +32,28 @@ fn call() -> impl Strategy<Value = Call> {
     let answer = prop_oneof![6 => 1..60_u32, 1 => 60..400_u32];
     let patience = prop_oneof![1..500_u64, 500..60_000_u64, Just(u64::MAX)].prop_map(Duration::from_millis);
     let avoid = prop_oneof![9 => Just(None), 1 => (0..3_usize).prop_map(Some)];
+    let only = prop_oneof![9 => Just(None), 1 => (0..3_usize).prop_map(Some)];
     let who = (0..4_u128, 1..4_u32, 0..2_usize, class);
     let what = (prompt, answer, any::<bool>(), 0..4_u64);
-    (who, what, patience, avoid).prop_map(|((user, weight, model, class), what, patience, avoid)| {
-        let (prompt, answer, streams, prefix) = what;
-        Call {
-            user,
-            weight,
-            model,
-            class,
-            prompt,
-            answer,
-            streams,
-            prefix: prefix * 10,
-            asks: u64::from(prompt % 7),
-            patience,
-            avoid,
-        }
-    })
+    (who, what, patience, avoid, only).prop_map(
+        |((user, weight, model, class), what, patience, avoid, only)| {
+            let (prompt, answer, streams, prefix) = what;
+            Call {
+                user,
+                weight,
+                model,
+                class,
+                prompt,
+                answer,
+                streams,
+                prefix: prefix * 10,
+                asks: u64::from(prompt % 7),
+                patience,
+                avoid,
+                only,
+            }
+        },
+    )
 }
 
 fn event() -> impl Strategy<Value = Event> {

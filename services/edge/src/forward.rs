@@ -1,4 +1,4 @@
-//! `/v1/*` to inference as a stream of bytes in both directions; nothing is read, nothing is kept.
+//! `/v1/*`, and the few routes of engines that are called otherwise, to inference as a stream of bytes in both directions; nothing is read, nothing is kept.
 //!
 //! When the client goes away the answer's body is dropped, and with it the connection upstream: that is how
 //! a generation is cancelled.

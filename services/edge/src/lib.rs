@@ -47,7 +47,12 @@ pub fn router(config: Config, upstreams: Upstreams) -> Result<Router, Error> {
         .method_not_allowed_fallback(read_only)
         .route("/v1", forward.clone())
         .route("/v1/", forward.clone())
-        .route("/v1/{*path}", forward)
+        .route("/v1/{*path}", forward.clone())
+        .route("/v2/rerank", forward.clone())
+        .route("/rerank", forward.clone())
+        .route("/score", forward.clone())
+        .route("/tokenize", forward.clone())
+        .route("/detokenize", forward)
         .fallback_service(any(rest::serve).with_state(rest))
         .layer(middleware::from_fn_with_state(cors, headers::dress)))
 }

@@ -102,6 +102,16 @@ pub struct Counts {
     pub failed: u32,
 }
 
+/// The route that a path names, where it is one that can be asked in the background.
+///
+/// # Errors
+/// [`Error::Invalid`] that names those that can.
+pub(crate) fn endpoint(path: &str) -> Result<Endpoint, Error> {
+    let problem = "must be /v1/chat/completions, /v1/completions, /v1/responses, /v1/embeddings, /v1/rerank or /v1/score";
+    let known = path.parse().ok().filter(|endpoint: &Endpoint| endpoint.has_batches());
+    known.ok_or(Error::Invalid { param: "endpoint", problem })
+}
+
 /// What is wrong with a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {

@@ -11,10 +11,11 @@ use crate::{
     gateways::relay::Relayed,
     goodput::Used,
     meter::{Metered, Patience},
-    prompt::Prompt,
+    prompt::{Endpoint, Prompt},
     queue::Permit,
     settle::Account,
-    sse::{self, EngineError, Event, Splitter},
+    sse::{self, EngineError, Event},
+    stored::Names,
 };
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Response, StatusCode};
@@ -67,6 +68,8 @@ pub struct Dispatcher {
     pub fleet: Fleet,
     /// Largest answer that is not a stream, in bytes.
     pub max_answer_bytes: usize,
+    /// What engines are to call the responses that they keep.
+    pub names: Names,
 }
 
 /// An attempt under way, with all that it holds.
@@ -105,7 +108,14 @@ impl Dispatcher {
                 stopped: false,
             }));
         };
-        let mut request = engine.request(http::Method::POST, prompt.endpoint.path(), prompt.body.clone());
+        let body = match prompt.endpoint {
+            Endpoint::Responses => {
+                let (usage_id, user) = (account.usage_id(), account.user_id());
+                prompt.called(&self.names.make(&engine.name, usage_id, user))
+            }
+            _ => prompt.body.clone(),
+        };
+        let mut request = engine.request(http::Method::POST, prompt.endpoint.path(), body);
         if let Ok(id) = HeaderValue::from_str(account.usage_id()) {
             request.headers_mut().insert(shared::request_id::HEADER, id);
         }
@@ -166,7 +176,7 @@ impl Sent<'_> {
             Ok(Ok(body)) => {
                 let bytes = body.to_bytes();
                 self.attempt.finish(now());
-                let usage = sse::usage(&bytes);
+                let usage = self.prompt.endpoint.usage(&bytes);
                 let made = usage.as_ref().map_or(0, |usage| usage.completion);
                 self.permit.made(u32::try_from(made).unwrap_or(u32::MAX));
                 self.permit.done();
@@ -180,12 +190,12 @@ impl Sent<'_> {
 
     async fn stream(mut self, answer: Response<Incoming>, limit: Instant) -> Result<Answer, Failure> {
         let mut upstream = answer.into_body();
-        let begun = match self.within(limit, first_event(&mut upstream)).await {
+        let (begun, first) = match self.within(limit, first_event(&mut upstream)).await {
             Ok(Some(begun)) => begun,
             Ok(None) => return Err(self.retry(Fault::Broken, "empty stream")),
             Err(cut) => return Err(self.cut(cut)),
         };
-        if let Event::Error(error) = sse::read(&begun) {
+        if let Event::Error(error) = first {
             return Err(self.in_band(error));
         }
         self.attempt.heard(now());
@@ -202,7 +212,7 @@ impl Sent<'_> {
         if busy(status) {
             return self.unspent(Fault::Busy, "engine busy");
         }
-        if status.is_server_error() {
+        if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
             return self.retry(Fault::Error, "engine error");
         }
         let body = Limited::new(answer.into_body(), MAX_ERROR_BYTES);
@@ -210,12 +220,12 @@ impl Sent<'_> {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(_)) | Err(_) => Bytes::new(),
         };
-        if status == StatusCode::NOT_FOUND && serde_json::from_slice::<ErrorBody>(&bytes).is_ok() {
-            // A route that it does not have says so in other words.
+        let said = serde_json::from_slice::<ErrorBody>(&bytes).ok().map(|body| body.error);
+        if status == StatusCode::NOT_FOUND && said.as_ref().is_some_and(ErrorFields::is_about_the_model) {
             self.attempt.lost(self.prompt.served());
             return self.unspent(Fault::Busy, "unknown model");
         }
-        let refusal = refusal(status, &bytes);
+        let refusal = self.refusal(status, said);
         match refusal {
             Error::EngineFailed { .. } => self.attempt.fail(Fault::Error, now()),
             _ => self.attempt.finish(now()),
@@ -278,22 +288,17 @@ fn now() -> std::time::Instant {
 /// An engine's error body larger than this is cut off.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
 
-/// Bytes up to the end of the first event, and what came with it.
-async fn first_event(upstream: &mut Incoming) -> Option<Bytes> {
-    let mut splitter = Splitter::default();
+/// Bytes up to the end of the first event that says whether there is an answer, what came with it, and that event.
+async fn first_event(upstream: &mut Incoming) -> Option<(Bytes, Event)> {
+    let begun = upstream.frame().await?.ok()?.into_data().unwrap_or_default();
+    if let Some(first) = sse::first(&begun) {
+        return Some((begun, first));
+    }
+    let mut begun = BytesMut::from(begun);
     loop {
-        let bytes = upstream.frame().await?.ok()?.into_data().unwrap_or_default();
-        if splitter.pending() == 0 && sse::end_of_event(&bytes).is_some() {
-            return Some(bytes);
-        }
-        splitter.feed(&bytes);
-        let mut whole = BytesMut::new();
-        while let Some(event) = splitter.cut() {
-            whole.extend_from_slice(&event);
-        }
-        if !whole.is_empty() {
-            whole.extend_from_slice(&splitter.into_rest());
-            return Some(whole.freeze());
+        begun.extend_from_slice(&upstream.frame().await?.ok()?.into_data().unwrap_or_default());
+        if let Some(first) = sse::first(&begun) {
+            return Some((begun.freeze(), first));
         }
     }
 }
@@ -317,32 +322,50 @@ struct ErrorFields {
     param: Option<String>,
 }
 
-/// The engine's own words where they help the caller; what only tells of our set-up is put in ours.
-fn refusal(status: StatusCode, body: &[u8]) -> Error {
-    let code = status.as_u16();
-    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-        tracing::error!(status = code, "an engine refuses our key: check inference.engine_key");
-        return Error::EngineFailed { cause: "it refuses the gateway" };
+impl ErrorFields {
+    /// Whether it is the model that is not there. A route that an engine does not have is said in other words.
+    fn is_about_the_model(&self) -> bool {
+        self.param.as_deref().is_none_or(|param| param == "model")
     }
-    match serde_json::from_slice::<ErrorBody>(body) {
-        Ok(ErrorBody { error }) => Error::Refused {
-            status: code,
-            kind: error.r#type.filter(|kind| kind != "Bad Request").unwrap_or_else(|| "BadRequestError".into()),
-            param: error.param,
-            message: error.message,
-        },
-        Err(_) if status == StatusCode::NOT_FOUND => Error::Refused {
-            status: code,
-            kind: "NotFoundError".into(),
-            param: Some("model".into()),
-            message: "this model does not offer this route (a chat model has no embeddings, and the other way round)"
-                .into(),
-        },
-        Err(_) => Error::Refused {
-            status: code,
-            kind: "BadRequestError".into(),
-            param: None,
-            message: format!("the engine refused the request with status {code}"),
-        },
+
+    /// Whether it is the response that the request goes on from.
+    fn is_about_a_response(&self) -> bool {
+        matches!(self.param.as_deref(), Some("response_id" | "previous_response_id"))
+    }
+}
+
+impl Sent<'_> {
+    /// The engine's own words where they help the caller; what only tells of our set-up is put in ours.
+    fn refusal(&self, status: StatusCode, said: Option<ErrorFields>) -> Error {
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            let code = status.as_u16();
+            tracing::error!(status = code, "an engine refuses our key: check inference.engine_key");
+            return Error::EngineFailed { cause: "it refuses the gateway" };
+        }
+        let unserved = |status| {
+            let known = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
+            known.contains(&status)
+        };
+        let (code, prompt) = (status.as_u16(), self.prompt);
+        let kind = "BadRequestError".to_owned();
+        match (said, &prompt.previous) {
+            _ if status == StatusCode::NOT_IMPLEMENTED => Error::not_served(prompt),
+            (Some(error), Some(id)) if status == StatusCode::NOT_FOUND && error.is_about_a_response() => {
+                Error::ResponseLost { id: id.clone() }
+            }
+            (Some(error), _) => Error::Refused {
+                status: code,
+                kind: error.r#type.filter(|kind| kind != "Bad Request").unwrap_or(kind),
+                param: error.param,
+                message: error.message,
+            },
+            (None, _) if unserved(status) => Error::not_served(prompt),
+            (None, _) => Error::Refused {
+                status: code,
+                kind,
+                param: None,
+                message: format!("the engine refused the request with status {code}"),
+            },
+        }
     }
 }

@@ -4,7 +4,7 @@ mod kept;
 
 pub use kept::{Kept, Thing};
 
-use crate::gateways::forward;
+use crate::{gateways::forward, prompt::Prompt};
 use shared::{
     auth::Refusal,
     limits::{self, Refused},
@@ -94,6 +94,26 @@ pub enum Error {
         /// The engine's message.
         message: String,
     },
+    /// The engines of the model do not have the route.
+    #[error(
+        "`{model}` does not offer this route: its engines do not serve {route} (a chat model has no embeddings and no \
+         scores, and the other way round)"
+    )]
+    NotServed {
+        /// The model's name.
+        model: String,
+        /// The path on an engine.
+        route: &'static str,
+    },
+    /// The engine that kept a response does not have it.
+    #[error(
+        "the engine that answered does not have `{id}` any more, or was not told to keep responses; send the conversation \
+         again instead of naming it"
+    )]
+    ResponseLost {
+        /// Its name.
+        id: Box<str>,
+    },
     /// All engines tried failed before their first byte.
     #[error("the engines failed to answer ({cause}); it is safe to try again")]
     EngineFailed {
@@ -151,6 +171,13 @@ pub enum Error {
     Kept(#[from] Kept),
 }
 
+impl Error {
+    /// The engines of a prompt's model do not have its route.
+    pub(crate) fn not_served(prompt: &Prompt) -> Self {
+        Self::NotServed { model: prompt.model.clone(), route: prompt.endpoint.path() }
+    }
+}
+
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         Self::Kept(error.into())
@@ -178,6 +205,8 @@ impl IntoStatus for Error {
             Self::NoEngine { .. } => Fault::retry(Code::Unavailable, "NO_ENGINE", SOON),
             Self::Refused { status: 404, .. } => Fault::new(Code::NotFound, "ENGINE_REFUSED"),
             Self::Refused { .. } => Fault::new(Code::InvalidArgument, "ENGINE_REFUSED"),
+            Self::NotServed { .. } => Fault::new(Code::NotFound, "ROUTE_NOT_SERVED"),
+            Self::ResponseLost { .. } => Fault::new(Code::NotFound, "RESPONSE_LOST"),
             Self::EngineFailed { .. } => Fault::retry(Code::Unavailable, "ENGINE_FAILED", SOON),
             Self::UnknownEngine { .. } => Fault::new(Code::NotFound, "ENGINE_NOT_FOUND"),
             Self::NotQueued { .. } => Fault::new(Code::NotFound, "REQUEST_NOT_QUEUED"),
@@ -219,6 +248,12 @@ impl IntoStatus for Error {
             }
             Self::Denied { model, reason } => {
                 details.set_resource_info("model", model, "", *reason);
+            }
+            Self::NotServed { model, route } => {
+                details.set_resource_info("model", model, "", format!("its engines have no {route}"));
+            }
+            Self::ResponseLost { id } => {
+                details.set_resource_info("response", &**id, "", "its engine does not have it");
             }
             Self::UnknownEngine { name } => {
                 details.set_resource_info("engine", name, "", "no such engine");

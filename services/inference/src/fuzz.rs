@@ -4,8 +4,8 @@ use crate::{
     batches::line,
     cache::Wish,
     engines::gauges,
-    prompt::{Endpoint, Prompt},
-    sse::{self, Splitter},
+    prompt::{Dialect, Endpoint, Prompt},
+    sse::{self, Event, Splitter},
 };
 use bytes::Bytes;
 use serde_json::Value;
@@ -23,7 +23,9 @@ pub fn sse_events(input: &[u8]) {
         let bare = event.trim_ascii_end();
         assert_eq!(sse::read(event), sse::read(bare), "{}", event.escape_ascii());
     }
-    let _ = sse::usage(stream);
+    let _ = (sse::usage(stream), sse::whole_usage(stream));
+    let first = whole.iter().map(|event| sse::read(event)).find(|event| *event != Event::Begun);
+    assert_eq!(sse::first(stream), first, "what comes before it says nothing");
 }
 
 fn cut<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Bytes>, Bytes) {
@@ -38,7 +40,7 @@ fn cut<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Bytes>, Bytes) {
 /// Bodies of requests: an engine gets what the caller sent, but for the usage of a stream and the name of the model.
 pub fn request_body(input: &[u8]) {
     let (kind, body) = input.split_first().unwrap_or((&0, &[]));
-    let endpoint = [Endpoint::Chat, Endpoint::Completions, Endpoint::Embeddings][usize::from(kind % 3)];
+    let endpoint = Endpoint::ALL[usize::from(*kind) % Endpoint::ALL.len()];
     let sent = Bytes::copy_from_slice(body);
     let Ok(prompt) = Prompt::read(endpoint, sent.clone()) else { return };
     assert!((1..=200).contains(&prompt.model.len()) && prompt.input_bytes <= body.len());
@@ -47,7 +49,8 @@ pub fn request_body(input: &[u8]) {
     let Ok(before) = serde_json::from_slice::<Value>(&sent) else { return };
     let after = json(&prompt.body);
     assert_eq!(before["model"], prompt.model.as_str());
-    if prompt.stream && !prompt.wants_usage {
+    let asks = endpoint.streams() == Some(Dialect::Chunks);
+    if prompt.stream && !prompt.wants_usage && asks {
         assert_eq!(after["stream_options"]["include_usage"], true);
         let ours = ["stream_options", "tollgate_lock", "tollgate"];
         assert_eq!(without(&before, &ours), without(&after, &["stream_options", "tollgate_lock"]));
@@ -58,6 +61,11 @@ pub fn request_body(input: &[u8]) {
         assert_eq!(without(&before, &["tollgate_lock", "tollgate"]), without(&told, &["tollgate"]));
     } else {
         assert_eq!(prompt.body, sent, "nothing is changed");
+    }
+    if endpoint == Endpoint::Responses {
+        let called = json(&prompt.called("resp_\"1\""));
+        assert_eq!(called["request_id"], "resp_\"1\"");
+        assert_eq!(without(&after, &["request_id"]), without(&called, &["request_id"]));
     }
     let renamed = prompt.clone().served_as("own/\"name\"".into());
     let named = json(&renamed.body);
@@ -104,7 +112,7 @@ fn without(body: &Value, fields: &[&str]) -> Value {
 /// Lines of batches: what is written of one is one line, and has the name and the answer that it was given.
 pub fn batch_line(input: &[u8]) {
     let (kind, text) = input.split_first().unwrap_or((&0, &[]));
-    let endpoint = Endpoint::ALL[usize::from(kind % 3)];
+    let endpoint = Endpoint::ALL[usize::from(*kind) % Endpoint::ALL.len()];
     let Ok(ask) = line::read(1, text.trim_ascii(), endpoint) else { return };
     // Numbers that are too odd to be held up beside each other are passed on as they are.
     let Ok(body) = serde_json::from_slice::<Value>(&ask.body) else { return };

@@ -5,6 +5,7 @@ mod elsewhere;
 mod embedding;
 mod fallback;
 mod sharing;
+mod stored;
 
 use crate::{
     admit::{Admitted, admit},
@@ -15,7 +16,7 @@ use crate::{
     gateways::Gateways,
     goodput::{Answered, Asked, Goodput, Trial},
     metrics,
-    prompt::{Endpoint, Prompt},
+    prompt::Prompt,
     queue::{EngineId, Permit, Queue, Who},
     resume::Resumable,
     settle::{Account, Ledger},
@@ -30,6 +31,7 @@ use shared::{
     time,
 };
 use std::{sync::Arc, time::Duration};
+pub use stored::Stored;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -129,6 +131,9 @@ impl Inference {
 
     fn admit(&self, person: Person, prompt: Prompt) -> Result<Admitted, Error> {
         let mut admitted = admit(&self.policy, &self.weights, person, prompt)?;
+        if let Some(id) = &admitted.prompt.previous {
+            admitted.prompt.only = Some(self.keeper(&person, id)?.id);
+        }
         if self.dispatcher.fleet.settings().tell_priority {
             admitted.prompt = admitted.prompt.telling()?;
         }
@@ -171,6 +176,10 @@ impl Inference {
 
     /// The same prompt for the model that stands in, when there is one that the caller may use.
     fn instead(&self, admitted: &Admitted) -> Option<Admitted> {
+        if admitted.prompt.only.is_some() {
+            // Another model's engine does not know what was said before.
+            return None;
+        }
         let model = self.fallback.of(admitted.prompt.served())?;
         let prompt = admitted.prompt.clone().for_model(model);
         let instead = admit(&self.policy, &self.weights, admitted.person, prompt).ok()?;
@@ -239,6 +248,7 @@ impl Inference {
             deadline: Some(self.queue.at(turn.until)),
             patience: self.wait,
             avoid: turn.avoid,
+            only: prompt.only,
             streams: prompt.stream,
             preempted: turn.preempted,
             made: Made::default(),
@@ -247,7 +257,7 @@ impl Inference {
         if let (Some(trial), Some(promise)) = (trial, waiting.promise()) {
             trial.promised(promise);
         }
-        let permit = self.turn(prompt.served(), waiting).await?;
+        let permit = self.turn(prompt, waiting).await?;
         let engine = self.dispatcher.fleet.get(permit.engine());
         let url = engine.map(|engine| engine.url.clone()).unwrap_or_default();
         Ok(Routed { permit, url })
@@ -299,9 +309,6 @@ fn conclude(mut answer: Result<Inferred, Error>, trial: Trial) -> Result<Inferre
 }
 
 fn asked(prompt: &Prompt) -> Asked {
-    let most = match prompt.endpoint {
-        Endpoint::Embeddings => Some(0),
-        Endpoint::Chat | Endpoint::Completions => prompt.max_tokens,
-    };
+    let most = if prompt.endpoint.makes() { prompt.max_tokens } else { Some(0) };
     Asked { class: prompt.class, streams: prompt.stream, choices: prompt.choices, most }
 }

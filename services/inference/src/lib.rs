@@ -34,6 +34,7 @@ pub mod queue;
 pub mod settle;
 pub mod ship;
 pub mod sse;
+pub mod stored;
 pub mod weights;
 
 mod resume;

@@ -4,7 +4,7 @@
 //! the client for each. None is held for another that is not there yet.
 //!
 //! Before the last event leaves, the account is in the journal. A stream that cannot go on ends with an error event
-//! and without `[DONE]`. When the client goes away this body is dropped, and with it the account (as cancelled), the
+//! and without `[DONE]` or whatever else its route calls a good end. When the client goes away this body is dropped, and with it the account (as cancelled), the
 //! engine's answer (which makes the engine abort) and the permit (which frees the place).
 
 mod gathered;
@@ -16,7 +16,7 @@ use crate::{
     queue::Permit,
     resume::Resumable,
     settle::Account,
-    sse::{self, Event, Splitter},
+    sse::{self, Ending, Event, Splitter},
 };
 use bytes::{Bytes, BytesMut};
 use gathered::Gathered;
@@ -58,6 +58,7 @@ pub struct Metered {
     gathered: Gathered,
     /// How it may go on elsewhere.
     resumable: Option<Box<Resumable>>,
+    ending: Ending,
     /// Its way to another engine.
     moving: Option<Moving>,
 }
@@ -75,6 +76,7 @@ impl Metered {
     ) -> Self {
         let heard = Instant::now();
         let alarm = Box::pin(tokio::time::sleep_until(patience.until.min(heard + patience.idle)));
+        let ending = Ending::of(account.endpoint().dialect());
         Self {
             upstream,
             begun: Some(begun),
@@ -88,6 +90,7 @@ impl Metered {
             alarm,
             over: false,
             gathered: Gathered::default(),
+            ending,
             resumable: None,
             moving: None,
         }
@@ -149,9 +152,12 @@ impl Metered {
                 account.said(usage);
                 return !self.strip_usage;
             }
-            Event::Done => {
+            Event::Done(usage) => {
                 self.attempt.finish(self.heard.into_std());
-                self.end(Permit::done, |account| {
+                self.end(Permit::done, |mut account| {
+                    if let Some(usage) = usage {
+                        account.said(usage);
+                    }
                     account.finish();
                 });
             }
@@ -161,7 +167,7 @@ impl Metered {
                 self.end(Permit::lost, Account::fail);
                 return true;
             }
-            Event::Other => {}
+            Event::Begun | Event::Other => {}
         }
         true
     }
@@ -181,7 +187,7 @@ impl Metered {
         tracing::warn!(why, "a stream could not go on");
         self.attempt.fail(fault, Instant::now().into_std());
         self.end(Permit::lost, Account::fail);
-        broken_off(why)
+        self.ending.broken_off(why)
     }
 
     fn too_late(&mut self, context: &mut Context<'_>) -> Option<(&'static str, Fault)> {
@@ -198,13 +204,6 @@ impl Metered {
         }
         None
     }
-}
-
-/// The event that ends a stream honestly.
-pub(crate) fn broken_off(why: &str) -> Bytes {
-    Bytes::from(format!(
-        "data: {{\"error\":{{\"message\":\"the answer broke off: {why}\",\"type\":\"server_error\",\"param\":null,\"code\":\"stream_interrupted\"}}}}\n\n"
-    ))
 }
 
 impl Body for Metered {
@@ -248,6 +247,7 @@ impl Body for Metered {
                 },
             };
             if !passed.is_empty() {
+                this.ending.passed(&passed);
                 this.gathered.add(passed);
             }
         }

@@ -5,7 +5,9 @@
 mod batches;
 pub mod error;
 mod files;
+pub mod messages;
 mod models;
+mod responses;
 
 use crate::{
     cache::{self, Cached},
@@ -64,17 +66,19 @@ pub struct OpenAi {
     pub max_body_bytes: usize,
 }
 
-/// The routes, without the layers before them.
-pub fn routes(openai: OpenAi) -> Router {
+/// The routes but those that speak otherwise, see [`messages`]; without the layers before them.
+pub fn routes(openai: Arc<OpenAi>) -> Router {
     let run = |endpoint: Endpoint| {
         post(move |State(openai): State<Arc<OpenAi>>, request: Request| async move {
             openai.run(endpoint, request).await.unwrap_or_else(IntoResponse::into_response)
         })
     };
-    Router::new()
-        .route("/v1/chat/completions", run(Endpoint::Chat))
-        .route("/v1/completions", run(Endpoint::Completions))
-        .route("/v1/embeddings", run(Endpoint::Embeddings))
+    let own = Endpoint::ALL.into_iter().filter(|endpoint| !messages::ROUTES.contains(endpoint));
+    let paths = own.flat_map(|endpoint| endpoint.paths().map(move |path| (path, endpoint)));
+    let asked = paths.fold(Router::new(), |router, (path, endpoint)| router.route(path, run(endpoint)));
+    asked
+        .route("/v1/responses/{response}", get(responses::retrieve).delete(responses::delete))
+        .route("/v1/responses/{response}/cancel", post(responses::cancel))
         .route("/v1/files", get(files::list).post(files::upload))
         .route("/v1/files/{file}", get(files::retrieve).delete(files::delete))
         .route("/v1/files/{file}/content", get(files::content))
@@ -87,7 +91,7 @@ pub fn routes(openai: OpenAi) -> Router {
         .method_not_allowed_fallback(error::wrong_method)
         // Bodies have limits of their own, which are told apart.
         .layer(DefaultBodyLimit::disable())
-        .with_state(Arc::new(openai))
+        .with_state(openai)
 }
 
 impl OpenAi {

@@ -4,85 +4,25 @@
 //! else, known or not, reaches the engine byte for byte.
 
 mod body;
+mod endpoint;
+mod head;
+mod options;
+
+pub use endpoint::{Dialect, Endpoint};
 
 use crate::{
     cache::Wish,
     error::Error,
     lock::{self, LockName},
-    queue::Class,
+    queue::{Class, EngineId},
 };
 use body::{MAX_DEPTH, ask_for_usage, position, replaced, too_deep, with_field, without_field};
 use bytes::Bytes;
+use head::{Head, beginnings, field, malformed, repeats, text};
+use options::Options;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::{
-    borrow::Cow,
-    hash::{DefaultHasher, Hasher},
-    sync::Arc,
-};
-
-/// A route of the engines' HTTP API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Endpoint {
-    /// `/v1/chat/completions`
-    Chat,
-    /// `/v1/completions`
-    Completions,
-    /// `/v1/embeddings`
-    Embeddings,
-}
-
-impl Endpoint {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Chat, Self::Completions, Self::Embeddings];
-
-    /// The path on an engine.
-    #[must_use]
-    pub const fn path(self) -> &'static str {
-        match self {
-            Self::Chat => "/v1/chat/completions",
-            Self::Completions => "/v1/completions",
-            Self::Embeddings => "/v1/embeddings",
-        }
-    }
-
-    /// The name in the usage ledger.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Chat => "chat/completions",
-            Self::Completions => "completions",
-            Self::Embeddings => "embeddings",
-        }
-    }
-
-    /// `gen_ai.operation.name` of the OpenTelemetry conventions.
-    #[must_use]
-    pub const fn operation(self) -> &'static str {
-        match self {
-            Self::Chat => "chat",
-            Self::Completions => "text_completion",
-            Self::Embeddings => "embeddings",
-        }
-    }
-
-    /// The field that holds what to work on.
-    const fn input(self) -> &'static str {
-        match self {
-            Self::Chat => "messages",
-            Self::Completions => "prompt",
-            Self::Embeddings => "input",
-        }
-    }
-}
-
-impl std::str::FromStr for Endpoint {
-    type Err = ();
-
-    fn from_str(path: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|endpoint| endpoint.path() == path).ok_or(())
-    }
-}
+use std::{borrow::Cow, sync::Arc};
 
 /// Whether the same request again would be answered the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,40 +70,19 @@ pub struct Prompt {
     pub body: Bytes,
     /// The lock that its body names.
     pub lock: Option<LockName>,
+    /// The response that it goes on from, which one engine keeps.
+    pub previous: Option<Box<str>>,
+    /// The one engine that can answer it.
+    pub only: Option<EngineId>,
     /// The model as engines name it, when that is another name.
     served: Option<String>,
 }
 
+/// Where the name of a response stands, which is not for callers to choose.
 #[derive(Deserialize)]
-struct Head<'a> {
+struct Called<'a> {
     #[serde(borrow, default)]
-    model: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    stream: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    stream_options: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    max_tokens: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    max_completion_tokens: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    n: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    best_of: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    temperature: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    seed: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    tollgate: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    messages: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    prompt: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    input: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    tollgate_lock: Option<&'a RawValue>,
+    request_id: Option<&'a RawValue>,
 }
 
 /// Where the name of a lock stands, which is not for engines to read.
@@ -268,6 +187,17 @@ impl Prompt {
         Ok(self)
     }
 
+    /// What an engine gets that is to keep the response under this name.
+    #[must_use]
+    pub fn called(&self, name: &str) -> Bytes {
+        let name = serde_json::Value::from(name).to_string();
+        let stands = serde_json::from_slice(&self.body).ok().and_then(|Called { request_id }| request_id);
+        match stands.map(|raw| position(&self.body, raw)) {
+            Some(stands) => replaced(&self.body, stands, &name),
+            None => with_field(&self.body, "request_id", &name),
+        }
+    }
+
     /// The same for another model, by its own name.
     #[must_use]
     pub fn for_model(self, name: String) -> Self {
@@ -289,27 +219,21 @@ impl Prompt {
         let head: Head<'_> = serde_json::from_slice(&body).map_err(|error| malformed(&body, &error))?;
         let model = text(head.model)?;
         let stream = field(head.stream, "stream", "must be true or false")?.unwrap_or(false);
-        let max_tokens = match endpoint {
-            Endpoint::Chat => {
-                head.max_completion_tokens.filter(|raw| raw.get() != "null").or(head.max_tokens)
-            }
-            _ => head.max_tokens,
-        };
-        let max_tokens = field(max_tokens, "max_tokens", "must be a whole number, 1 or more")?;
+        let stream = stream && endpoint.streams().is_some();
+        let max_tokens = head.most(endpoint)?;
+        let previous = head.previous(endpoint)?;
         let choices = field(head.n, "n", "must be a whole number, 1 or more")?.unwrap_or(1);
         let lock: Option<Cow<'_, str>> = field(head.tollgate_lock, lock::FIELD, "must be a string")?;
         let lock = LockName::read_optional(lock.as_deref().map(str::as_bytes))?;
-        let input = match endpoint {
-            Endpoint::Chat => head.messages,
-            Endpoint::Completions => head.prompt,
-            Endpoint::Embeddings => head.input,
+        let input = head.input(endpoint);
+        let input =
+            input.ok_or_else(|| Error::Invalid { param: endpoint.input(), problem: "is required" })?;
+        let input_bytes = if endpoint.computes() { input.len() } else { 0 };
+        let (prefix, asks) = beginnings(input.as_bytes());
+        let options = match endpoint.streams() {
+            Some(Dialect::Chunks) => Options::read(head.stream_options, stream)?,
+            _ => Options::none(),
         };
-        let input = input
-            .filter(|raw| raw.get() != "null")
-            .map(RawValue::get)
-            .ok_or_else(|| Error::Invalid { param: endpoint.input(), problem: "is required" })?;
-        let (input_bytes, (prefix, asks)) = (input.len(), beginnings(input.as_bytes()));
-        let options = Options::read(head.stream_options, stream)?;
         let repeats = repeats(endpoint, &head, &options, choices);
         let own = head.tollgate.filter(|raw| raw.get() != "null").map(|raw| Wish::field(raw.get()));
         let wish = own.transpose()?.unwrap_or_default();
@@ -319,7 +243,8 @@ impl Prompt {
         // Whatever stands further back is changed first, so that the other still stands where it was found.
         let ours_first = ours.as_ref().map(|ours| ours.start) > stands.as_ref().map(|stands| stands.start);
         let cut = |body: &Bytes| ours.clone().map(|ours| without_field(body, ours));
-        let untold = stream && !wants_usage;
+        // The others say it unasked.
+        let untold = stream && !wants_usage && endpoint.streams() == Some(Dialect::Chunks);
         let ask = |body: &Bytes| untold.then(|| ask_for_usage(body, stands.clone(), &options));
         let first = if ours_first { cut(&body) } else { ask(&body) };
         let changed = first.as_ref().unwrap_or(&body);
@@ -343,6 +268,8 @@ impl Prompt {
             idempotency_key: None,
             body,
             lock,
+            previous,
+            only: None,
             served: None,
         })
     }
@@ -354,106 +281,6 @@ fn without_lock(body: Bytes) -> Bytes {
         Ok(Guarded { tollgate_lock }) => replaced(&body, position(&body, tollgate_lock), "null"),
         Err(_) => body,
     }
-}
-
-/// Bytes of one block of input: some hundred tokens.
-const BLOCK: usize = 512;
-/// Blocks that are told apart; what is longer shares the rest.
-const BLOCKS: usize = 1_024;
-
-/// The hashes of an input's beginnings, and of all of it as far as it is looked at.
-fn beginnings(input: &[u8]) -> (Arc<[u64]>, u64) {
-    let mut hasher = DefaultHasher::new();
-    let blocks = input.chunks_exact(BLOCK).take(BLOCKS).map(|block| {
-        hasher.write(block);
-        hasher.finish()
-    });
-    let blocks = blocks.collect();
-    hasher.write(input.chunks_exact(BLOCK).remainder());
-    hasher.write_usize(input.len());
-    (blocks, hasher.finish())
-}
-
-/// Whether the same would be answered the same.
-fn repeats(endpoint: Endpoint, head: &Head<'_>, options: &Options<'_>, choices: u64) -> Repeats {
-    let is = |raw: Option<&RawValue>, good: fn(f64) -> bool| {
-        raw.and_then(|raw| raw.get().parse().ok()).is_some_and(good)
-    };
-    let one = choices == 1 && head.best_of.is_none_or(|raw| matches!(raw.get(), "1" | "null"));
-    let exact = is(head.temperature, |temperature| temperature == 0.0) || is(head.seed, |_| true);
-    match endpoint {
-        _ if options.more => Repeats::Never,
-        Endpoint::Chat | Endpoint::Completions if !(one && exact) => Repeats::Otherwise,
-        _ => Repeats::Exactly,
-    }
-}
-
-struct Options<'a> {
-    include_usage: bool,
-    /// Whether anything else is asked of the stream.
-    more: bool,
-    others: Vec<(Cow<'a, str>, &'a RawValue)>,
-}
-
-impl<'a> Options<'a> {
-    fn read(raw: Option<&'a RawValue>, stream: bool) -> Result<Self, Error> {
-        let none = Self { include_usage: false, more: false, others: Vec::new() };
-        let Some(raw) = raw.filter(|raw| raw.get() != "null") else { return Ok(none) };
-        if !stream {
-            return Err(Error::Invalid {
-                param: "stream_options",
-                problem: "can only be given together with `stream: true`",
-            });
-        }
-        let invalid = Error::Invalid { param: "stream_options", problem: "must be an object" };
-        let fields: std::collections::BTreeMap<Cow<'a, str>, &'a RawValue> =
-            serde_json::from_str(raw.get()).map_err(|_| invalid)?;
-        let more = fields.keys().any(|name| name != "include_usage");
-        let include_usage = fields.get("include_usage").copied();
-        let include_usage =
-            field(include_usage, "stream_options.include_usage", "must be true or false")?.unwrap_or(false);
-        // On its own the engine ignores `continuous_usage_stats`; beside the usage that we ask for it would not.
-        let ours = |name: &str| matches!(name, "include_usage" | "continuous_usage_stats");
-        let others = fields.into_iter().filter(|(name, _)| !ours(name)).collect();
-        Ok(Self { include_usage, more, others })
-    }
-}
-
-fn text(raw: Option<&RawValue>) -> Result<String, Error> {
-    let missing = Error::Invalid { param: "model", problem: "is required: name the model to use" };
-    let raw = raw.filter(|raw| raw.get() != "null").ok_or(missing)?;
-    let name: String = serde_json::from_str(raw.get())
-        .map_err(|_| Error::Invalid { param: "model", problem: "must be a string" })?;
-    if name.is_empty() || name.len() > 200 {
-        return Err(Error::Invalid { param: "model", problem: "must have 1 to 200 characters" });
-    }
-    Ok(name)
-}
-
-fn field<'a, T: Deserialize<'a>>(
-    raw: Option<&'a RawValue>,
-    param: &'static str,
-    problem: &'static str,
-) -> Result<Option<T>, Error> {
-    match raw {
-        Some(raw) if raw.get() != "null" => {
-            serde_json::from_str(raw.get()).map(Some).map_err(|_| Error::Invalid { param, problem })
-        }
-        _ => Ok(None),
-    }
-}
-
-fn malformed(body: &Bytes, error: &serde_json::Error) -> Error {
-    if body.is_empty() {
-        return Error::Malformed("the body is empty: send a JSON object".into());
-    }
-    if let Err(error) = std::str::from_utf8(body) {
-        return Error::Malformed(format!("the body is not UTF-8 (byte {})", error.valid_up_to()));
-    }
-    if error.is_data() {
-        return Error::Malformed(format!("the body must be a JSON object with each field once: {error}"));
-    }
-    Error::Malformed(format!("the body is not valid JSON: {error}"))
 }
 
 #[cfg(test)]

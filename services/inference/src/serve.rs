@@ -20,6 +20,7 @@ use crate::{
     settle::{Estimator, Ledger},
     ship,
     store::Store,
+    stored::Names,
     weights::Weights,
 };
 use axum::{BoxError, Router, response::Response, routing::future::RouteFuture};
@@ -146,6 +147,10 @@ pub async fn open(
     follow::start(&policy, upstreams.permissions, kept, followed, gateways.clone(), tasks);
     fleet.first_look().await;
     fleet.watch(health.component("engines", false));
+    let names = Names::open(
+        service_token.as_ref().filter(|_| config.gateways.is_one_of_several()),
+        &config.data_dir,
+    )?;
     let (fallback, weights) = (Fallback::new(&config.fallback), Weights::new(&config.queue.weights));
     let goodput = Goodput::new(std::time::Instant::now());
     metrics::observe_queue(&queue);
@@ -157,7 +162,7 @@ pub async fn open(
     let inference = Inference {
         policy: policy.clone(),
         queue: queue.clone(),
-        dispatcher: Dispatcher { fleet: fleet.clone(), max_answer_bytes: config.max_answer_bytes },
+        dispatcher: Dispatcher { fleet: fleet.clone(), max_answer_bytes: config.max_answer_bytes, names },
         ledger: Ledger { journal, estimator: Arc::new(Estimator::default()) },
         goodput,
         weights: weights.clone(),
@@ -189,11 +194,16 @@ pub async fn open(
     let methods =
         AuthLayer::new(policy.clone(), service_token.clone(), Access::Methods, server::grpc_refusal);
     let grpc = api::routes(api, config.max_body_bytes).into_axum_router();
-    let persons = AuthLayer::new(policy.clone(), service_token, Access::Persons, openai::error::refusal);
-    let http = openai::routes(OpenAi { inference, jobs, files, max_body_bytes: config.max_body_bytes });
+    let persons =
+        AuthLayer::new(policy.clone(), service_token.clone(), Access::Persons, openai::error::refusal);
+    let openai = Arc::new(OpenAi { inference, jobs, files, max_body_bytes: config.max_body_bytes });
+    let http = openai::routes(Arc::clone(&openai));
+    let others = AuthLayer::new(policy.clone(), service_token, Access::Persons, openai::messages::refusal);
+    let messages = openai::messages::routes(openai);
     Ok(Gateway {
         grpc: server::guarded(grpc, &guard, methods.watched(watch.clone()).limited(config.limits.clone())),
-        http: server::guarded(http, &guard, persons.watched(watch).limited(config.limits)),
+        http: server::guarded(http, &guard, persons.watched(watch.clone()).limited(config.limits.clone()))
+            .merge(server::guarded(messages, &guard, others.watched(watch).limited(config.limits))),
         fleet,
         policy,
         fallback,

@@ -125,6 +125,18 @@ impl Account {
         &self.record.usage_id
     }
 
+    /// Whose it is.
+    #[must_use]
+    pub fn user_id(&self) -> &str {
+        &self.record.user_id
+    }
+
+    /// The route that it takes.
+    #[must_use]
+    pub const fn endpoint(&self) -> Endpoint {
+        self.endpoint
+    }
+
     /// It goes to another engine.
     pub fn next_attempt(&mut self, engine: &str) {
         self.record.attempt += 1;

@@ -3,35 +3,28 @@
 //! Pure: bytes in, facts out. Events end with an empty line; an engine sends each as a chunk of its own, but nothing
 //! here relies on it.
 
+mod ending;
+mod named;
+mod usage;
+
+pub use ending::Ending;
+pub use usage::{Usage, usage, whole_usage};
+
 use bytes::{Bytes, BytesMut};
-use memchr::memmem::{Finder, FinderRev};
-use serde::Deserialize;
+use memchr::memmem::Finder;
 use std::sync::LazyLock;
 
 // Every event is searched for these, and to prepare a search takes longer than to make it.
-static USAGE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\"usage\":{"));
-static LAST_USAGE: LazyLock<FinderRev<'_>> = LazyLock::new(|| FinderRev::new(b"\"usage\":{"));
 static NO_CHOICES: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\"choices\":[]"));
 static ROLE: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\"role\":\"assistant\""));
 static LF: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\n\n"));
 static CRLF: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
 
-/// Tokens as an engine counts them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Tokens read.
-    pub prompt: u64,
-    /// Of those, from the prefix cache.
-    pub cached: u64,
-    /// Tokens made.
-    pub completion: u64,
-}
-
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The end, `[DONE]`.
-    Done,
+    /// The end, and the usage of the whole request where it comes with that.
+    Done(Option<Usage>),
     /// An error inside a stream that began well.
     Error(EngineError),
     /// The usage of the whole request, and nothing else.
@@ -43,6 +36,8 @@ pub enum Event {
         /// Usage so far, where the client asked for it continuously.
         usage: Option<Usage>,
     },
+    /// The engine has taken the request in; whether it will answer is not said yet.
+    Begun,
     /// A comment or an event without data.
     Other,
 }
@@ -56,54 +51,19 @@ pub struct EngineError {
     pub message: String,
 }
 
-#[derive(Deserialize)]
-struct UsageBody {
-    #[serde(default)]
-    prompt_tokens: u64,
-    #[serde(default)]
-    completion_tokens: Option<u64>,
-    #[serde(default)]
-    prompt_tokens_details: Option<Details>,
-}
-
-#[derive(Deserialize)]
-struct Details {
-    #[serde(default)]
-    cached_tokens: Option<u64>,
-}
-
-impl From<UsageBody> for Usage {
-    fn from(body: UsageBody) -> Self {
-        Self {
-            prompt: body.prompt_tokens,
-            cached: body.prompt_tokens_details.and_then(|details| details.cached_tokens).unwrap_or(0),
-            completion: body.completion_tokens.unwrap_or(0),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct ErrorBody {
-    error: ErrorFields,
-}
-
-#[derive(Deserialize)]
-struct ErrorFields {
-    #[serde(default)]
-    message: String,
-    #[serde(default)]
-    code: Option<u16>,
-}
-
 /// Reads one event, its closing empty line included or not.
 #[must_use]
 pub fn read(event: &[u8]) -> Event {
-    let Some(data) = data(event) else { return Event::Other };
+    let (name, data) = lines(event);
+    let Some(data) = data else { return Event::Other };
+    if let Some(event) = name.and_then(|name| named::read(name, data)) {
+        return event;
+    }
     if data == b"[DONE]" {
-        return Event::Done;
+        return Event::Done(None);
     }
     if data.starts_with(b"{\"error\"") {
-        return Event::Error(error(data));
+        return Event::Error(named::error(data));
     }
     let usage = usage(data);
     match usage {
@@ -112,36 +72,35 @@ pub fn read(event: &[u8]) -> Event {
     }
 }
 
-fn data(event: &[u8]) -> Option<&[u8]> {
-    let mut lines = event;
+/// The first event that says whether there is an answer, once it is there.
+#[must_use]
+pub fn first(mut bytes: &[u8]) -> Option<Event> {
+    loop {
+        let (event, rest) = bytes.split_at(end_of_event(bytes)?);
+        match read(event) {
+            Event::Begun => bytes = rest,
+            event => return Some(event),
+        }
+    }
+}
+
+/// Name and data of an event.
+fn lines(event: &[u8]) -> (Option<&[u8]>, Option<&[u8]>) {
+    let (mut lines, mut name) = (event, None);
     loop {
         let (line, rest) = match memchr::memchr(b'\n', lines) {
             Some(end) => (&lines[..end], Some(&lines[end + 1..])),
             None => (lines, None),
         };
         if let Some(data) = line.strip_prefix(b"data:") {
-            return Some(data.trim_ascii());
+            return (name, Some(data.trim_ascii()));
         }
-        lines = rest?;
+        name = line.strip_prefix(b"event:").map(<[u8]>::trim_ascii).or(name);
+        match rest {
+            Some(rest) => lines = rest,
+            None => return (name, None),
+        }
     }
-}
-
-fn error(data: &[u8]) -> EngineError {
-    match serde_json::from_slice::<ErrorBody>(data) {
-        Ok(ErrorBody { error }) => EngineError { status: error.code.unwrap_or(500), message: error.message },
-        Err(_) => EngineError { status: 500, message: String::new() },
-    }
-}
-
-/// The usage in an answer or event, where it says one.
-#[must_use]
-pub fn usage(json: &[u8]) -> Option<Usage> {
-    // The engine's own `usage` comes after the text, so the last one is it; a text can only hold it quoted.
-    // Most events say none, which is found out faster forwards.
-    let at = USAGE.find(json).and_then(|_| LAST_USAGE.rfind(json))?;
-    let object = json.get(at + 8..)?;
-    let mut stream = serde_json::Deserializer::from_slice(object).into_iter::<UsageBody>();
-    stream.next()?.ok().map(Usage::from)
 }
 
 /// Cuts a stream of bytes into events.
@@ -202,7 +161,7 @@ mod tests {
         assert_eq!(first[0], Event::Content { tokens: false, usage: None });
         assert_eq!(first[1], Event::Content { tokens: true, usage: None });
         assert_eq!(first[7], Event::Usage(Usage { prompt: 17, cached: 0, completion: 6 }));
-        assert_eq!(first[8], Event::Done);
+        assert_eq!(first[8], Event::Done(None));
     }
 
     #[test]

@@ -79,6 +79,7 @@ mod tests {
                 deadline: None,
                 patience: HOUR,
                 avoid: None,
+                only: None,
                 streams: true,
                 preempted: 0,
                 made: Made::default(),

@@ -3,6 +3,7 @@
 //! Secrets have 256 random bits, so no slow hash is needed. Looking a digest up in a map or an index takes a time that
 //! depends on the digest, which tells nothing about the secret: whoever guesses cannot steer digests.
 
+use hmac::{Hmac, KeyInit, Mac};
 use policy::KeyHash;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
@@ -66,6 +67,16 @@ impl ServiceToken {
 
     pub(super) fn matches(&self, presented: &str) -> bool {
         self.0.matches(presented)
+    }
+
+    /// A key for one purpose, which all services of an installation derive alike and nobody else can.
+    #[must_use]
+    pub fn derive(&self, purpose: &str) -> [u8; 32] {
+        let mut block = [0; 64];
+        block[..32].copy_from_slice(self.0.as_bytes());
+        let mut key = <Hmac<Sha256> as KeyInit>::new(&block.into());
+        key.update(purpose.as_bytes());
+        key.finalize().into_bytes().into()
     }
 }
 

@@ -62,6 +62,7 @@ impl Gateway {
             arrived: offered.at,
             deadline: None,
             patience: std::time::Duration::from_secs(3_600),
+            only: None,
             avoid: None,
             streams: true,
             preempted: self.stopped.get(&request).copied().unwrap_or(0),

@@ -53,6 +53,7 @@ impl Steps {
             deadline: None,
             patience: Duration::from_secs(3_600),
             avoid: None,
+            only: None,
             streams: self.streams,
             preempted: 0,
             made: made.clone(),

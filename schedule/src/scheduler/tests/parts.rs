@@ -17,6 +17,7 @@ pub(super) struct Call {
     pub(super) asks: u64,
     pub(super) patience: Duration,
     pub(super) avoid: Option<EngineId>,
+    pub(super) only: Option<EngineId>,
 }
 
 impl Default for Call {
@@ -33,6 +34,7 @@ impl Default for Call {
             asks: 0,
             patience: Duration::from_secs(30),
             avoid: None,
+            only: None,
         }
     }
 }

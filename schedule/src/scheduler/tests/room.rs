@@ -40,6 +40,29 @@ fn whoever_may_not_go_there_lets_others_pass() {
 }
 
 #[test]
+fn whoever_must_go_to_one_engine_waits_for_that_and_lets_others_pass() {
+    let mut world =
+        World::new(Settings::fair(), vec![Machine::new(&[0], 64, None), Machine::new(&[0], 1, None)]);
+    let first = world.arrive(&Call { only: Some(1), answer: 400, ..Call::default() }).unwrap();
+    world.obey();
+    assert!(matches!(world.jobs[&first].state, State::Runs { engine: 1, .. }));
+    let bound = world.arrive(&Call { only: Some(1), user: 2, ..Call::default() }).unwrap();
+    let free = world.arrive(&Call { user: 3, ..Call::default() }).unwrap();
+    world.obey();
+    assert!(matches!(world.jobs[&free].state, State::Runs { engine: 0, .. }));
+    assert!(matches!(world.jobs[&bound].state, State::Waits { .. }));
+    world.cancel(first);
+    world.obey();
+    assert!(matches!(world.jobs[&bound].state, State::Runs { engine: 1, .. }));
+    let again = world.fail(bound, Outcome::Lost).unwrap();
+    world.obey();
+    assert!(matches!(world.jobs[&again].state, State::Runs { engine: 1, .. }), "there is no other for it");
+    world.open(1, false);
+    assert!(world.arrive(&Call { only: Some(1), ..Call::default() }).is_none(), "its engine is away");
+    assert!(world.arrive(&Call::default()).is_some());
+}
+
+#[test]
 fn a_start_that_was_lost_costs_nothing() {
     let mut world = World::new(Settings::fair(), vec![Machine::new(&[0], 1, None)]);
     for _ in 0..50 {

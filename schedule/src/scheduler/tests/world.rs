@@ -89,6 +89,7 @@ impl World {
             deadline: None,
             patience: call.patience,
             avoid: call.avoid,
+            only: call.only,
             streams: call.streams,
             preempted,
             made: made.clone(),
@@ -219,7 +220,10 @@ impl World {
     fn may_go(&self, call: &Call, engine: EngineId) -> bool {
         let fits = |at: EngineId| self.engines[at].open && self.engines[at].serves.contains(&call.model);
         let others = (0..self.engines.len()).any(|other| Some(other) != call.avoid && fits(other));
-        fits(engine) && (call.avoid != Some(engine) || !others)
+        match call.only {
+            Some(only) => fits(engine) && only == engine,
+            None => fits(engine) && (call.avoid != Some(engine) || !others),
+        }
     }
 
     /// What must be so whenever nothing is left to be done.

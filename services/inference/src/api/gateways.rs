@@ -55,6 +55,13 @@ fn read(message: ForwardRequest) -> Result<(Person, Prompt), Error> {
         ForwardedRoute::Chat => Endpoint::Chat,
         ForwardedRoute::Completions => Endpoint::Completions,
         ForwardedRoute::Embeddings => Endpoint::Embeddings,
+        ForwardedRoute::Responses => Endpoint::Responses,
+        ForwardedRoute::Messages => Endpoint::Messages,
+        ForwardedRoute::CountTokens => Endpoint::CountTokens,
+        ForwardedRoute::Rerank => Endpoint::Rerank,
+        ForwardedRoute::Score => Endpoint::Score,
+        ForwardedRoute::Tokenize => Endpoint::Tokenize,
+        ForwardedRoute::Detokenize => Endpoint::Detokenize,
         ForwardedRoute::Unspecified => return Err(Error::Invalid { param: "route", problem: "is required" }),
     };
     let person = message.caller.as_ref().and_then(word::person);

@@ -145,7 +145,7 @@ where
         loop {
             while let Some(event) = splitter.cut() {
                 match sse::read(&event) {
-                    Event::Done => return None,
+                    Event::Done(_) => return None,
                     Event::Error(error) => {
                         let fault = Fault::new(Code::Unavailable, "STREAM_INTERRUPTED");
                         let broken = status::status(fault, error.message);
@@ -156,7 +156,7 @@ where
                         Ok(None) => {}
                         Err(status) => return Some((Err(status), None)),
                     },
-                    Event::Other => {}
+                    Event::Begun | Event::Other => {}
                 }
             }
             match metered.frame().await? {

@@ -2,7 +2,7 @@
 
 use super::{Api, wire};
 use crate::{
-    batches::NewBatch,
+    batches::{self, NewBatch},
     error::{Error, Kept, Thing},
     files,
     jobs::{
@@ -213,9 +213,9 @@ fn request(kind: &str, asked: pb::JobRequest) -> Result<Task, Error> {
         "" if vectors => Endpoint::Embeddings,
         "" if body.fields.contains_key("messages") => Endpoint::Chat,
         "" => Endpoint::Completions,
-        path => path.parse().map_err(|()| ENDPOINT)?,
+        path => batches::endpoint(path).map_err(|_| ENDPOINT)?,
     };
-    if (endpoint == Endpoint::Embeddings) != vectors {
+    if endpoint.makes() == vectors {
         return Err(ENDPOINT);
     }
     Ok(Task::Request { endpoint, body: Bytes::from(wire::json(&body)) })
@@ -223,14 +223,11 @@ fn request(kind: &str, asked: pb::JobRequest) -> Result<Task, Error> {
 
 const ENDPOINT: Error = Error::Invalid {
     param: "endpoint",
-    problem: "must be /v1/chat/completions or /v1/completions, or /v1/embeddings for vectors",
+    problem: "must be /v1/chat/completions, /v1/completions or /v1/responses, or /v1/embeddings, /v1/rerank or /v1/score for vectors",
 };
 
 pub(super) fn new_batch(asked: pb::CreateBatchRequest) -> Result<NewBatch, Error> {
-    let endpoint = asked.endpoint.parse().map_err(|()| Error::Invalid {
-        param: "endpoint",
-        problem: "must be /v1/chat/completions, /v1/completions or /v1/embeddings",
-    })?;
+    let endpoint = batches::endpoint(&asked.endpoint)?;
     let keep = u64::try_from(asked.output_expires_after).unwrap_or(1);
     Ok(NewBatch {
         input: files::id(&asked.input_file_id)?,

@@ -26,8 +26,8 @@ pub struct Pump {
 impl Pump {
     /// An answer that is all there.
     #[must_use]
-    pub fn whole(json: Bytes) -> Self {
-        Self { usage: sse::usage(&json), whole: json, done: true, ..Self::default() }
+    pub fn whole(json: Bytes, usage: Option<Usage>) -> Self {
+        Self { usage, whole: json, done: true, ..Self::default() }
     }
 
     /// Passes a stream on until its end.
@@ -52,14 +52,17 @@ impl Pump {
         self.bytes.extend_from_slice(&event);
         let heard = sse::read(&event);
         match heard {
-            Event::Done => self.done = true,
+            Event::Done(usage) => {
+                self.done = true;
+                self.usage = usage.or(self.usage);
+            }
             Event::Error(_) => self.failed = true,
             Event::Usage(usage) => {
                 self.usage = Some(usage);
                 self.usage_event = Some(start..self.bytes.len());
             }
             Event::Content { usage, .. } => self.usage = usage.or(self.usage),
-            Event::Other => {}
+            Event::Begun | Event::Other => {}
         }
         Piece { bytes: event, usage: matches!(heard, Event::Usage(_)) }
     }

@@ -5,7 +5,7 @@ use super::{
     hit::Hit,
     kept::Kept,
 };
-use crate::meter::broken_off;
+use crate::{prompt::Prompt, sse::Ending};
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use http_body::{Body, Frame};
@@ -34,6 +34,7 @@ struct Live {
     /// Pieces that were passed on.
     passed: usize,
     wants_usage: bool,
+    ending: Ending,
     /// The caller's own.
     alarm: Pin<Box<Sleep>>,
     /// The account of whoever did not ask first.
@@ -50,10 +51,20 @@ impl Replay {
 
     /// What came of a call so far, and what is still to come, until its listener's own time is over.
     #[must_use]
-    pub fn live(seat: Seat, wants_usage: bool, until: Instant, hit: Option<Hit>) -> Self {
+    pub fn live(seat: Seat, prompt: &Prompt, until: Instant, hit: Option<Hit>) -> Self {
         let news = WatchStream::from_changes(seat.news());
         let alarm = Box::pin(tokio::time::sleep_until(until));
-        Self(Source::Live(Box::new(Live { seat, news, passed: 0, wants_usage, alarm, hit, over: false })))
+        let (wants_usage, ending) = (prompt.wants_usage, Ending::of(prompt.endpoint.dialect()));
+        Self(Source::Live(Box::new(Live {
+            seat,
+            news,
+            passed: 0,
+            wants_usage,
+            ending,
+            alarm,
+            hit,
+            over: false,
+        })))
     }
 }
 
@@ -68,6 +79,7 @@ impl Live {
                 self.end(landed);
             }
             if !told.is_empty() {
+                self.ending.passed(&told);
                 return Poll::Ready(Some(told));
             }
             if self.over {
@@ -75,7 +87,7 @@ impl Live {
             }
             if self.alarm.as_mut().poll(context).is_ready() {
                 self.over = true;
-                return Poll::Ready(Some(broken_off("its time was over")));
+                return Poll::Ready(Some(self.ending.broken_off("its time was over")));
             }
             if Pin::new(&mut self.news).poll_next(context).is_pending() {
                 return Poll::Pending;

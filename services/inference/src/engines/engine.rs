@@ -276,8 +276,14 @@ impl Engine {
     /// A request to this engine.
     #[must_use]
     pub fn request(&self, method: http::Method, path: &'static str, body: Bytes) -> Request<Full<Bytes>> {
+        self.request_at(method, PathAndQuery::from_static(path), body)
+    }
+
+    /// The same for a path that is not known before.
+    #[must_use]
+    pub fn request_at(&self, method: http::Method, path: PathAndQuery, body: Bytes) -> Request<Full<Bytes>> {
         let mut parts = self.base.clone().into_parts();
-        parts.path_and_query = Some(PathAndQuery::from_static(path));
+        parts.path_and_query = Some(path);
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         if let Ok(uri) = Uri::from_parts(parts) {

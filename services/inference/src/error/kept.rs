@@ -14,6 +14,8 @@ pub enum Thing {
     Batch,
     /// A file.
     File,
+    /// A response that an engine keeps.
+    Response,
 }
 
 impl Thing {
@@ -22,6 +24,7 @@ impl Thing {
             Self::Job => "job",
             Self::Batch => "batch",
             Self::File => "file",
+            Self::Response => "response",
         }
     }
 }
@@ -109,6 +112,7 @@ impl Kept {
             Self::Missing { thing: Thing::Job, .. } => Fault::new(Code::NotFound, "JOB_NOT_FOUND"),
             Self::Missing { thing: Thing::Batch, .. } => Fault::new(Code::NotFound, "BATCH_NOT_FOUND"),
             Self::Missing { thing: Thing::File, .. } => Fault::new(Code::NotFound, "FILE_NOT_FOUND"),
+            Self::Missing { thing: Thing::Response, .. } => Fault::new(Code::NotFound, "RESPONSE_NOT_FOUND"),
             Self::Over => Fault::new(Code::FailedPrecondition, "JOB_OVER"),
             Self::Full { .. } => Fault::retry(Code::ResourceExhausted, "JOBS_FULL", LATER),
             Self::Locked { .. } => Fault::new(Code::AlreadyExists, "LOCKED"),

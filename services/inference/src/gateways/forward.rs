@@ -65,7 +65,10 @@ impl Gateways {
             let mut messages = client.forward(request).await?.into_inner();
             let head = head(&mut messages).await?;
             if head.stream {
-                return Ok((head, Answer::Relayed(Box::new(Relayed::new(messages)))));
+                return Ok((
+                    head,
+                    Answer::Relayed(Box::new(Relayed::new(messages, admitted.prompt.endpoint))),
+                ));
             }
             let whole = Answer::Whole(whole(messages).await?, Used::default());
             Ok((head, whole))
@@ -141,6 +144,13 @@ fn request(admitted: &Admitted, request_id: &str, until: Instant) -> Request<For
         Endpoint::Chat => ForwardedRoute::Chat,
         Endpoint::Completions => ForwardedRoute::Completions,
         Endpoint::Embeddings => ForwardedRoute::Embeddings,
+        Endpoint::Responses => ForwardedRoute::Responses,
+        Endpoint::Messages => ForwardedRoute::Messages,
+        Endpoint::CountTokens => ForwardedRoute::CountTokens,
+        Endpoint::Rerank => ForwardedRoute::Rerank,
+        Endpoint::Score => ForwardedRoute::Score,
+        Endpoint::Tokenize => ForwardedRoute::Tokenize,
+        Endpoint::Detokenize => ForwardedRoute::Detokenize,
     };
     let mut request = Request::new(ForwardRequest {
         route: route.into(),

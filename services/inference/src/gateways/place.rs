@@ -1,6 +1,7 @@
 //! Where a call goes: to the queue of this gateway, or to another one's.
 
 use super::{AVOIDED, GatewayId, Gateways};
+use crate::{engines::Engine, queue::EngineId};
 use std::{collections::BTreeMap, sync::PoisonError, time::Duration};
 use tokio::time::Instant;
 
@@ -26,13 +27,11 @@ const SHORT: Duration = Duration::from_secs(1);
 const SHORTER: f64 = 0.5;
 
 impl Gateways {
-    /// Where a call for a model goes now. `chance` is anything from 0 to 1.
+    /// Where a call for a model goes now, where `only` one engine will do if that is said. `chance` is anything from 0 to 1.
     #[must_use]
-    pub fn place(&self, model: &str, chance: f64) -> Place {
+    pub fn place(&self, model: &str, only: Option<EngineId>, chance: f64) -> Place {
         let engines = self.0.fleet.all();
-        let serve = engines
-            .iter()
-            .filter(|engine| engine.accepting() && engine.state().sight.models.contains_key(model));
+        let serve = engines.iter().filter(|engine| serves(engine, model, only));
         let names: Vec<&str> = serve.map(|engine| engine.name.as_str()).collect();
         let state = self.state();
         let mine = names.iter().any(|name| state.parts.get(*name).is_some_and(|part| part.mine));
@@ -61,21 +60,18 @@ impl Gateways {
 
     /// Whether requests for a model may wait here. One without any engine is refused here too.
     #[must_use]
-    pub fn is_here(&self, model: &str) -> bool {
+    pub fn is_here(&self, model: &str, only: Option<EngineId>) -> bool {
         let engines = self.0.fleet.all();
-        let mut serve = engines
-            .iter()
-            .filter(|engine| engine.accepting() && engine.state().sight.models.contains_key(model))
-            .peekable();
+        let mut serve = engines.iter().filter(|engine| serves(engine, model, only)).peekable();
         let nobody = serve.peek().is_none();
         let state = self.state();
         nobody || serve.any(|engine| state.parts.get(&engine.name).is_some_and(|part| part.mine))
     }
 
     /// Resolves when requests for a model no longer wait here.
-    pub async fn gone_from_here(&self, model: &str) {
+    pub async fn gone_from_here(&self, model: &str, only: Option<EngineId>) {
         let mut moves = self.moves();
-        while self.is_here(model) {
+        while self.is_here(model, only) {
             if moves.changed().await.is_err() {
                 return;
             }
@@ -99,6 +95,13 @@ impl Gateways {
         let avoided = self.0.avoided.lock().unwrap_or_else(PoisonError::into_inner);
         avoided.get(&gateway).is_some_and(|until| *until > Instant::now())
     }
+}
+
+/// Whether an engine may take a call.
+fn serves(engine: &Engine, model: &str, only: Option<EngineId>) -> bool {
+    only.is_none_or(|only| only == engine.id)
+        && engine.accepting()
+        && engine.state().sight.models.contains_key(model)
 }
 
 /// Which of the others a call goes to, if to any. `own` is the wait here, when it can wait here.

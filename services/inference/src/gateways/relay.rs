@@ -3,7 +3,7 @@
 //! It is accounted for where it comes from. When the client goes away this body is dropped, and with it the call, which
 //! ends the other gateway's answer as if the client had been there.
 
-use crate::meter;
+use crate::{prompt::Endpoint, sse::Ending};
 use bytes::Bytes;
 use futures_util::Stream;
 use http_body::{Body, Frame};
@@ -19,14 +19,15 @@ use tonic::Streaming;
 #[derive(Debug)]
 pub struct Relayed {
     messages: Streaming<ForwardResponse>,
+    ending: Ending,
     over: bool,
 }
 
 impl Relayed {
     /// Goes on with a stream of which the head was read.
     #[must_use]
-    pub const fn new(messages: Streaming<ForwardResponse>) -> Self {
-        Self { messages, over: false }
+    pub fn new(messages: Streaming<ForwardResponse>, endpoint: Endpoint) -> Self {
+        Self { messages, ending: Ending::of(endpoint.dialect()), over: false }
     }
 }
 
@@ -41,6 +42,7 @@ impl Body for Relayed {
         while !self.over {
             match ready!(Pin::new(&mut self.messages).poll_next(context)) {
                 Some(Ok(ForwardResponse { part: Some(Part::Data(data)) })) => {
+                    self.ending.passed(&data);
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Some(Ok(_)) => {}
@@ -51,7 +53,7 @@ impl Body for Relayed {
                         "the answer of another gateway could not go on"
                     );
                     self.over = true;
-                    let words = meter::broken_off("the gateway that ran it was lost");
+                    let words = self.ending.broken_off("the gateway that ran it was lost");
                     return Poll::Ready(Some(Ok(Frame::data(words))));
                 }
             }

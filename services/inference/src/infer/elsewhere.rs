@@ -35,7 +35,7 @@ impl Inference {
         deadline: Option<Instant>,
     ) -> Result<Inferred, Error> {
         let admitted = self.admit(person, prompt)?;
-        let here = |gateways: &Gateways| gateways.is_here(admitted.prompt.served());
+        let here = |gateways: &Gateways| gateways.is_here(admitted.prompt.served(), admitted.prompt.only);
         if !self.gateways.as_ref().is_some_and(here) {
             return Err(Error::Elsewhere);
         }
@@ -62,7 +62,7 @@ impl Inference {
         let model = admitted.prompt.served();
         let (mut lost, mut owned) = (0, Instant::now());
         loop {
-            match gateways.place(model, rand::random()) {
+            match gateways.place(model, admitted.prompt.only, rand::random()) {
                 Place::Here => match self.run_here(admitted, request_id, until, trial).await {
                     Err(Error::Elsewhere) => owned = Instant::now(),
                     answer => return answer,
@@ -100,12 +100,12 @@ impl Inference {
     }
 
     /// Waits for its turn, as long as that is here.
-    pub(super) async fn turn(&self, model: &str, waiting: Waiting<'_>) -> Result<Permit, Error> {
+    pub(super) async fn turn(&self, prompt: &Prompt, waiting: Waiting<'_>) -> Result<Permit, Error> {
         let Some(gateways) = &self.gateways else { return waiting.turn().await };
         tokio::select! {
             biased;
             turn = waiting.turn() => turn,
-            () = gateways.gone_from_here(model) => Err(Error::Elsewhere),
+            () = gateways.gone_from_here(prompt.served(), prompt.only) => Err(Error::Elsewhere),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     dispatch::Answer,
     error::Error,
     goodput::Used,
+    prompt::Endpoint,
 };
 use shared::time;
 use std::sync::Arc;
@@ -50,7 +51,7 @@ impl Inference {
                 let id = request_id.to_owned();
                 let task = async move {
                     let _driven = Driven(Arc::clone(&flight));
-                    let user = admitted.person.user;
+                    let (user, endpoint) = (admitted.person.user, admitted.prompt.endpoint);
                     let known = this.cache.remembered(user, &key, &admitted).await;
                     let new = known.is_none();
                     let answer = match known {
@@ -58,7 +59,7 @@ impl Inference {
                         Some((_, kept)) => this.kept(&admitted, &kept, &id),
                         None => Box::pin(this.answer(admitted.clone(), &id, None)).await,
                     };
-                    let pump = deliver(answer, &flight).await;
+                    let pump = deliver(answer, &flight, endpoint).await;
                     this.cache.names().landed(user, &key, &flight);
                     if let Some(pump) = pump.filter(|_| new) {
                         this.cache.remember((user, &key), fingerprint, &admitted, pump);
@@ -113,6 +114,7 @@ impl Inference {
     /// Makes an answer for all who wait for it.
     async fn fly(&self, admitted: Admitted, plan: Plan, request_id: &str, flight: Arc<Flight>) {
         let driven = Driven(Arc::clone(&flight));
+        let endpoint = admitted.prompt.endpoint;
         // It may have been made since it was looked for.
         let here = self.cache.get(&plan, &admitted.prompt.wish);
         let (kept, tier) = match here {
@@ -126,16 +128,21 @@ impl Inference {
             match (&kept, &plan.texts) {
                 (Some(kept), _) => {
                     count(tier);
-                    deliver(self.kept(&admitted, kept, request_id), &flight).await
+                    deliver(self.kept(&admitted, kept, request_id), &flight, endpoint).await
                 }
                 (None, Some(texts)) => {
                     let answer = Box::pin(self.embed(&admitted, &plan, texts, request_id)).await;
-                    deliver(answer, &flight).await
+                    deliver(answer, &flight, endpoint).await
                 }
                 (None, None) => {
                     count(Found::Missed);
                     let answer = Box::pin(self.fresh(&admitted, request_id, None)).await;
-                    deliver(answer.map(|answer| Inferred { cached: Cached::Miss, ..answer }), &flight).await
+                    deliver(
+                        answer.map(|answer| Inferred { cached: Cached::Miss, ..answer }),
+                        &flight,
+                        endpoint,
+                    )
+                    .await
                 }
             }
         };
@@ -195,7 +202,7 @@ impl Inference {
         let Begun { usage_id, instead, cached, whole } = begun;
         let answer = match whole {
             Some(json) => Answer::Whole(json, Used::default()),
-            None => Answer::Replayed(Box::new(Replay::live(seat, admitted.prompt.wants_usage, until, None))),
+            None => Answer::Replayed(Box::new(Replay::live(seat, &admitted.prompt, until, None))),
         };
         Ok(Inferred { usage_id, instead, cached, answer })
     }
@@ -226,13 +233,10 @@ impl Inference {
         };
         let answer = match begun.whole {
             Some(json) => {
-                hit.whole(crate::sse::usage(&json).unwrap_or_default())?;
+                hit.whole(admitted.prompt.endpoint.usage(&json).unwrap_or_default())?;
                 Answer::Whole(json, Used::default())
             }
-            None => {
-                let wants_usage = admitted.prompt.wants_usage;
-                Answer::Replayed(Box::new(Replay::live(seat, wants_usage, until, Some(hit))))
-            }
+            None => Answer::Replayed(Box::new(Replay::live(seat, &admitted.prompt, until, Some(hit)))),
         };
         Ok(Inferred { usage_id, instead: begun.instead, cached: Cached::Hit(age), answer })
     }
@@ -245,7 +249,7 @@ impl Inference {
 }
 
 /// Passes an answer on to all who wait for it. Returns it unless there is none.
-async fn deliver(answer: Result<Inferred, Error>, flight: &Flight) -> Option<Pump> {
+async fn deliver(answer: Result<Inferred, Error>, flight: &Flight, endpoint: Endpoint) -> Option<Pump> {
     let Inferred { usage_id, instead, cached, answer } = match answer {
         Ok(answer) => answer,
         Err(error) => {
@@ -259,7 +263,7 @@ async fn deliver(answer: Result<Inferred, Error>, flight: &Flight) -> Option<Pum
     let mut pump = Pump::default();
     match answer {
         Answer::Whole(json, _) => {
-            pump = Pump::whole(json.clone());
+            pump = Pump::whole(json.clone(), endpoint.usage(&json));
             begin(Some(json));
         }
         Answer::Stream(metered) => {

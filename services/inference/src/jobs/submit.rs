@@ -95,7 +95,7 @@ impl Jobs {
         let (kind, payload, batch) = match submission.task {
             Task::Request { endpoint, body } => {
                 check(inference, *person, endpoint, body.clone())?;
-                let kind = if endpoint == Endpoint::Embeddings { Kind::Embedding } else { Kind::Completion };
+                let kind = if endpoint.makes() { Kind::Completion } else { Kind::Embedding };
                 let body: &RawValue = serde_json::from_slice(&body)
                     .map_err(|error| Error::Malformed(format!("the body is not valid JSON: {error}")))?;
                 let endpoint = Some(endpoint.path().to_owned());

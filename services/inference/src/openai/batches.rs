@@ -103,10 +103,7 @@ pub(super) async fn create(
     let body = openai.read(body).await?;
     let asked: Create = serde_json::from_slice(&body)
         .map_err(|error| Error::Malformed(format!("the body is not a batch: {error}")))?;
-    let endpoint = asked.endpoint.parse().map_err(|()| Error::Invalid {
-        param: "endpoint",
-        problem: "must be /v1/chat/completions, /v1/completions or /v1/embeddings",
-    })?;
+    let endpoint = batches::endpoint(&asked.endpoint)?;
     let new = NewBatch {
         input: files::id(&asked.input_file_id)?,
         endpoint,

@@ -5,9 +5,10 @@ use crate::{
     gateways::forward::Refused,
 };
 use axum::response::{IntoResponse, Response};
-use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use serde::Serialize;
 use shared::status::{self, IntoStatus};
+use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -47,7 +48,7 @@ impl Error {
         match self {
             Self::Invalid { param, .. } => Some(param),
             Self::Refused { param, .. } => param.as_deref(),
-            Self::UnknownModel { .. } | Self::Denied { .. } => Some("model"),
+            Self::UnknownModel { .. } | Self::Denied { .. } | Self::NotServed { .. } => Some("model"),
             _ => None,
         }
     }
@@ -58,74 +59,136 @@ impl Error {
     }
 }
 
-/// What another gateway said.
-fn forwarded(refused: &Refused) -> Response {
-    let (status, kind) = kind(refused.status.code());
-    let status = refused.http.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(status);
-    // Whatever the engines refuse is said by them to be of this type.
-    let kind =
-        if status.is_client_error() && refused.param.is_some() { "invalid_request_error" } else { kind };
-    let code = status::reason(&refused.status).to_ascii_lowercase();
-    let retry = refused.status.get_details_retry_info().and_then(|info| info.retry_delay);
-    body(status, refused.status.message(), kind, refused.param.as_deref(), &code, retry)
+/// What a caller is told of a refusal, in whichever shape.
+pub(super) struct Told {
+    pub(super) status: StatusCode,
+    pub(super) message: String,
+    r#type: &'static str,
+    param: Option<String>,
+    code: String,
+    pub(super) retry_after: Option<Duration>,
+    /// Whether asking again is of no use though the status looks otherwise.
+    pub(super) vain: bool,
+}
+
+impl Told {
+    /// What another gateway said.
+    fn forwarded(refused: &Refused) -> Self {
+        let (status, kind) = kind(refused.status.code());
+        let status = refused.http.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(status);
+        // Whatever the engines refuse is said by them to be of this type.
+        let of_a_field = status.is_client_error() && refused.param.is_some();
+        Self {
+            status,
+            message: refused.status.message().to_owned(),
+            r#type: if of_a_field { "invalid_request_error" } else { kind },
+            param: refused.param.clone(),
+            code: status::reason(&refused.status).to_ascii_lowercase(),
+            retry_after: refused.status.get_details_retry_info().and_then(|info| info.retry_delay),
+            vain: false,
+        }
+    }
+
+    /// What a layer before the routes says.
+    pub(super) fn refusal(refused: &Status) -> Self {
+        let (status, r#type) = kind(refused.code());
+        let code = match status {
+            // What OpenAI's clients know a bad key by.
+            StatusCode::UNAUTHORIZED => "invalid_api_key".to_owned(),
+            _ => status::reason(refused).to_ascii_lowercase(),
+        };
+        Self {
+            status,
+            message: refused.message().to_owned(),
+            r#type,
+            param: None,
+            code,
+            retry_after: refused.get_details_retry_info().and_then(|info| info.retry_delay),
+            vain: false,
+        }
+    }
+
+    /// The headers that go with it.
+    pub(super) fn dress(&self, headers: &mut HeaderMap) {
+        if self.vain {
+            // Clients ask again after a conflict or a server's error unless they are told not to.
+            headers.insert(RETRY, HeaderValue::from_static("false"));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(after) = self.retry_after {
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+    }
+
+    fn fields(&self) -> Fields<'_> {
+        Fields { message: &self.message, r#type: self.r#type, param: self.param.as_deref(), code: &self.code }
+    }
+}
+
+impl From<Error> for Told {
+    fn from(error: Error) -> Self {
+        if let Error::Forwarded(refused) = &error {
+            return Self::forwarded(refused);
+        }
+        let (status, r#type) = error.shape();
+        let param = error.param().map(str::to_owned);
+        let vain =
+            matches!(error, Error::Withdrawn { .. } | Error::NotCached | Error::Kept(Kept::Locked { .. }));
+        let fault = error.fault();
+        let message = error.into_status().message().to_owned();
+        let code = fault.reason.to_ascii_lowercase();
+        Self { status, message, r#type, param, code, retry_after: fault.retry_after, vain }
+    }
+}
+
+impl IntoResponse for Told {
+    fn into_response(self) -> Response {
+        let mut response = axum::Json(Body { error: self.fields() }).into_response();
+        *response.status_mut() = self.status;
+        self.dress(response.headers_mut());
+        response
+    }
 }
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        if let Self::Forwarded(refused) = &self {
-            return forwarded(refused);
-        }
-        let (status, kind) = self.shape();
-        let param = self.param().map(str::to_owned);
-        let vain = matches!(self, Self::Withdrawn { .. } | Self::NotCached | Self::Kept(Kept::Locked { .. }));
-        let fault = self.fault();
-        let answered = self.into_status();
-        let code = fault.reason.to_ascii_lowercase();
-        let mut response = body(status, answered.message(), kind, param.as_deref(), &code, fault.retry_after);
-        if vain {
-            // OpenAI's clients ask again after a conflict or a server's error unless they are told not to.
-            response.headers_mut().insert(RETRY, HeaderValue::from_static("false"));
-        }
-        response
+        Told::from(self).into_response()
     }
 }
 
 /// Status and body of a refusal, for where it is written instead of answered.
 pub(crate) fn said(error: Error) -> (u16, String) {
-    let (status, kind) = error.shape();
-    let param = error.param().map(str::to_owned);
-    let code = error.fault().reason.to_ascii_lowercase();
-    let answered = error.into_status();
-    let error = Fields { message: answered.message(), r#type: kind, param: param.as_deref(), code: &code };
-    (status.as_u16(), serde_json::to_string(&Body { error }).unwrap_or_default())
+    let told = Told::from(error);
+    (told.status.as_u16(), serde_json::to_string(&Body { error: told.fields() }).unwrap_or_default())
 }
 
 /// A refusal of the layers before the routes.
 pub fn refusal(refused: Status) -> Response {
-    let (status, kind) = kind(refused.code());
-    let code = match status {
-        // What OpenAI's clients know a bad key by.
-        StatusCode::UNAUTHORIZED => "invalid_api_key".to_owned(),
-        _ => status::reason(&refused).to_ascii_lowercase(),
-    };
-    let retry = refused.get_details_retry_info().and_then(|info| info.retry_delay);
-    let mut response = body(status, refused.message(), kind, None, &code, retry);
-    if status == StatusCode::UNAUTHORIZED {
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
-    response
+    Told::refusal(&refused).into_response()
 }
 
 /// No such route. Nothing is forwarded.
 pub async fn unknown_route(method: Method, uri: Uri) -> Response {
     let message = format!("there is no route {method} {}", uri.path());
-    body(StatusCode::NOT_FOUND, &message, "invalid_request_error", None, "unknown_route", None)
+    misrouted(StatusCode::NOT_FOUND, message, "unknown_route").into_response()
 }
 
 /// The route exists, for another method.
 pub async fn wrong_method(method: Method, uri: Uri) -> Response {
+    misled(&method, &uri).into_response()
+}
+
+pub(super) fn misled(method: &Method, uri: &Uri) -> Told {
     let message = format!("{} does not take {method}", uri.path());
-    body(StatusCode::METHOD_NOT_ALLOWED, &message, "invalid_request_error", None, "wrong_method", None)
+    misrouted(StatusCode::METHOD_NOT_ALLOWED, message, "wrong_method")
+}
+
+fn misrouted(status: StatusCode, message: String, code: &str) -> Told {
+    let (r#type, code) = ("invalid_request_error", code.to_owned());
+    Told { status, message, r#type, param: None, code, retry_after: None, vain: false }
 }
 
 fn kind(code: Code) -> (StatusCode, &'static str) {
@@ -142,21 +205,4 @@ fn kind(code: Code) -> (StatusCode, &'static str) {
         Code::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "service_unavailable_error"),
         _ => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
     }
-}
-
-fn body(
-    status: StatusCode,
-    message: &str,
-    r#type: &str,
-    param: Option<&str>,
-    code: &str,
-    retry_after: Option<std::time::Duration>,
-) -> Response {
-    let mut response = axum::Json(Body { error: Fields { message, r#type, param, code } }).into_response();
-    *response.status_mut() = status;
-    if let Some(after) = retry_after {
-        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
-    }
-    response
 }

@@ -17,6 +17,7 @@ fn arrival(queue: &Queue) -> Request<'static> {
         deadline: Some(queue.at(now + MINUTE)),
         patience: MINUTE,
         avoid: None,
+        only: None,
         streams: true,
         preempted: 0,
         made: Made::default(),

@@ -31,7 +31,8 @@ pub(crate) enum Batches {
     Submit {
         /// Lines of JSON with `custom_id`, `method`, `url` and `body`; `-`: standard input.
         file: PathBuf,
-        /// What every line asks: /v1/chat/completions, /v1/completions or /v1/embeddings.
+        /// What every line asks: /v1/chat/completions, /v1/completions, /v1/responses, /v1/embeddings, /v1/rerank
+        /// or /v1/score.
         #[arg(long, default_value = "/v1/chat/completions")]
         endpoint: String,
         /// How long it may take: 30m, 24h, 7d.
