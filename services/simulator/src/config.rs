@@ -81,6 +81,9 @@ pub struct Config {
     /// Version that /version reports.
     #[arg(long, default_value = "0.32.0")]
     pub version: String,
+    /// Keeps the responses that are to be stored, in memory. Real engines are told by VLLM_ENABLE_RESPONSES_API_STORE=1.
+    #[arg(long)]
+    pub enable_responses_api_store: bool,
     /// Lets `POST /simulator/fault` make the engine misbehave; for tests.
     #[arg(long)]
     pub faults: bool,
@@ -133,6 +136,7 @@ impl Default for Config {
             shutdown_timeout: 0,
             seed: 0,
             version: "0.32.0".to_owned(),
+            enable_responses_api_store: false,
             faults: false,
         }
     }

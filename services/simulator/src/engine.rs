@@ -26,6 +26,7 @@ use crate::errors::Rejection;
 use crate::fault::{Faults, Mishap};
 use crate::metrics::Metrics;
 use crate::prompt::Prompt;
+use crate::responses::Responses;
 use crate::{http, text};
 
 /// A running engine, as its requests and its tests see it.
@@ -41,6 +42,7 @@ struct Shared {
     metrics: Mutex<Metrics>,
     faults: watch::Sender<Faults>,
     commands: mpsc::UnboundedSender<Command>,
+    responses: Responses,
     next_sequence: AtomicU64,
     next_seed: AtomicU64,
     /// Rung by the driver whenever the counters have changed.
@@ -134,6 +136,7 @@ impl Engine {
             faults: watch::Sender::new(Faults::default()),
             commands,
             changed: Notify::new(),
+            responses: Responses::default(),
             next_sequence: AtomicU64::new(0),
             next_seed: AtomicU64::new(config.seed),
             config,
@@ -200,6 +203,11 @@ impl Engine {
 
     pub(crate) fn config(&self) -> &Config {
         &self.shared.config
+    }
+
+    /// The responses that are kept.
+    pub(crate) fn responses(&self) -> &Responses {
+        &self.shared.responses
     }
 
     pub(crate) fn admission(&self) -> &Admission {

@@ -67,6 +67,16 @@ impl ApiError {
         }
     }
 
+    /// No response is kept under this name.
+    pub(crate) fn unknown_response(id: &str) -> Self {
+        Self {
+            status: StatusCode::NOT_FOUND,
+            kind: "invalid_request_error",
+            param: Some("response_id".to_owned()),
+            message: format!("Response with id '{id}' not found."),
+        }
+    }
+
     /// The embeddings route words an unknown model differently.
     pub(crate) fn unknown_embedding_model(asked: &str) -> Self {
         let message = format!("The model `{asked}` does not exist.");
@@ -97,6 +107,13 @@ impl ApiError {
             code: self.status.as_u16(),
         };
         serde_json::to_vec(&Envelope { error: body }).unwrap_or_default()
+    }
+
+    /// The same in Anthropic's shape, in which the real engine says what it finds out itself.
+    pub(crate) fn anthropic(&self) -> String {
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        let (kind, message) = (quoted(self.kind), quoted(&self.message));
+        format!("{{\"type\":\"error\",\"error\":{{\"type\":{kind},\"message\":{message}}}}}")
     }
 
     /// The same inside a stream, where the engine writes its JSON with spaces.

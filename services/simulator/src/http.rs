@@ -5,11 +5,15 @@ mod completions;
 mod embeddings;
 mod generate;
 mod logprobs;
+mod messages;
 mod models;
 mod plain;
 mod reply;
+mod responses;
+mod scoring;
 mod stream;
 mod tokenize;
+mod voice;
 
 use axum::extract::Request;
 use axum::response::Response;
@@ -43,6 +47,12 @@ enum Route {
     Chat,
     Completions,
     Embeddings,
+    Responses,
+    Stored,
+    Messages,
+    CountTokens,
+    Rerank,
+    Score,
     Tokenize,
     Detokenize,
     Fault,
@@ -74,6 +84,15 @@ pub(crate) async fn answer(engine: &Engine, request: Request) -> Response {
         Route::Detokenize => settle(tokenize::detokenize(config, request).await),
         Route::Chat => settle(chat::chat(engine, request).await),
         Route::Completions => settle(completions::completions(engine, request).await),
+        Route::Responses => settle(responses::responses(engine, request).await),
+        Route::Stored => match responses::Named::of(request.uri().path()) {
+            Some(named) => responses::stored(engine, request.method(), named),
+            None => not_found(&request, config),
+        },
+        Route::Messages => messages::settle(messages::messages(engine, request).await),
+        Route::CountTokens => messages::settle(messages::count(config, request).await),
+        Route::Rerank => settle(scoring::rerank(engine, request).await),
+        Route::Score => settle(scoring::score(engine, request).await),
         Route::Embeddings => settle(embeddings::embeddings(engine, request).await),
     }
 }
@@ -93,6 +112,12 @@ impl Route {
             "/v1/chat/completions" if generates => Self::Chat,
             "/v1/completions" if generates => Self::Completions,
             "/v1/embeddings" if embeds => Self::Embeddings,
+            "/v1/responses" if generates => Self::Responses,
+            "/v1/messages" if generates => Self::Messages,
+            "/v1/messages/count_tokens" if generates => Self::CountTokens,
+            "/rerank" | "/v1/rerank" | "/v2/rerank" if embeds => Self::Rerank,
+            "/score" | "/v1/score" if embeds => Self::Score,
+            path if generates && responses::Named::of(path).is_some() => Self::Stored,
             "/simulator/fault" if config.faults => Self::Fault,
             "/simulator/most" if config.faults => Self::Most,
             _ => return None,
@@ -106,7 +131,10 @@ impl Route {
             Self::Health | Self::Version | Self::Load | Self::Metrics | Self::Models | Self::Most => {
                 &[Method::GET]
             }
-            Self::Chat | Self::Completions | Self::Embeddings => &[Method::POST],
+            Self::Chat | Self::Completions | Self::Embeddings | Self::Responses => &[Method::POST],
+            Self::Messages | Self::CountTokens | Self::Rerank | Self::Score => &[Method::POST],
+            // Each path looks at its own.
+            Self::Stored => &[Method::GET, Method::POST, Method::DELETE],
             Self::Tokenize | Self::Detokenize | Self::Fault => &[Method::POST],
         }
     }

@@ -19,6 +19,7 @@ mod metrics;
 mod profile;
 mod prompt;
 mod request;
+mod responses;
 mod sse;
 mod text;
 

@@ -1,6 +1,12 @@
 //! The events of a stream, byte for byte as recorded: the order of the fields, which of them are null, and in which
 //! event the usage and the fingerprint appear.
 
+mod message;
+mod response;
+
+pub(crate) use message::{Speaking, failed};
+pub(crate) use response::Responding;
+
 use std::fmt::Write as _;
 
 use bytes::Bytes;

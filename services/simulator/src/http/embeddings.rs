@@ -56,7 +56,7 @@ pub(super) async fn embeddings(engine: &Engine, request: Request) -> Result<Resp
         return Err(stream::mishap(error));
     }
     tokio::time::sleep(engine.render_time()).await;
-    compute(engine, priority, &inputs).await?;
+    compute(engine, priority, inputs.iter()).await?;
 
     let tokens = inputs.iter().map(Prompt::len).sum();
     let data = inputs.iter().enumerate().map(|(index, input)| entry(index, input, encoding)).collect();
@@ -72,7 +72,11 @@ pub(super) async fn embeddings(engine: &Engine, request: Request) -> Result<Resp
 }
 
 /// Waits until every input has been computed.
-async fn compute(engine: &Engine, priority: i64, inputs: &[Prompt]) -> Result<(), ApiError> {
+pub(super) async fn compute<'a>(
+    engine: &Engine,
+    priority: i64,
+    inputs: impl Iterator<Item = &'a Prompt>,
+) -> Result<(), ApiError> {
     let part = |input: &Prompt| Part {
         prompt_tokens: input.len(),
         // A pooled vector needs every token's state, so the real engine computes them all.
@@ -81,9 +85,9 @@ async fn compute(engine: &Engine, priority: i64, inputs: &[Prompt]) -> Result<()
         max_tokens: None,
         stopped: true,
     };
-    let parts: Vec<Part> = inputs.iter().map(part).collect();
+    let parts: Vec<Part> = inputs.map(part).collect();
     let mut ticket = engine.submit(priority, &parts)?;
-    for _ in inputs {
+    for _ in parts {
         ticket.next().await.ok_or_else(ApiError::engine_died)?;
     }
     Ok(())

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::response::Response;
 
+use super::voice::Voice;
 use super::{Line, reply, stream};
 use crate::clock;
 use crate::engine::{Engine, Made, Part, Ticket};
@@ -28,6 +29,8 @@ pub(super) struct Job {
     /// Prompt tokens over all prompts, each counted once.
     pub(super) prompt_tokens: u32,
     pub(super) line: Option<Line>,
+    /// In what words it is told.
+    pub(super) voice: Voice,
     pub(super) mishap: Mishap,
     /// Tokens of the last prompt that were in the cache, and how many its full blocks hold.
     cached_tokens: u32,
@@ -91,6 +94,7 @@ impl Job {
             logprobs: order.logprobs.map(|many| usize::try_from(many).unwrap_or(0)),
             prompt_tokens: prompts.iter().map(Prompt::len).sum(),
             line: None,
+            voice: Voice::default(),
             mishap: engine.next_mishap(),
         })
     }
@@ -116,6 +120,11 @@ impl Job {
             created_cache_tokens: (self.kind == Kind::Chat).then_some(created),
             multimodal_tokens: (),
         })
+    }
+
+    /// Tokens of the prompt that were in the cache, where the engine was told to say so.
+    pub(super) fn cached(&self) -> u32 {
+        if self.tells_reuse { self.cached_tokens } else { 0 }
     }
 
     pub(super) fn usage(&self, tellings: &[Telling]) -> Usage {
@@ -163,7 +172,7 @@ impl Plan {
 pub(super) async fn run(
     engine: &Engine,
     mut job: Job,
-    write: impl FnOnce(&Job, Vec<Written>) -> Response,
+    write: impl FnOnce(&mut Job, Vec<Written>) -> Response,
 ) -> Result<Response, ApiError> {
     if job.streaming.on {
         return Ok(reply::events(stream::body(engine.clone(), job)));
@@ -186,7 +195,7 @@ pub(super) async fn run(
     if written.iter().any(|written| !written.telling.is_finished()) {
         return Err(ApiError::engine_died());
     }
-    Ok(write(&job, written))
+    Ok(write(&mut job, written))
 }
 
 /// Resets the connection, or leaves a caller without one to wait.

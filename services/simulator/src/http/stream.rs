@@ -9,10 +9,11 @@ use futures_util::stream;
 
 use super::generate::{Job, hang_up};
 use super::logprobs::{ChatLogprobs, CompletionLogprobs};
+use super::voice::Voice;
 use crate::engine::{Engine, Made, Ticket};
 use crate::errors::{ApiError, Rejection};
 use crate::fault::InBandError;
-use crate::sse::{DONE, Events, Kind, Piece, Usage, json};
+use crate::sse::{DONE, Events, Kind, Piece, Usage, failed, json};
 use crate::text::{Telling, Token};
 
 /// Where a stream stands.
@@ -31,10 +32,10 @@ struct Stream {
 }
 
 /// The body that tells a job's answers.
-pub(super) fn body(engine: Engine, job: Job) -> Body {
+pub(super) fn body(engine: Engine, mut job: Job) -> Body {
     let events = Events::new(job.kind, &job.id, job.created, engine.config().served_name());
     let tellings = job.plans.iter().map(|plan| Telling::new(plan.answer.clone())).collect();
-    let (ready, sent) = (VecDeque::new(), 0);
+    let (ready, sent) = (job.voice.begin().into(), 0);
     let stream =
         Stream { engine, job, events, tellings, ticket: None, ready, sent, begun: false, over: false };
     Body::from_stream(stream::unfold(Box::new(stream), |mut stream| async move {
@@ -63,7 +64,7 @@ impl Stream {
                 None => self.queue().await,
                 Some(ticket) => match ticket.next().await {
                     Some(made) => self.tell(made),
-                    None => self.fail(&ApiError::engine_died()),
+                    None => self.fail(&ApiError::engine_died()).await,
                 },
             }
         }
@@ -79,7 +80,7 @@ impl Stream {
         let due = self.job.mishap.in_band_error.take_if(|error| error.after_events <= self.sent);
         if let Some(error) = due {
             self.ready.clear();
-            self.fail(&mishap(error));
+            self.fail(&mishap(error)).await;
         }
     }
 
@@ -87,13 +88,26 @@ impl Stream {
         tokio::time::sleep(self.engine.render_time()).await;
         match self.job.submit(&self.engine) {
             Ok(ticket) => self.ticket = Some(ticket),
-            Err(rejection) => self.fail(&rejection.into()),
+            Err(rejection) => self.fail(&rejection.into()).await,
         }
     }
 
-    fn fail(&mut self, error: &ApiError) {
-        self.ready.push_back(error.event().into());
-        self.end();
+    /// Chunks and messages say that the engine failed; a response just breaks off.
+    async fn fail(&mut self, error: &ApiError) {
+        match &self.job.voice {
+            Voice::Chunks => {
+                self.ready.push_back(error.event().into());
+                self.end();
+            }
+            Voice::Message(_) => {
+                self.ready.push_back(failed(&error.message));
+                (self.ticket, self.over) = (None, true);
+            }
+            Voice::Response(_) => {
+                self.ticket = None;
+                hang_up(self.job.line.as_ref()).await;
+            }
+        }
     }
 
     fn end(&mut self) {
@@ -115,8 +129,16 @@ impl Stream {
         let (token, text) = telling.next();
         self.write(part, &token, text, first);
         if self.tellings.iter().all(Telling::is_finished) {
+            let usage = self.job.usage(&self.tellings);
+            let reuse = (self.job.cached(), self.job.reused());
+            let finish = self.tellings.first().map(|telling| telling.answer.finish.clone());
+            let last = finish.and_then(|finish| self.job.voice.close(&finish, usage, reuse));
+            if let Some(last) = last {
+                self.ready.extend(last);
+                (self.ticket, self.over) = (None, true);
+                return;
+            }
             if self.job.streaming.usage_at_the_end {
-                let usage = self.job.usage(&self.tellings);
                 self.ready.push_back(self.events.usage(usage, self.job.reused()));
             }
             self.end();
@@ -125,6 +147,10 @@ impl Stream {
 
     /// A chat opens all its answers together with the first token of any.
     fn open(&mut self) {
+        if let Some(first) = self.job.voice.open(self.job.prompt_tokens) {
+            self.ready.extend(first);
+            return;
+        }
         if self.job.kind != Kind::Chat {
             return;
         }
@@ -136,6 +162,10 @@ impl Stream {
     }
 
     fn write(&mut self, part: usize, token: &Token, text: String, first: bool) {
+        if let Some(more) = self.job.voice.more(&text) {
+            self.ready.extend(more);
+            return;
+        }
         let (Some(telling), Some(plan)) = (self.tellings.get(part), self.job.plans.get(part)) else { return };
         let echo = plan.echo.as_ref().filter(|_| first);
         let text = echo.map_or_else(|| text.clone(), |prompt| format!("{}{text}", prompt.text));
