@@ -102,7 +102,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
 async fn simulated_engine(tasks: &Tasks) -> anyhow::Result<String> {
     let listener = server::bind((Ipv4Addr::LOCALHOST, 0).into()).await?;
     let url = format!("http://{}", listener.local_addr()?);
-    let config = simulator::Config { task: simulator::Task::Both, ..simulator::Config::default() };
+    let config = simulator::Config {
+        task: simulator::Task::Both,
+        enable_responses_api_store: true,
+        ..simulator::Config::default()
+    };
     let stop = tasks.stopping();
     tasks.spawn(async move {
         if let Err(error) = simulator::Engine::start(config, listener, stop).await {

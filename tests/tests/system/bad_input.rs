@@ -135,7 +135,7 @@ async fn unknown_routes_and_wrong_methods_never_reach_an_engine() {
     let owner = suite.owner();
     for (method, path, status, code) in [
         ("POST", "/v1/nothing", 404, "unknown_route"),
-        ("POST", "/v1/tokenize", 404, "unknown_route"),
+        ("POST", "/v1/systemone", 404, "unknown_route"),
         ("GET", "/v1", 404, "unknown_route"),
         ("GET", "/v1/../metrics", 404, "unknown_route"),
         ("POST", "/v1/chat/completions/", 404, "unknown_route"),

@@ -82,6 +82,34 @@ impl Answer {
         }
     }
 
+    /// The name and the data of the next event; `None` as above.
+    pub(crate) async fn named_event(&mut self) -> Option<(String, Value)> {
+        loop {
+            if let Some((event, rest)) = self.read.split_once("\n\n") {
+                let (name, data) = event.split_once('\n').expect("an event has a name and data");
+                let name = name.strip_prefix("event: ").expect("the name comes first").to_owned();
+                let data = data.strip_prefix("data: ").expect("the data comes next");
+                let data: Value = serde_json::from_str(data).unwrap();
+                assert_eq!(data["type"], name, "{data}");
+                self.read = rest.to_owned();
+                return Some((name, data));
+            }
+            if !self.more().await {
+                assert_eq!(self.read, "", "the stream was torn");
+                return None;
+            }
+        }
+    }
+
+    /// The names and the data of all events that are still to come.
+    pub(crate) async fn named_events(mut self) -> Vec<(String, Value)> {
+        let mut events = Vec::new();
+        while let Some(event) = self.named_event().await {
+            events.push(event);
+        }
+        events
+    }
+
     /// The data of all events that are still to come.
     pub(crate) async fn events(mut self) -> Vec<String> {
         let mut events = Vec::new();

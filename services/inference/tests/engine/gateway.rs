@@ -97,6 +97,11 @@ impl Gateway {
         self.url.trim_start_matches("http://").parse().unwrap()
     }
 
+    /// The same as a URL.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Sends a request as the person who may.
     pub(crate) async fn send(&self, mut request: Request<String>) -> Answer {
         let credential = format!("Bearer {KEY}").parse().unwrap();
@@ -170,6 +175,11 @@ impl Gateway {
     /// What the ledger says so far; the newest records may still be on their way.
     pub(crate) fn records(&self) -> Vec<UsageRecord> {
         self.records.all()
+    }
+
+    /// What the ledger says once it has so many records.
+    pub(crate) async fn records_soon(&self, many: usize) -> Vec<UsageRecord> {
+        until("the records", async || Some(self.records()).filter(|records| records.len() >= many)).await
     }
 
     /// Waits until every request has ended, then ends the gateway. Returns the whole ledger.

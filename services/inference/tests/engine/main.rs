@@ -26,13 +26,16 @@ mod hang_up;
 mod judged;
 mod kubernetes;
 mod ledger;
+mod messages;
 mod peers;
 mod queued;
 mod readers;
 mod recorded;
 mod refusals;
+mod responses;
 mod resumed;
 mod retries;
+mod scoring;
 mod second_tier;
 
 use std::time::Duration;

@@ -93,17 +93,27 @@ async fn a_model_that_no_engine_serves_is_unavailable() {
 async fn a_generation_engine_has_no_embeddings() {
     let engine = Engine::any().await;
     let gateway = Gateway::open(&[&engine]).await;
-    let refused =
-        error(gateway.post("/v1/embeddings", &json!({"input": "w1"})).await, StatusCode::NOT_FOUND).await;
-    assert!(refused["message"].as_str().unwrap().contains("does not offer this route"), "{refused}");
-    check_free(&gateway.close().await, 1);
+    let pair = json!({"input": "w1", "query": "w1", "documents": ["w2"], "text_1": "w1", "text_2": "w2"});
+    for path in ["/v1/embeddings", "/v1/rerank", "/v1/score"] {
+        let refused = error(gateway.post(path, &pair).await, StatusCode::NOT_FOUND).await;
+        assert!(refused["message"].as_str().unwrap().contains("does not offer this route"), "{refused}");
+        assert_eq!((&refused["param"], &refused["code"]), (&json!("model"), &json!("route_not_served")));
+    }
+    check_free(&gateway.close().await, 3);
 }
 
 #[tokio::test]
 async fn routes_that_only_the_engine_has_are_not_reached() {
     let engine = Engine::any().await;
     let gateway = Gateway::open(&[&engine]).await;
-    for path in ["/tokenize", "/invocations", "/v1/chat/completions/batch", "/v1/nothing"] {
+    for path in [
+        "/pooling",
+        "/invocations",
+        "/v1/messages/render",
+        "/v1/responses/resp_1/input_items",
+        "/v1/chat/completions/batch",
+        "/v1/nothing",
+    ] {
         error(gateway.post(path, &chat(1)).await, StatusCode::NOT_FOUND).await;
     }
     let wrong = gateway.send(crate::client::get("/v1/chat/completions")).await;
