@@ -103,6 +103,8 @@ impl Inference {
         request_id: &str,
         deadline: Option<Instant>,
     ) -> Result<Inferred, Error> {
+        let own = prompt.timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = [deadline, own].into_iter().flatten().min();
         let admitted = self.admit(person, prompt)?;
         self.limit(&admitted)?;
         match admitted.prompt.idempotency_key.clone() {

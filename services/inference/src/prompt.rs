@@ -7,6 +7,7 @@ mod body;
 mod endpoint;
 mod head;
 mod options;
+mod own;
 
 pub use endpoint::{Dialect, Endpoint};
 
@@ -20,9 +21,10 @@ use body::{MAX_DEPTH, ask_for_usage, position, replaced, too_deep, with_field, w
 use bytes::Bytes;
 use head::{Head, beginnings, field, malformed, repeats, text};
 use options::Options;
+use own::Own;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 /// Whether the same request again would be answered the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +68,8 @@ pub struct Prompt {
     pub saved: u64,
     /// What its caller calls it, so that it is done once however often it is sent.
     pub idempotency_key: Option<Arc<str>>,
+    /// How long its caller waits for it, where the body says so.
+    pub timeout: Option<Duration>,
     /// What the engine gets.
     pub body: Bytes,
     /// The lock that its body names.
@@ -235,8 +239,9 @@ impl Prompt {
             _ => Options::none(),
         };
         let repeats = repeats(endpoint, &head, &options, choices);
-        let own = head.tollgate.filter(|raw| raw.get() != "null").map(|raw| Wish::field(raw.get()));
-        let wish = own.transpose()?.unwrap_or_default();
+        let own = head.tollgate.filter(|raw| raw.get() != "null").map(RawValue::get);
+        let wish = own.map(Wish::field).transpose()?.unwrap_or_default();
+        let own = own.map(str::to_owned);
         let wants_usage = options.include_usage;
         let (stands, ours) = (head.stream_options, head.tollgate);
         let [stands, ours] = [stands, ours].map(|raw| raw.map(|raw| position(&body, raw)));
@@ -251,7 +256,7 @@ impl Prompt {
         let changed = if ours_first { ask(changed) } else { cut(changed) }.or(first);
         let body = changed.unwrap_or(body);
         let body = if lock.is_some() { without_lock(body) } else { body };
-        Ok(Self {
+        let prompt = Self {
             endpoint,
             model,
             stream,
@@ -266,12 +271,17 @@ impl Prompt {
             wish,
             saved: 0,
             idempotency_key: None,
+            timeout: None,
             body,
             lock,
             previous,
             only: None,
             served: None,
-        })
+        };
+        match own {
+            Some(own) => Own::read(&own)?.on(prompt),
+            None => Ok(prompt),
+        }
     }
 }
 

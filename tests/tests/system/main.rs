@@ -27,4 +27,5 @@ mod readers;
 mod replicas;
 mod secrets;
 mod sessions;
+mod surface;
 mod traces;

@@ -181,3 +181,20 @@ fn one_answer_without_chance_repeats_exactly() {
     let embedding = Prompt::read(Endpoint::Embeddings, r#"{"model":"m","input":"a"}"#.into()).unwrap();
     assert_eq!(embedding.repeats, Repeats::Exactly);
 }
+
+#[test]
+fn what_headers_say_the_body_may_say() {
+    let body = |own: &str| format!(r#"{{"model":"m","messages":[],"tollgate":{own}}}"#);
+    let said = body(r#"{"priority":"batch","idempotency_key":"k","timeout_ms":1500,"cache":"no-store"}"#);
+    let prompt = read(&said).unwrap();
+    assert_eq!((prompt.class, prompt.idempotency_key.as_deref()), (Class::Batch, Some("k")));
+    assert_eq!((prompt.timeout, prompt.wish.no_store), (Some(Duration::from_millis(1500)), true));
+    assert_eq!(prompt.body, r#"{"model":"m","messages":[]}"#);
+    let over = prompt.with_priority(Some(b"interactive")).unwrap();
+    assert_eq!(over.class, Class::Interactive, "a header goes before");
+    for wrong in
+        [r#"{"priority":"system"}"#, r#"{"priority":7}"#, r#"{"idempotency_key":""}"#, r#"{"timeout_ms":-1}"#]
+    {
+        assert!(read(&body(wrong)).is_err(), "{wrong}");
+    }
+}

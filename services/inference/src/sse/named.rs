@@ -75,7 +75,7 @@ pub(super) fn error(data: &[u8]) -> EngineError {
         return EngineError { status: 500, message: String::new() };
     };
     let own = Words { kind: None, code, message };
-    let words = error.or(response.and_then(|response| response.error)).unwrap_or(own);
+    let words = error.or_else(|| response?.error).unwrap_or(own);
     let number = words.code.as_ref().and_then(|code| code.as_u64().or_else(|| code.as_str()?.parse().ok()));
     let number = number.and_then(|code| u16::try_from(code).ok()).filter(|code| (400..600).contains(code));
     let status = number.unwrap_or(match words.kind.as_deref() {
@@ -150,7 +150,7 @@ mod tests {
     fn what_says_that_a_response_has_begun_does_not_say_that_it_is_answered() {
         let begun = [event("response.created", BEGUN), event("response.in_progress", BEGUN)].concat();
         assert_eq!(first(&begun), None);
-        let failed = [begun.clone(), event("error", r#"{"error":{"code":503,"message":"m"}}"#)].concat();
+        let failed = [begun, event("error", r#"{"error":{"code":503,"message":"m"}}"#)].concat();
         assert!(matches!(first(&failed), Some(Event::Error(error)) if error.status == 503));
         assert_eq!(first(&failed[..failed.len() - 1]), None);
     }
