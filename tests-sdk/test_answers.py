@@ -1,11 +1,8 @@
-"""What a caller gets who may: models, chat, completions and embeddings, whole and streamed."""
+"""What a caller gets who may: models, chat and completions, whole and streamed."""
 
 import uuid
 
-import openai
-import pytest
-
-from gateway import ENGINE, until
+from gateway import until
 
 HELLO = [{"role": "user", "content": "w1 w2 w3"}]
 EXACTLY = {"ignore_eos": True}
@@ -113,19 +110,3 @@ def test_a_streamed_completion(client, gateway):
     *chunks, last = client.completions.create(**ask, stream=True, stream_options={"include_usage": True})
     assert "".join(chunk.choices[0].text for chunk in chunks) == whole
     assert last.choices == [] and last.usage.completion_tokens == 5
-
-
-def test_embeddings(client, gateway):
-    texts = ["w1 w2 w3", "w4", "w1 w2 w3"]
-    if ENGINE:
-        with pytest.raises(openai.NotFoundError):
-            client.embeddings.create(model=gateway.model, input=texts)
-        return
-    raw = client.embeddings.with_raw_response.create(model=gateway.model, input=texts)
-    answer = raw.parse()
-    assert [item.index for item in answer.data] == [0, 1, 2]
-    one, other, again = (item.embedding for item in answer.data)
-    assert len(one) == len(other) > 0 and one == again != other
-    record = gateway.record(raw.headers["x-request-id"])
-    assert record["prompt_tokens"] == answer.usage.prompt_tokens > 0
-    assert record["completion_tokens"] == 0 and record["endpoint"] == "embeddings"

@@ -6,7 +6,7 @@ import json
 import openai
 import pytest
 
-from gateway import until
+from gateway import ENGINE, until
 
 CHAT = "/v1/chat/completions"
 
@@ -21,13 +21,22 @@ def ask(model, name, url=CHAT, **body):
     return {"custom_id": name, "method": "POST", "url": url, "body": {"model": model, **body}}
 
 
+def create(client, file, **more):
+    """A batch of a file."""
+    uploaded = client.files.create(file=("lines.jsonl", file), purpose="batch")
+    usual = dict(input_file_id=uploaded.id, endpoint=CHAT, completion_window="24h")
+    return client.batches.create(**(usual | more))
+
+
 def run(client, file, endpoint=CHAT):
     """A batch of a file, once it is over."""
-    uploaded = client.files.create(file=("lines.jsonl", file), purpose="batch")
-    batch = client.batches.create(
-        input_file_id=uploaded.id, endpoint=endpoint, completion_window="24h", metadata={"made": "by a test"}
-    )
+    batch = create(client, file, endpoint=endpoint, metadata={"made": "by a test"})
     assert batch.status in ("validating", "in_progress", "finalizing", "completed")
+    return over(client, batch)
+
+
+def over(client, batch):
+    """A batch, once it is over."""
 
     def look():
         found = client.batches.retrieve(batch.id)
@@ -50,6 +59,30 @@ def test_a_file_goes_in_and_out(client):
     with pytest.raises(openai.NotFoundError) as refused:
         client.files.retrieve(made.id)
     assert refused.value.code == "file_not_found"
+
+
+def test_a_large_file_comes_back_byte_for_byte(client):
+    # Longer than a piece of the table, and than a chunk of the way.
+    file = lines(*[{"custom_id": f"line {number}", "text": "ä" * 20} for number in range(20_000)])
+    made = client.files.create(file=("large.jsonl", file), purpose="batch")
+    assert made.bytes == len(file.getvalue())
+    assert client.files.content(made.id).read() == file.getvalue()
+
+
+def test_files_are_listed_page_by_page(gateway, client_of):
+    client = client_of(gateway, gateway.person()[1])
+    made = [client.files.create(file=("lines.jsonl", lines({"n": n})), purpose="batch").id for n in range(5)]
+    assert [file.id for file in client.files.list(limit=2)] == made[::-1], "the newest first"
+    oldest = client.files.list(order="asc", limit=3)
+    assert [file.id for file in oldest.data] == made[:3] and oldest.has_more
+    assert len(client.files.list(purpose="batch").data) == 5
+    assert client.files.list(purpose="batch_output").data == []
+
+
+def test_a_file_is_kept_as_long_as_it_is_said(client):
+    expires = {"anchor": "created_at", "seconds": 7200}
+    made = client.files.create(file=("lines.jsonl", lines({})), purpose="batch", expires_after=expires)
+    assert abs(made.expires_at - made.created_at - 7200) <= 60
 
 
 def test_a_batch_of_chats(client, gateway):
@@ -76,6 +109,57 @@ def test_a_batch_of_completions(client, gateway):
     batch = run(client, file, "/v1/completions")
     answers = content(client, batch.output_file_id)
     assert len(answers) == 3 and all_ok(answers)
+
+
+@pytest.mark.skipif(bool(ENGINE), reason="an engine that generates has no embeddings")
+def test_a_batch_of_embeddings(client, gateway):
+    url = "/v1/embeddings"
+    file = lines(*[ask(gateway.model, f"{n}", url, input=[f"w{n}", "w9"]) for n in range(3)])
+    answers = content(client, run(client, file, url).output_file_id)
+    assert all_ok(answers) and [len(line["response"]["body"]["data"]) for line in answers] == [2, 2, 2]
+
+
+def test_a_batch_that_is_cancelled_keeps_what_was_answered(client, gateway):
+    hello = [{"role": "user", "content": "w1"}]
+    long = dict(messages=hello, max_tokens=500, ignore_eos=True)
+    made = create(client, lines(*[ask(gateway.model, f"{n}", **long) for n in range(400)]))
+    until("it runs", lambda: client.batches.retrieve(made.id).status == "in_progress")
+    assert client.batches.cancel(made.id).status == "cancelling"
+    batch = over(client, made)
+    counts = batch.request_counts
+    assert batch.status == "cancelled" and counts.total == 400 and counts.completed + counts.failed < 400
+    answers = content(client, batch.output_file_id) if batch.output_file_id else []
+    assert len(answers) == counts.completed and all_ok(answers)
+    until("the engine is idle", gateway.idle)
+
+
+def test_batches_are_listed_page_by_page(gateway, client_of):
+    user_id, key = gateway.person()
+    gateway.grant(user_id)
+    client = client_of(gateway, key)
+    made = [create(client, lines(ask(gateway.model, f"{n}"))).id for n in range(5)]
+    assert [batch.id for batch in client.batches.list(limit=2)] == made[::-1]
+
+
+@pytest.mark.parametrize(
+    "more, param",
+    [
+        ({"endpoint": "/v1/nothing"}, "endpoint"),
+        ({"completion_window": "soon"}, "completion_window"),
+        ({"metadata": {"long": "x" * 513}}, "metadata"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_no_batch_is_refused(client, gateway, more, param):
+    with pytest.raises(openai.BadRequestError) as refused:
+        create(client, lines(ask(gateway.model, "one")), **more)
+    assert refused.value.param == param
+
+
+def test_a_batch_of_no_file_is_refused(client):
+    with pytest.raises(openai.NotFoundError) as refused:
+        create(client, lines({}), input_file_id=f"file-{'0' * 32}")
+    assert refused.value.code == "file_not_found"
 
 
 def test_a_file_with_wrong_lines_fails_and_says_where(client, gateway):

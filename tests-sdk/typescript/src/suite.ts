@@ -1,0 +1,13 @@
+/**
+ * All of it in one process, so that the tests share their gateways as they share a real engine.
+ *
+ * The client of `/v1/responses` is in `responses.ts`.
+ */
+
+import './answers.js'
+import './embeddings.js'
+import './errors.js'
+import './files.js'
+import './batches.js'
+import './tools.js'
+import './load.js'
