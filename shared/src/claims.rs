@@ -5,7 +5,8 @@
 //! was believed dead can change nothing any more. [`look`] reads rows, [`worker`] runs them, [`back_off`] says when again.
 //!
 //! The table is called `claims` in the schema of each service that has one; their migrations make it, all alike. On
-//! PostgreSQL takers pass each other by with `SKIP LOCKED`, on SQLite there is one writer anyway.
+//! PostgreSQL takers pass each other by with `SKIP LOCKED`, on SQLite there is one writer anyway. What is to be done, what
+//! came of it and why it failed are sealed ([`TABLE`]).
 
 mod back_off;
 mod enter;
@@ -19,8 +20,16 @@ pub use look::{Busy, Count, Filter, Row, busy, count, get, page, waiting};
 pub use take::{Beat, again, back, beat, cancel, end, end_held, holds, next_due, purge, take};
 pub use worker::{Ended, Failed, Held, Pace, Tallied, Tally, Why, Work, Workers};
 
+use crate::seal::rows::Table;
 use policy::Time;
 use uuid::Uuid;
+
+/// The table and what of it is sealed.
+pub const TABLE: Table = Table { name: "claims", key: ("id", None), columns: &[PAYLOAD, RESULT, MESSAGE] };
+
+const PAYLOAD: &str = "payload";
+const RESULT: &str = "result";
+const MESSAGE: &str = "message";
 
 /// Where a piece of work stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

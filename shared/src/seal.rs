@@ -2,7 +2,10 @@
 //!
 //! XChaCha20-Poly1305 with a random nonce per value; the place a value belongs to is authenticated with it, so a
 //! sealed value moved to another row or column does not open. Every value names its key, so keys can be rotated:
-//! the first key of the list seals, all of them open. Equality is looked up by a keyed digest beside the value.
+//! the first key of the list seals, all of them open. Equality is looked up by a keyed digest beside the value. [`rows`]
+//! does the same for whole tables.
+
+pub mod rows;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chacha20poly1305::{

@@ -18,7 +18,7 @@ use crate::{
 };
 use policy::{Time, UserId};
 use serde::{Deserialize, Serialize};
-use shared::{db::Db, time};
+use shared::{seal::rows::Vault, time};
 use std::{collections::BTreeMap, time::Duration};
 use uuid::Uuid;
 
@@ -181,7 +181,7 @@ pub fn id(name: &str) -> Result<Uuid, Error> {
 
 /// Makes one, to be entered.
 pub(crate) async fn prepare(
-    db: &Db,
+    vault: &Vault,
     id: Uuid,
     owner: UserId,
     new: NewBatch,
@@ -190,7 +190,7 @@ pub(crate) async fn prepare(
     check_metadata(&new.metadata)?;
     let window = if new.window.is_empty() { "24h".to_owned() } else { new.window };
     let expires = now.plus(window_of(&window)?);
-    let input = store::files::get(db, new.input, owner.uuid(), now).await?;
+    let input = store::files::get(vault, new.input, owner.uuid(), now).await?;
     let input = input.ok_or_else(|| Kept::missing(Thing::File, crate::files::name(new.input)))?;
     if input.purpose != crate::files::BATCH {
         return Err(Error::Invalid {
@@ -254,7 +254,7 @@ impl Jobs {
     /// # Errors
     /// When there is none, or the store is away.
     pub async fn batch(&self, id: Uuid, owner: UserId) -> Result<Batch, Error> {
-        let found = store::batches::get(self.store.db()?, id, owner.uuid()).await?;
+        let found = store::batches::get(self.store.vault()?, id, owner.uuid()).await?;
         Ok(found.ok_or_else(|| Kept::missing(Thing::Batch, name(id)))?)
     }
 
@@ -268,7 +268,7 @@ impl Jobs {
         before: Option<Uuid>,
         limit: u32,
     ) -> Result<Vec<Batch>, Error> {
-        store::batches::page(self.store.db()?, owner.uuid(), before, limit).await
+        store::batches::page(self.store.vault()?, owner.uuid(), before, limit).await
     }
 
     /// Cancels a batch of somebody's.

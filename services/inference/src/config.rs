@@ -16,6 +16,7 @@ use serde::Deserialize;
 use shared::{
     config::{ExposeSecret, Secret, SecretString},
     limits::Gate,
+    seal::Sealer,
     tls::Trust,
 };
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
@@ -59,6 +60,10 @@ pub struct Config {
     /// Where jobs and files are: `postgres://…` or `sqlite:PATH`. Empty: a file in the data folder.
     #[serde(deserialize_with = "shared::config::secret")]
     pub database: SecretString,
+    /// Keys that encrypt what is kept of jobs, batches and files, each 32 random bytes in base64 or `file:` and the path of
+    /// a file that holds them: the first one encrypts, all of them decrypt. Gateways that share a database share them.
+    /// Empty: whoever starts the service keeps one in its data directory.
+    pub encryption_keys: Vec<SecretString>,
     /// What runs in the background.
     pub jobs: Jobs,
     /// Files of requests.
@@ -215,6 +220,7 @@ impl Default for Config {
             cache: Cache::default(),
             limits: Gate::default(),
             database: SecretString::default(),
+            encryption_keys: Vec::new(),
             jobs: Jobs::default(),
             batches: Batches::default(),
             files: Files::default(),
@@ -267,6 +273,10 @@ impl Config {
         let schemes = ["postgres://", "postgresql://", "sqlite:"];
         if !url.is_empty() && !schemes.iter().any(|scheme| url.starts_with(scheme)) {
             faults.push("inference.database: must begin with postgres:// or sqlite:".to_owned());
+        }
+        let sealer = Sealer::new(&self.encryption_keys);
+        if let Some(fault) = sealer.err().filter(|_| !self.encryption_keys.is_empty()) {
+            faults.push(format!("inference.encryption_keys: {fault}"));
         }
         let positive = [
             ("max_body_bytes", self.max_body_bytes),

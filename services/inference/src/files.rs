@@ -13,7 +13,7 @@ use crate::{
 };
 use check::Check;
 use policy::UserId;
-use shared::{db::Db, time};
+use shared::{seal::rows::Vault, time};
 use std::{sync::Arc, time::Duration};
 pub(crate) use store::files::{File, Filter};
 use uuid::Uuid;
@@ -41,7 +41,7 @@ pub struct Files {
 /// A file that is being written.
 #[derive(Debug)]
 pub struct Upload {
-    db: Db,
+    vault: Vault,
     file: File,
     keep: Duration,
     /// Most bytes that it may have.
@@ -93,12 +93,12 @@ impl Files {
     /// # Errors
     /// When its name cannot be kept, its owner's files are too many, or the store is away.
     pub async fn upload(&self, owner: UserId, name: String) -> Result<Upload, Error> {
-        let db = self.store.db()?;
-        let used = store::files::used(db, owner.uuid()).await?;
+        let vault = self.store.vault()?;
+        let used = store::files::used(vault, owner.uuid()).await?;
         let check = Check::new(self.limits.0, self.limits.1);
         let (limit, room) = (self.settings.max_bytes, Some((used, self.settings.max_bytes_per_user)));
         let owner = owner.uuid();
-        Upload::begin(db, (owner, BATCH), clean(name)?, self.settings.keep_for, limit, room, Some(check))
+        Upload::begin(vault, (owner, BATCH), clean(name)?, self.settings.keep_for, limit, room, Some(check))
             .await
     }
 
@@ -107,7 +107,7 @@ impl Files {
     /// # Errors
     /// When there is none, or the store is away.
     pub(crate) async fn get(&self, id: Uuid, owner: UserId) -> Result<File, Error> {
-        let found = store::files::get(self.store.db()?, id, owner.uuid(), time::now()).await?;
+        let found = store::files::get(self.store.vault()?, id, owner.uuid(), time::now()).await?;
         Ok(found.ok_or_else(|| Kept::missing(Thing::File, name(id)))?)
     }
 
@@ -121,7 +121,7 @@ impl Files {
         filter: Filter<'_>,
         limit: u32,
     ) -> Result<Vec<File>, Error> {
-        store::files::page(self.store.db()?, owner.uuid(), filter, limit, time::now()).await
+        store::files::page(self.store.vault()?, owner.uuid(), filter, limit, time::now()).await
     }
 
     /// Deletes one of somebody's.
@@ -129,7 +129,7 @@ impl Files {
     /// # Errors
     /// When there is none, or the store is away.
     pub async fn delete(&self, id: Uuid, owner: UserId) -> Result<(), Error> {
-        store::files::delete(self.store.db()?, id, owner.uuid()).await
+        store::files::delete(self.store.vault()?, id, owner.uuid()).await
     }
 
     /// A piece of a file that was found, counted from 0; nothing after the last one.
@@ -137,13 +137,13 @@ impl Files {
     /// # Errors
     /// When the store is away.
     pub async fn piece(&self, file: Uuid, number: u32) -> Result<Option<Vec<u8>>, Error> {
-        store::files::read(self.store.db()?, file, number).await
+        store::files::read(self.store.vault()?, file, number).await
     }
 }
 
 impl Upload {
     async fn begin(
-        db: &Db,
+        vault: &Vault,
         (owner, purpose): (Uuid, &str),
         name: String,
         keep: Duration,
@@ -154,13 +154,18 @@ impl Upload {
         let now = time::now();
         let (id, purpose) = (Uuid::now_v7(), purpose.to_owned());
         let file = File { id, owner, purpose, name, bytes: 0, created: now, expires: now.plus(keep) };
-        store::files::begin(db, &file, now.plus(UNDER_WAY)).await?;
-        Ok(Self { db: db.clone(), file, keep, limit, room, check, pieces: 0, piece: Vec::new() })
+        store::files::begin(vault, &file, now.plus(UNDER_WAY)).await?;
+        Ok(Self { vault: vault.clone(), file, keep, limit, room, check, pieces: 0, piece: Vec::new() })
     }
 
     /// Begins a file that a batch writes.
-    pub(crate) async fn output(db: &Db, owner: Uuid, name: String, keep: Duration) -> Result<Self, Error> {
-        Self::begin(db, (owner, BATCH_OUTPUT), name, keep, u64::MAX, None, None).await
+    pub(crate) async fn output(
+        vault: &Vault,
+        owner: Uuid,
+        name: String,
+        keep: Duration,
+    ) -> Result<Self, Error> {
+        Self::begin(vault, (owner, BATCH_OUTPUT), name, keep, u64::MAX, None, None).await
     }
 
     /// Keeps it for so long.
@@ -195,7 +200,7 @@ impl Upload {
     }
 
     async fn flush(&mut self) -> Result<(), Error> {
-        store::files::piece(&self.db, self.file.id, self.pieces, &self.piece).await?;
+        store::files::piece(&self.vault, self.file.id, self.pieces, &self.piece).await?;
         self.pieces += 1;
         self.piece.clear();
         Ok(())
@@ -218,9 +223,9 @@ impl Upload {
         if let Some(check) = self.check.take() {
             check.end()?;
         }
-        let db = self.db.clone();
+        let vault = self.vault.clone();
         let file = self.written().await?;
-        let mut tx = db.begin().await?;
+        let mut tx = vault.begin().await?;
         store::files::ready(&mut tx, &file).await?;
         tx.commit().await?;
         Ok(file)

@@ -19,8 +19,8 @@ use policy::UserId;
 use run::Runner;
 use shared::{
     claims::{self, Busy, Count, Filter, Row, State, Workers},
-    db::Db,
     redis::locks::Locks,
+    seal::rows::Vault,
     server::Tasks,
     time,
 };
@@ -52,17 +52,17 @@ impl Jobs {
     }
 
     /// Works on them until the process ends.
-    pub fn start(&self, db: &Db, name: &str, runner: &Runner, tasks: &Tasks) {
+    pub fn start(&self, vault: &Vault, name: &str, runner: &Runner, tasks: &Tasks) {
         let crew = Queue::ALL.map(|queue| {
             let places = queue.places(&self.settings);
-            Workers::new(db.clone(), name, queue.name(), places, self.settings.pace(), runner.clone())
+            Workers::new(vault.clone(), name, queue.name(), places, self.settings.pace(), runner.clone())
         });
         crew.iter().for_each(|workers| workers.start(tasks));
         drop(self.crew.set(crew.into()));
-        let (db, keep) = (db.clone(), self.settings.keep_for);
+        let (vault, keep) = (vault.clone(), self.settings.keep_for);
         tasks.repeat(CLEAN, move || {
-            let db = db.clone();
-            async move { clean(&db, keep).await }
+            let vault = vault.clone();
+            async move { clean(&vault, keep).await }
         });
     }
 
@@ -71,7 +71,7 @@ impl Jobs {
     /// # Errors
     /// When there is none, or the store is away.
     pub async fn get(&self, id: Uuid, owner: UserId) -> Result<Row, Error> {
-        let found = claims::get(self.store.db()?, id, owner.uuid()).await?;
+        let found = claims::get(self.store.vault()?, id, owner.uuid()).await?;
         Ok(found.ok_or_else(|| Kept::missing(Thing::Job, id))?)
     }
 
@@ -86,7 +86,7 @@ impl Jobs {
         before: Option<Uuid>,
         limit: u32,
     ) -> Result<Vec<Row>, Error> {
-        Ok(claims::page(self.store.db()?, owner.uuid(), filter, before, limit).await?)
+        Ok(claims::page(self.store.vault()?, owner.uuid(), filter, before, limit).await?)
     }
 
     /// Cancels one of somebody's.
@@ -95,9 +95,9 @@ impl Jobs {
     /// [`Kept::Over`] when there is nothing left to cancel.
     pub async fn cancel(&self, id: Uuid, owner: UserId) -> Result<Row, Error> {
         let before = self.get(id, owner).await?;
-        let (db, now) = (self.store.db()?, time::now());
+        let (vault, now) = (self.store.vault()?, time::now());
         let is_batch = before.kind == Kind::Batch.name();
-        let mut tx = db.begin().await?;
+        let mut tx = vault.begin().await?;
         let keep = now.plus(self.settings.keep_for);
         let state = claims::cancel(&mut tx, (id, owner.uuid()), is_batch, (now, keep)).await?;
         let state = state.ok_or(Kept::Over)?;
@@ -117,7 +117,7 @@ impl Jobs {
     /// # Errors
     /// When the store is away.
     pub async fn statistics(&self) -> Result<(Vec<Count>, Vec<Busy>), Error> {
-        let db = self.store.db()?;
+        let db = &self.store.vault()?.db;
         Ok((claims::count(db).await?, claims::busy(db).await?))
     }
 
@@ -138,13 +138,13 @@ impl Jobs {
 }
 
 /// Forgets what is kept no longer. What cannot be done now is done the next time.
-async fn clean(db: &Db, keep: Duration) {
+async fn clean(vault: &Vault, keep: Duration) {
     let now = time::now();
     let all = async {
-        while claims::purge(db, SWEEP, now).await? == SWEEP as usize {}
-        while store::batches::purge(db, SWEEP, now.minus(keep)).await? == SWEEP as usize {}
+        while claims::purge(&vault.db, SWEEP, now).await? == SWEEP as usize {}
+        while store::batches::purge(vault, SWEEP, now.minus(keep)).await? == SWEEP as usize {}
         // Files are large, so few go at once.
-        while store::files::purge(db, 10, now).await? == 10 {}
+        while store::files::purge(vault, 10, now).await? == 10 {}
         Ok::<_, Error>(())
     };
     if let Err(error) = all.await {

@@ -33,6 +33,7 @@ use shared::{
     config::ExposeSecret,
     health::Health,
     redis::{locks::Locks, shelf::Shelf},
+    seal::Sealer,
     security::{self, Watch},
     server::{self, Guard, Tasks},
 };
@@ -119,7 +120,7 @@ where
 /// Opens the journal, starts to follow permissions and to watch the engines, and returns what to serve.
 ///
 /// # Errors
-/// When the journal cannot be opened.
+/// When the journal cannot be opened, or there is no encryption key.
 pub async fn open(
     config: Config,
     upstreams: Upstreams,
@@ -127,6 +128,8 @@ pub async fn open(
     health: &Health,
     tasks: &Tasks,
 ) -> io::Result<Gateway> {
+    let sealer = Sealer::new(&config.encryption_keys);
+    let sealer = sealer.map_err(|fault| io::Error::other(format!("inference.encryption_keys: {fault}")))?;
     let journal = Arc::new(Journal::open(&config.data_dir.join("journal"))?);
     ship::start(Arc::clone(&journal), upstreams.monitoring, health.component("usage shipping", false), tasks);
     let bounds =
@@ -171,7 +174,7 @@ pub async fn open(
         cache: cache.clone(),
         gateways,
     };
-    let (jobs, files) = background(&config, &inference, health, tasks).await;
+    let (jobs, files) = background(&config, sealer, &inference, health, tasks).await;
     let api = Api {
         inference: inference.clone(),
         fleet: fleet.clone(),
@@ -214,7 +217,13 @@ pub async fn open(
 }
 
 /// What goes on in the background. Its database may come later than the gateway, which does not wait for it.
-async fn background(config: &Config, inference: &Inference, health: &Health, tasks: &Tasks) -> (Jobs, Files) {
+async fn background(
+    config: &Config,
+    sealer: Sealer,
+    inference: &Inference,
+    health: &Health,
+    tasks: &Tasks,
+) -> (Jobs, Files) {
     let locks = Locks::open(&config.redis, tasks, || health.component("locks", false));
     let url = if config.database.expose_secret().is_empty() {
         format!("sqlite:{}", config.data_dir.join("inference.db").display()).into()
@@ -224,7 +233,7 @@ async fn background(config: &Config, inference: &Inference, health: &Health, tas
     let opened = Arc::new(Notify::new());
     let told = Arc::clone(&opened);
     let component = health.component("jobs database", false);
-    let store = Store::open(url, component, tasks, move |_| told.notify_one()).await;
+    let store = Store::open(url, sealer, component, tasks, move || told.notify_one()).await;
     let jobs = Jobs::new(store.clone(), config.jobs.clone(), locks.clone());
     let batches = Batches::new(store.clone(), inference.clone(), config);
     let runner = Runner::new(inference.clone(), batches, locks);
@@ -236,8 +245,8 @@ async fn background(config: &Config, inference: &Inference, health: &Health, tas
         tokio::select! {
             () = stop.cancelled() => {}
             () = opened.notified() => {
-                if let Ok(db) = store.db() {
-                    started.start(db, &name, &runner, &begin);
+                if let Ok(vault) = store.vault() {
+                    started.start(vault, &name, &runner, &begin);
                 }
             }
         }

@@ -1,16 +1,21 @@
 //! What is kept over restarts: jobs (the claim table of [`shared::claims`]), batches and files.
 //!
 //! The gateway serves without it: a database that is away when the process starts is opened as soon as it is there, and
-//! until then what needs it is refused with a hint to come back.
+//! until then what needs it is refused with a hint to come back. What callers say and are answered is sealed ([`seals`]).
 
 pub(crate) mod batches;
 pub(crate) mod files;
+mod seals;
 
 use crate::error::{Error, Kept};
 use shared::{
     config::SecretString,
     db::{Db, Migrations},
     health::{Condition, Reporter},
+    seal::{
+        Sealer,
+        rows::{self, Vault},
+    },
     server::Tasks,
 };
 use sqlx::migrate::Migrator;
@@ -28,30 +33,32 @@ pub static MIGRATIONS: Migrations = Migrations { postgres: &POSTGRES, sqlite: &S
 /// The database schema of this service on PostgreSQL, for [`Db::open`].
 pub const SCHEMA: &str = "inference";
 
+/// Said of a database that other keys sealed.
+const WRONG_KEY: &str = "inference.encryption_keys lacks the key that the jobs database was encrypted with";
+
 /// Between two tries to open it, and between two looks whether it answers.
 const EVERY: Duration = Duration::from_secs(2);
 
 /// The database, once it is open.
 #[derive(Debug, Clone, Default)]
-pub struct Store(Arc<OnceLock<Db>>);
+pub struct Store(Arc<OnceLock<Vault>>);
 
 impl Store {
-    /// A store over a database that is open.
-    #[must_use]
-    pub fn of(db: Db) -> Self {
-        Self(Arc::new(OnceLock::from(db)))
-    }
-
     /// Opens it now, or as soon as it is there, and then has something done with it.
     pub async fn open(
         url: SecretString,
+        sealer: Sealer,
         health: Reporter,
         tasks: &Tasks,
-        opened: impl FnOnce(Db) + Send + 'static,
+        opened: impl FnOnce() + Send + 'static,
     ) -> Self {
         let store = Self::default();
-        let mut opened = Some(opened);
-        if let Err(error) = store.look(&url, &health, &mut opened).await {
+        let (place, began) = ((url, sealer), tasks.clone());
+        let mut opened = Some(move |vault| {
+            seals::start(vault, &began);
+            opened();
+        });
+        if let Err(error) = store.look(&place, &health, &mut opened).await {
             tracing::warn!(%error, "inference.database cannot be opened; jobs and files are not to be had until it is");
         }
         let (looking, stop) = (store.clone(), tasks.stopping());
@@ -59,7 +66,7 @@ impl Store {
             let looks = async {
                 loop {
                     tokio::time::sleep(EVERY).await;
-                    if let Err(error) = looking.look(&url, &health, &mut opened).await {
+                    if let Err(error) = looking.look(&place, &health, &mut opened).await {
                         tracing::debug!(%error, "jobs and files cannot be reached");
                     }
                 }
@@ -74,21 +81,22 @@ impl Store {
 
     async fn look(
         &self,
-        url: &SecretString,
+        place: &(SecretString, Sealer),
         health: &Reporter,
-        opened: &mut Option<impl FnOnce(Db)>,
+        opened: &mut Option<impl FnOnce(Vault)>,
     ) -> Result<(), sqlx::Error> {
         let answered = match self.0.get() {
-            Some(db) => db.ping().await,
-            None => Db::open(url, SCHEMA, &MIGRATIONS).await.map(|db| {
-                drop(self.0.set(db.clone()));
+            Some(vault) => vault.db.ping().await,
+            None => open(place).await.map(|vault| {
+                drop(self.0.set(vault.clone()));
                 if let Some(opened) = opened.take() {
-                    opened(db);
+                    opened(vault);
                 }
             }),
         };
-        health.set(match answered {
+        health.set(match &answered {
             Ok(()) => Condition::Up,
+            Err(sqlx::Error::Decode(_)) => Condition::Degraded(WRONG_KEY.to_owned()),
             Err(_) => Condition::Degraded("jobs and files cannot be reached".to_owned()),
         });
         answered
@@ -98,7 +106,14 @@ impl Store {
     ///
     /// # Errors
     /// While it was not there yet.
-    pub fn db(&self) -> Result<&Db, Error> {
+    pub fn vault(&self) -> Result<&Vault, Error> {
         self.0.get().ok_or(Error::Kept(Kept::NotOpen))
     }
+}
+
+/// The database, if the keys are those that are needed to read it.
+async fn open((url, sealer): &(SecretString, Sealer)) -> Result<Vault, sqlx::Error> {
+    let vault = Vault { db: Db::open(url, SCHEMA, &MIGRATIONS).await?, sealer: sealer.clone() };
+    rows::prove(&vault).await?;
+    Ok(vault)
 }

@@ -150,7 +150,9 @@ pub(crate) async fn inference(options: Options) -> anyhow::Result<()> {
         monitoring: start.channel("monitoring", &start.config.upstream.monitoring)?,
         peers: Some(inference::Peers { dialer: start.dialer.clone(), token: start.token()? }),
     };
-    let config = start.config.inference.clone();
+    let mut config = start.config.inference.clone();
+    std::fs::create_dir_all(&config.data_dir)?;
+    config.encryption_keys = encryption::keys(&config.encryption_keys, &config.data_dir)?;
     let gateway = inference::open(config, upstreams, Some(token), &start.health, &start.tasks).await?;
     let reloaded = gateway.clone();
     start.limit(&options, move |config| reloaded.configure(&config.inference));

@@ -1,9 +1,10 @@
 //! Entering work, together with whatever else belongs to it.
 
-use super::New;
+use super::{New, PAYLOAD, TABLE};
 use crate::{
     db::{Time, Tx},
     on_tx,
+    seal::Sealer,
 };
 use uuid::Uuid;
 
@@ -20,8 +21,8 @@ pub enum Entered {
 
 // What has no lock or name of a request conflicts with nothing, so nothing is done only where one of them is taken.
 const INSERT: &str = "INSERT INTO claims (id, queue, kind, owner, payload, lock_name, request_name, state, percent, \
-     attempt, attempts, fence, cancel, due, created) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, 1, 0, 0, $8, 0, FALSE, $9, $10) ON CONFLICT DO NOTHING RETURNING id";
+     attempt, attempts, fence, cancel, due, created, seal) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, 1, 0, 0, $8, 0, FALSE, $9, $10, $11) ON CONFLICT DO NOTHING RETURNING id";
 
 const BY_REQUEST: &str = "SELECT id FROM claims WHERE owner = $1 AND request_name = $2";
 
@@ -36,10 +37,16 @@ struct IdRow {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn enter(tx: &mut Tx, new: &New<'_>, now: policy::Time) -> Result<Entered, sqlx::Error> {
+pub async fn enter(
+    tx: &mut Tx,
+    sealer: &Sealer,
+    new: &New<'_>,
+    now: policy::Time,
+) -> Result<Entered, sqlx::Error> {
+    let payload = TABLE.seal(sealer, PAYLOAD, (new.id, 0), new.payload);
     // It may be over between the refusal and the look at what was in the way.
     for _ in 0..3 {
-        if insert(tx, new, now).await? {
+        if insert(tx, new, (&payload, &sealer.current()), now).await? {
             return Ok(Entered::New);
         }
         if let Some(known) = find(tx, BY_REQUEST, (Some(new.owner), new.request)).await? {
@@ -52,19 +59,25 @@ pub async fn enter(tx: &mut Tx, new: &New<'_>, now: policy::Time) -> Result<Ente
     Err(sqlx::Error::RowNotFound)
 }
 
-async fn insert(tx: &mut Tx, new: &New<'_>, now: policy::Time) -> Result<bool, sqlx::Error> {
+async fn insert(
+    tx: &mut Tx,
+    new: &New<'_>,
+    (payload, seal): (&[u8], &str),
+    now: policy::Time,
+) -> Result<bool, sqlx::Error> {
     let row = on_tx!(tx, |connection| {
         sqlx::query_as::<_, IdRow>(INSERT)
             .bind(new.id)
             .bind(new.queue)
             .bind(new.kind)
             .bind(new.owner)
-            .bind(new.payload)
+            .bind(payload)
             .bind(new.lock)
             .bind(new.request)
             .bind(i64::from(new.attempts))
             .bind(Time(new.due))
             .bind(Time(now))
+            .bind(seal)
             .fetch_optional(connection)
             .await
     })?;

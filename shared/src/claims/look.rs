@@ -1,9 +1,10 @@
 //! Reading work as its owner and its operators see it. Nothing here shows what it is done with.
 
-use super::{Failure, State};
+use super::{Failure, MESSAGE, RESULT, State, TABLE};
 use crate::{
     db::{Db, Time},
     on,
+    seal::{Sealer, rows::Vault},
 };
 use sqlx::QueryBuilder;
 use uuid::Uuid;
@@ -108,7 +109,7 @@ struct Stored {
     expires: Option<Time>,
     lock_name: Option<String>,
     reason: Option<String>,
-    message: Option<String>,
+    message: Option<Vec<u8>>,
     #[sqlx(default)]
     result: Option<Vec<u8>>,
 }
@@ -137,14 +138,14 @@ struct NumberRow {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn get(db: &Db, id: Uuid, owner: Uuid) -> Result<Option<Row>, sqlx::Error> {
-    let row = on!(db, |pool| {
+pub async fn get(vault: &Vault, id: Uuid, owner: Uuid) -> Result<Option<Row>, sqlx::Error> {
+    let row = on!(&vault.db, |pool| {
         let mut select = QueryBuilder::new(COLUMNS);
         select.push(", result FROM claims WHERE id = ").push_bind(id);
         select.push(" AND owner = ").push_bind(owner);
         select.build_query_as::<Stored>().fetch_optional(pool).await
     })?;
-    row.map(Row::try_from).transpose()
+    row.map(|row| row.open(&vault.sealer)).transpose()
 }
 
 /// Somebody's, the newest first, those before `before` when there is one.
@@ -152,13 +153,13 @@ pub async fn get(db: &Db, id: Uuid, owner: Uuid) -> Result<Option<Row>, sqlx::Er
 /// # Errors
 /// When the database is away.
 pub async fn page(
-    db: &Db,
+    vault: &Vault,
     owner: Uuid,
     filter: Filter<'_>,
     before: Option<Uuid>,
     limit: u32,
 ) -> Result<Vec<Row>, sqlx::Error> {
-    let rows = on!(db, |pool| {
+    let rows = on!(&vault.db, |pool| {
         let mut select = QueryBuilder::new(COLUMNS);
         select.push(" FROM claims WHERE owner = ").push_bind(owner);
         if let Some(queue) = filter.queue {
@@ -176,7 +177,7 @@ pub async fn page(
         select.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(limit));
         select.build_query_as::<Stored>().fetch_all(pool).await
     })?;
-    rows.into_iter().map(Row::try_from).collect()
+    rows.into_iter().map(|row| row.open(&vault.sealer)).collect()
 }
 
 /// How many of somebody's are not over, counted up to `most`.
@@ -218,14 +219,16 @@ pub async fn busy(db: &Db) -> Result<Vec<Busy>, sqlx::Error> {
     Ok(rows.into_iter().map(busy).collect())
 }
 
-impl TryFrom<Stored> for Row {
-    type Error = sqlx::Error;
-
-    fn try_from(row: Stored) -> Result<Self, sqlx::Error> {
+impl Stored {
+    fn open(self, sealer: &Sealer) -> Result<Row, sqlx::Error> {
+        let row = self;
         let count = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
         let time = |time: Option<Time>| time.map(policy::Time::from);
-        let failure = row.reason.map(|reason| Failure { reason, message: row.message.unwrap_or_default() });
-        Ok(Self {
+        let message = row.message.unwrap_or_default();
+        let message = TABLE.open_text(sealer, MESSAGE, (row.id, 0), &message)?;
+        let failure = row.reason.map(|reason| Failure { reason, message });
+        let result = row.result.map(|result| TABLE.open(sealer, RESULT, (row.id, 0), &result));
+        Ok(Row {
             id: row.id,
             queue: row.queue,
             kind: row.kind,
@@ -241,7 +244,7 @@ impl TryFrom<Stored> for Row {
             expires: time(row.expires),
             lock: row.lock_name,
             failure,
-            result: row.result,
+            result: result.transpose()?,
         })
     }
 }

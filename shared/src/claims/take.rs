@@ -1,9 +1,10 @@
 //! Taking work, keeping it, and ending it. Whoever writes names the fence of the row as it was when they took it.
 
-use super::{Claim, End, Failure, State, Ticket};
+use super::{Claim, End, Failure, MESSAGE, PAYLOAD, RESULT, State, TABLE, Ticket};
 use crate::{
     db::{Db, Time, Tx},
     on, on_tx,
+    seal::{Sealer, rows::Vault},
 };
 use uuid::Uuid;
 
@@ -30,10 +31,12 @@ const HOLDS_SQLITE: &str = "SELECT id FROM claims WHERE id = $1 AND fence = $2 A
 
 // What it was done with is of no use any more, and may be large.
 const END: &str = "UPDATE claims SET state = $3, percent = CASE WHEN $3 = 3 THEN 100 ELSE percent END, ended = $4, \
-     expires = $5, result = $6, reason = $7, message = $8, payload = $9 \
+     expires = $5, result = $6, reason = $7, message = $8, payload = $9, seal = $10 \
      WHERE id = $1 AND fence = $2 AND state = 2 RETURNING id";
 
-const AGAIN: &str = "UPDATE claims SET state = 1, due = $3, reason = $4, message = $5, worker = NULL \
+// Its values may have been sealed with several keys from here on.
+const AGAIN: &str = "UPDATE claims SET state = 1, due = $3, reason = $4, message = $5, worker = NULL, \
+     seal = CASE WHEN seal = $6 THEN seal ELSE '' END \
      WHERE id = $1 AND fence = $2 AND state = 2 RETURNING id";
 
 const BACK: &str = "UPDATE claims SET state = 1, due = $3, attempt = attempt - 1, worker = NULL \
@@ -108,22 +111,23 @@ pub async fn next_due(db: &Db, queue: &str) -> Result<Option<policy::Time>, sqlx
     Ok(row.due.map(policy::Time::from))
 }
 
-/// Takes up to `most` of a queue that are due, for `worker`, until `lease` unless that is put off.
+/// Takes up to `most` of a queue that are due, for `worker`, until `lease` unless that is put off. What none of the keys
+/// at hand opens is left to somebody else.
 ///
 /// # Errors
 /// When the database is away.
 pub async fn take(
-    db: &Db,
+    vault: &Vault,
     queue: &str,
     worker: &str,
     most: u32,
     (now, lease): (policy::Time, policy::Time),
 ) -> Result<Vec<Claim>, sqlx::Error> {
-    let text = match db {
+    let text = match &vault.db {
         Db::Postgres(_) => TAKE_POSTGRES,
         Db::Sqlite(_) => TAKE_SQLITE,
     };
-    let rows = on!(db, |pool| {
+    let rows = on!(&vault.db, |pool| {
         sqlx::query_as::<_, Row>(text)
             .bind(queue)
             .bind(Time(now))
@@ -133,7 +137,12 @@ pub async fn take(
             .fetch_all(pool)
             .await
     })?;
-    Ok(rows.into_iter().map(Claim::from).collect())
+    let opened = rows.into_iter().filter_map(|row| {
+        let id = row.id;
+        let claim = row.open(&vault.sealer);
+        claim.inspect_err(|error| tracing::error!(%id, %error, "what is kept of a job cannot be read")).ok()
+    });
+    Ok(opened.collect())
 }
 
 /// Says that it is still worked on, and how far that is.
@@ -179,12 +188,14 @@ pub async fn holds(tx: &mut Tx, ticket: Ticket) -> Result<bool, sqlx::Error> {
 /// When the database is away.
 pub async fn end_held(
     tx: &mut Tx,
+    sealer: &Sealer,
     ticket: Ticket,
     end: &End,
     (now, expires): (policy::Time, policy::Time),
 ) -> Result<bool, sqlx::Error> {
+    let seal = |column, plain: &[u8]| TABLE.seal(sealer, column, (ticket.id, 0), plain);
     let (state, result, failure) = match end {
-        End::Succeeded(result) => (State::Succeeded, Some(result.as_slice()), None),
+        End::Succeeded(result) => (State::Succeeded, Some(seal(RESULT, result)), None),
         End::Failed(failure) => (State::Failed, None, Some(failure)),
         End::Cancelled => (State::Cancelled, None, None),
     };
@@ -197,8 +208,9 @@ pub async fn end_held(
             .bind(Time(expires))
             .bind(result)
             .bind(failure.map(|failure| failure.reason.as_str()))
-            .bind(failure.map(|failure| failure.message.as_str()))
+            .bind(failure.map(|failure| seal(MESSAGE, failure.message.as_bytes())))
             .bind(NOTHING)
+            .bind(sealer.current())
             .fetch_optional(connection)
             .await
     })?;
@@ -210,13 +222,13 @@ pub async fn end_held(
 /// # Errors
 /// When the database is away.
 pub async fn end(
-    db: &Db,
+    vault: &Vault,
     ticket: Ticket,
     end: &End,
     when: (policy::Time, policy::Time),
 ) -> Result<bool, sqlx::Error> {
-    let mut tx = db.begin().await?;
-    let held = end_held(&mut tx, ticket, end, when).await?;
+    let mut tx = vault.begin().await?;
+    let held = end_held(&mut tx, &vault.sealer, ticket, end, when).await?;
     tx.commit().await?;
     Ok(held)
 }
@@ -226,18 +238,20 @@ pub async fn end(
 /// # Errors
 /// When the database is away.
 pub async fn again(
-    db: &Db,
+    vault: &Vault,
     ticket: Ticket,
     failure: &Failure,
     due: policy::Time,
 ) -> Result<bool, sqlx::Error> {
-    let row = on!(db, |pool| {
+    let message = TABLE.seal(&vault.sealer, MESSAGE, (ticket.id, 0), failure.message.as_bytes());
+    let row = on!(&vault.db, |pool| {
         sqlx::query_as::<_, IdRow>(AGAIN)
             .bind(ticket.id)
             .bind(ticket.fence)
             .bind(Time(due))
             .bind(failure.reason.as_str())
-            .bind(failure.message.as_str())
+            .bind(message.as_slice())
+            .bind(vault.sealer.current())
             .fetch_optional(pool)
             .await
     })?;
@@ -291,20 +305,21 @@ pub async fn purge(db: &Db, most: u32, now: policy::Time) -> Result<usize, sqlx:
     Ok(rows.len())
 }
 
-impl From<Row> for Claim {
-    fn from(row: Row) -> Self {
+impl Row {
+    fn open(self, sealer: &Sealer) -> Result<Claim, sqlx::Error> {
+        let row = self;
         let count = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
-        Self {
+        Ok(Claim {
             ticket: Ticket { id: row.id, fence: row.fence },
             kind: row.kind,
             owner: row.owner,
-            payload: row.payload,
+            payload: TABLE.open(sealer, PAYLOAD, (row.id, 0), &row.payload)?,
             attempt: count(row.attempt),
             attempts: count(row.attempts),
             percent: u8::try_from(row.percent).unwrap_or(0),
             cancel: row.cancel,
             lock: row.lock_name,
             created: row.created.0,
-        }
+        })
     }
 }

@@ -7,7 +7,7 @@ pub use held::{Held, Why};
 pub use tally::{Tallied, Tally};
 
 use super::{BackOff, Beat, Claim, End, Failure, again, back, beat, end, next_due, take};
-use crate::{db::Db, server::Tasks, time};
+use crate::{seal::rows::Vault, server::Tasks, time};
 use held::Told;
 use std::{
     collections::HashMap,
@@ -91,7 +91,7 @@ impl<W> Clone for Workers<W> {
 
 #[derive(Debug)]
 struct Shared<W> {
-    db: Db,
+    vault: Vault,
     name: String,
     queue: &'static str,
     places: usize,
@@ -104,9 +104,9 @@ struct Shared<W> {
 
 impl<W: Work> Workers<W> {
     /// Workers by the name of their process, for so many at once. They begin with [`Self::start`].
-    pub fn new(db: Db, name: &str, queue: &'static str, places: usize, pace: Pace, work: W) -> Self {
+    pub fn new(vault: Vault, name: &str, queue: &'static str, places: usize, pace: Pace, work: W) -> Self {
         Self(Arc::new(Shared {
-            db,
+            vault,
             name: name.to_owned(),
             queue,
             places,
@@ -197,7 +197,7 @@ impl<W: Work> Shared<W> {
     /// Takes what is due, and says how long nothing more will be, as far as is known.
     async fn take(&self, free: usize) -> Result<(Vec<Claim>, Duration), sqlx::Error> {
         let now = time::now();
-        let Some(due) = next_due(&self.db, self.queue).await? else {
+        let Some(due) = next_due(&self.vault.db, self.queue).await? else {
             return Ok((Vec::new(), self.pace.look));
         };
         if due > now {
@@ -205,7 +205,7 @@ impl<W: Work> Shared<W> {
             return Ok((Vec::new(), Duration::from_micros(micros.max(1_000)).min(self.pace.look)));
         }
         let most = u32::try_from(free).unwrap_or(u32::MAX);
-        let taken = take(&self.db, self.queue, &self.name, most, (now, now.plus(self.pace.lease))).await?;
+        let taken = take(&self.vault, self.queue, &self.name, most, (now, now.plus(self.pace.lease))).await?;
         Ok((taken, self.pace.look))
     }
 
@@ -257,7 +257,7 @@ impl<W: Work> Shared<W> {
             }
             let begun = Instant::now();
             (said, written) = (begun, held.percent());
-            match beat(&self.db, ticket, held.percent(), time::now().plus(self.pace.lease)).await {
+            match beat(&self.vault.db, ticket, held.percent(), time::now().plus(self.pace.lease)).await {
                 Ok(Beat::Held) => sure = begun + self.pace.lease,
                 Ok(Beat::Cancelled) => {
                     sure = begun + self.pace.lease;
@@ -286,15 +286,15 @@ impl<W: Work> Shared<W> {
         let (claim, now) = (&held.claim, time::now());
         let (written, tallied) = match ended {
             Ended::Now(how) => {
-                let written = end(&self.db, claim.ticket, how, (now, now.plus(self.pace.keep))).await?;
+                let written = end(&self.vault, claim.ticket, how, (now, now.plus(self.pace.keep))).await?;
                 (written, Tallied::from(how))
             }
             Ended::Again(failed) => {
                 let wait = self.pace.back_off.after(claim.attempt, rand::random());
                 let due = now.plus(wait.max(failed.after));
-                (again(&self.db, claim.ticket, &failed.failure, due).await?, Tallied::Again)
+                (again(&self.vault, claim.ticket, &failed.failure, due).await?, Tallied::Again)
             }
-            Ended::Back => (back(&self.db, claim.ticket, now).await?, Tallied::Back),
+            Ended::Back => (back(&self.vault.db, claim.ticket, now).await?, Tallied::Back),
             Ended::Written(tallied) => (true, *tallied),
             Ended::Lost => (false, Tallied::Lost),
         };

@@ -2,7 +2,7 @@
 
 use super::{Batch, Fault, line};
 use crate::{error::Error, files::lines::Lines, store};
-use shared::db::Db;
+use shared::seal::rows::Vault;
 use std::{
     collections::HashSet,
     hash::{BuildHasher, RandomState},
@@ -12,11 +12,11 @@ use std::{
 const TOLD: usize = 50;
 
 /// How many lines the file has, or what is wrong with it.
-pub(super) async fn check(db: &Db, batch: &Batch) -> Result<Result<u32, Vec<Fault>>, Error> {
-    let Some(file) = store::files::get(db, batch.input, batch.owner, super::now()).await? else {
+pub(super) async fn check(vault: &Vault, batch: &Batch) -> Result<Result<u32, Vec<Fault>>, Error> {
+    let Some(file) = store::files::get(vault, batch.input, batch.owner, super::now()).await? else {
         return Ok(Err(vec![deleted()]));
     };
-    let (mut lines, mut total, mut faults) = (Lines::of(db.clone(), file.id), 0, Vec::new());
+    let (mut lines, mut total, mut faults) = (Lines::of(vault.clone(), file.id), 0, Vec::new());
     // As hashes, which are smaller than names; two of fifty thousand are equal once in ten thousand million files.
     let (hasher, mut names) = (RandomState::new(), HashSet::new());
     while let Some((number, text)) = lines.next().await? {

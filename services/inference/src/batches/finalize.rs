@@ -12,7 +12,7 @@ use crate::{
 };
 use shared::{
     claims::{self, End, Ended, Failure, Held, Tallied},
-    db::Db,
+    seal::rows::Vault,
     time,
 };
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub(super) struct Keep {
 
 /// Ends a batch whose file cannot be run, or that was given up.
 pub(super) async fn fail(
-    db: &Db,
+    vault: &Vault,
     held: &Held,
     batch: &Batch,
     faults: &[Fault],
@@ -45,30 +45,30 @@ pub(super) async fn fail(
     let end = End::Failed(Failure { reason: "BATCH_FAILED".to_owned(), message });
     let status = if batch.status == Status::Cancelling { Status::Cancelled } else { Status::Failed };
     let finish = Finish { status, output: None, error_output: None, faults, counts: Counts::default() };
-    over(db, held, batch, &finish, &[], &end, keep).await
+    over(vault, held, batch, &finish, &[], &end, keep).await
 }
 
 /// Ends a batch with what was answered.
 pub(super) async fn finalize(
-    db: &Db,
+    vault: &Vault,
     held: &Held,
     batch: &Batch,
     status: Status,
     counts: Counts,
     keep: Keep,
 ) -> Result<Ended, Error> {
-    let mut tx = db.begin().await?;
+    let mut tx = vault.begin().await?;
     if !claims::holds(&mut tx, held.claim.ticket).await? {
         return Ok(Ended::Lost);
     }
     store::batches::finalizing(&mut tx, batch.id, time::now()).await?;
     tx.commit().await?;
     let mut counts = counts;
-    if status == Status::Expired && !expire(db, held, batch, &mut counts).await? {
+    if status == Status::Expired && !expire(vault, held, batch, &mut counts).await? {
         return Ok(Ended::Lost);
     }
-    let output = write(db, batch, false, keep).await?;
-    let errors = write(db, batch, true, keep).await?;
+    let output = write(vault, batch, false, keep).await?;
+    let errors = write(vault, batch, true, keep).await?;
     let files: Vec<File> = output.iter().chain(&errors).cloned().collect();
     let (output, error_output) = (output.map(|file| file.id), errors.map(|file| file.id));
     let finish = Finish { status, output, error_output, faults: &batch.faults, counts };
@@ -80,7 +80,7 @@ pub(super) async fn finalize(
         }
         _ => End::Succeeded(summary(batch, &finish)),
     };
-    over(db, held, batch, &finish, &files, &end, keep).await
+    over(vault, held, batch, &finish, &files, &end, keep).await
 }
 
 /// What the job says of it.
@@ -97,7 +97,7 @@ fn summary(batch: &Batch, finish: &Finish<'_>) -> Vec<u8> {
 
 /// All that ends it, at once.
 async fn over(
-    db: &Db,
+    vault: &Vault,
     held: &Held,
     batch: &Batch,
     finish: &Finish<'_>,
@@ -105,22 +105,22 @@ async fn over(
     end: &End,
     keep: Keep,
 ) -> Result<Ended, Error> {
-    let (now, mut tx) = (time::now(), db.begin().await?);
-    if !claims::end_held(&mut tx, held.claim.ticket, end, (now, now.plus(keep.rest))).await? {
+    let (now, mut tx) = (time::now(), vault.begin().await?);
+    if !claims::end_held(&mut tx, &vault.sealer, held.claim.ticket, end, (now, now.plus(keep.rest))).await? {
         return Ok(Ended::Lost);
     }
     for file in files {
         store::files::ready(&mut tx, file).await?;
     }
-    store::batches::finish(&mut tx, batch.id, finish, now).await?;
+    store::batches::finish(&mut tx, &vault.sealer, batch.id, finish, now).await?;
     tx.commit().await?;
     Ok(Ended::Written(Tallied::from(end)))
 }
 
 /// Notes each line that was not answered in time. Returns whether the batch is still held.
-async fn expire(db: &Db, held: &Held, batch: &Batch, counts: &mut Counts) -> Result<bool, Error> {
-    let answered = store::batches::answered(db, batch.id).await?;
-    let (mut lines, mut late) = (Lines::of(db.clone(), batch.input), Vec::new());
+async fn expire(vault: &Vault, held: &Held, batch: &Batch, counts: &mut Counts) -> Result<bool, Error> {
+    let answered = store::batches::answered(vault, batch.id).await?;
+    let (mut lines, mut late) = (Lines::of(vault.clone(), batch.input), Vec::new());
     loop {
         let next = lines.next().await?;
         let is_last = next.is_none();
@@ -131,11 +131,11 @@ async fn expire(db: &Db, held: &Held, batch: &Batch, counts: &mut Counts) -> Res
         }
         if late.len() >= MOST as usize || (is_last && !late.is_empty()) {
             counts.failed += u32::try_from(late.len()).unwrap_or(0);
-            let mut tx = db.begin().await?;
+            let mut tx = vault.begin().await?;
             if !claims::holds(&mut tx, held.claim.ticket).await? {
                 return Ok(false);
             }
-            store::batches::add(&mut tx, batch.id, &late, *counts).await?;
+            store::batches::add(&mut tx, &vault.sealer, batch.id, &late, *counts).await?;
             tx.commit().await?;
             late.clear();
         }
@@ -151,16 +151,16 @@ fn expired(batch: &Batch, number: u32, ask: &line::Ask) -> Line {
 }
 
 /// A file of the answers or of the failures; nothing when there are none. It is not ready yet.
-async fn write(db: &Db, batch: &Batch, failed: bool, keep: Keep) -> Result<Option<File>, Error> {
+async fn write(vault: &Vault, batch: &Batch, failed: bool, keep: Keep) -> Result<Option<File>, Error> {
     let (mut after, mut file) = (0, None);
     loop {
-        let bodies = store::batches::bodies(db, batch.id, failed, after, MOST).await?;
+        let bodies = store::batches::bodies(vault, batch.id, failed, after, MOST).await?;
         let Some((last, _)) = bodies.last() else { break };
         after = *last;
         if file.is_none() {
             let name =
                 format!("{}_{}.jsonl", super::name(batch.id), if failed { "errors" } else { "output" });
-            file = Some(Upload::output(db, batch.owner, name, keep.files).await?);
+            file = Some(Upload::output(vault, batch.owner, name, keep.files).await?);
         }
         let Some(file) = &mut file else { break };
         for (_, body) in &bodies {

@@ -7,7 +7,7 @@ use crate::{
 };
 use shared::{
     claims::{self, Held},
-    db::Db,
+    seal::rows::Vault,
 };
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -23,7 +23,7 @@ pub(super) struct Lost;
 
 /// Keeps lines until there are no more; returns how many there are in all.
 pub(super) async fn keep(
-    db: &Db,
+    vault: &Vault,
     held: &Held,
     batch: &Batch,
     mut counts: Counts,
@@ -34,7 +34,7 @@ pub(super) async fn keep(
         for line in &some {
             if line.failed { counts.failed += 1 } else { counts.completed += 1 }
         }
-        while !write(db, held, batch, &some, counts).await? {
+        while !write(vault, held, batch, &some, counts).await? {
             tokio::time::sleep(AGAIN).await;
         }
         let done = u64::from(counts.completed) + u64::from(counts.failed);
@@ -46,13 +46,19 @@ pub(super) async fn keep(
 }
 
 /// Whether they were written; it can be tried again when not.
-async fn write(db: &Db, held: &Held, batch: &Batch, lines: &[Line], counts: Counts) -> Result<bool, Lost> {
+async fn write(
+    vault: &Vault,
+    held: &Held,
+    batch: &Batch,
+    lines: &[Line],
+    counts: Counts,
+) -> Result<bool, Lost> {
     let writing = async {
-        let mut tx = db.begin().await?;
+        let mut tx = vault.begin().await?;
         if !claims::holds(&mut tx, held.claim.ticket).await? {
             return Ok(false);
         }
-        store::batches::add(&mut tx, batch.id, lines, counts).await?;
+        store::batches::add(&mut tx, &vault.sealer, batch.id, lines, counts).await?;
         tx.commit().await?;
         Ok::<_, Error>(true)
     };

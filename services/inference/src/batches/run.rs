@@ -23,7 +23,7 @@ use crate::{
 use bytes::Bytes;
 use shared::{
     claims::{self, BackOff, End, Ended, Failed, Failure, Held, Why},
-    db::Db,
+    seal::rows::Vault,
     status::IntoStatus,
     time,
 };
@@ -102,11 +102,12 @@ impl Batches {
             line: None,
         }];
         let giving_up = async {
-            let db = self.store.db()?;
-            let Some(batch) = store::batches::get(db, held.claim.ticket.id, held.claim.owner).await? else {
+            let vault = self.store.vault()?;
+            let Some(batch) = store::batches::get(vault, held.claim.ticket.id, held.claim.owner).await?
+            else {
                 return Ok::<_, Error>(Ended::Now(End::Failed(failure)));
             };
-            fail(db, held, &batch, &faults, self.keep(None)).await
+            fail(vault, held, &batch, &faults, self.keep(None)).await
         };
         giving_up.await.unwrap_or(Ended::Lost)
     }
@@ -118,8 +119,8 @@ impl Batches {
     }
 
     async fn all(&self, held: &Held) -> Result<Ended, Error> {
-        let (db, claim) = (self.store.db()?, &held.claim);
-        let Some(mut batch) = store::batches::get(db, claim.ticket.id, claim.owner).await? else {
+        let (vault, claim) = (self.store.vault()?, &held.claim);
+        let Some(mut batch) = store::batches::get(vault, claim.ticket.id, claim.owner).await? else {
             let message = "there is no such batch".to_owned();
             return Ok(Ended::Now(End::Failed(Failure { reason: "BATCH_NOT_FOUND".to_owned(), message })));
         };
@@ -127,22 +128,22 @@ impl Batches {
         let payload: Payload<'_> = serde_json::from_slice(&claim.payload).map_err(|_| unreadable())?;
         let keeping = self.keep(payload.keep);
         if batch.in_progress.is_none() && !claim.cancel {
-            match check(db, &batch).await? {
-                Err(faults) => return fail(db, held, &batch, &faults, keeping).await,
+            match check(vault, &batch).await? {
+                Err(faults) => return fail(vault, held, &batch, &faults, keeping).await,
                 Ok(total) => batch.total = total,
             }
-            let (now, mut tx) = (time::now(), db.begin().await?);
+            let (now, mut tx) = (time::now(), vault.begin().await?);
             if !claims::holds(&mut tx, claim.ticket).await? {
                 return Ok(Ended::Lost);
             }
             store::batches::begin(&mut tx, batch.id, batch.total, now).await?;
             tx.commit().await?;
         }
-        let (stop, counts) = match self.lines(db, held, &batch, payload.by).await {
+        let (stop, counts) = match self.lines(vault, held, &batch, payload.by).await {
             Ok(Ok(ended)) => ended,
             Ok(Err(Lost)) => return Ok(Ended::Lost),
             Err(Error::Kept(Kept::Missing { .. })) => {
-                return fail(db, held, &batch, &[check::deleted()], keeping).await;
+                return fail(vault, held, &batch, &[check::deleted()], keeping).await;
             }
             Err(error) => return Err(error),
         };
@@ -152,18 +153,18 @@ impl Batches {
             Stop::Cancelled => Status::Cancelled,
             Stop::Expired => Status::Expired,
         };
-        finalize(db, held, &batch, status, counts, keeping).await
+        finalize(vault, held, &batch, status, counts, keeping).await
     }
 
     /// Asks for every line that was not answered before, and keeps what is answered.
     async fn lines(
         &self,
-        db: &Db,
+        vault: &Vault,
         held: &Held,
         batch: &Batch,
         by: Submitter,
     ) -> Result<Result<(Stop, Counts), Lost>, Error> {
-        let before = store::batches::answered(db, batch.id).await?;
+        let before = store::batches::answered(vault, batch.id).await?;
         let failed = before.values().filter(|failed| **failed).count();
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let counts = Counts { completed: count(before.len() - failed), failed: count(failed) };
@@ -177,8 +178,8 @@ impl Batches {
             back_off: BackOff { first: jobs.back_off, most: jobs.max_back_off },
             answers,
         });
-        let asked = Box::pin(self.ask(db, held, asking, before));
-        let kept = keep(db, held, batch, counts, answered);
+        let asked = Box::pin(self.ask(vault, held, asking, before));
+        let kept = keep(vault, held, batch, counts, answered);
         let (stop, kept) = tokio::join!(asked, kept);
         Ok(match (stop, kept) {
             (_, Err(lost)) => Err(lost),
@@ -188,7 +189,7 @@ impl Batches {
 
     async fn ask(
         &self,
-        db: &Db,
+        vault: &Vault,
         held: &Held,
         asking: Arc<Asking>,
         before: BTreeMap<u32, bool>,
@@ -197,7 +198,7 @@ impl Batches {
         let batch = asking.batch.clone();
         let mut stopping = std::pin::pin!(stopping(held, &batch));
         let begun = async {
-            let (mut lines, mut seen) = (Lines::of(db.clone(), batch.input), 0);
+            let (mut lines, mut seen) = (Lines::of(vault.clone(), batch.input), 0);
             while let Some((number, text)) = lines.next().await? {
                 seen += 1;
                 while running.try_join_next().is_some() {}

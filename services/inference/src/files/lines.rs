@@ -2,13 +2,13 @@
 
 use crate::{error::Error, store};
 use bytes::{Buf, Bytes, BytesMut};
-use shared::db::Db;
+use shared::seal::rows::Vault;
 use uuid::Uuid;
 
 /// Reads lines.
 #[derive(Debug)]
 pub struct Lines {
-    db: Db,
+    vault: Vault,
     file: Uuid,
     pieces: u32,
     rest: BytesMut,
@@ -19,8 +19,8 @@ pub struct Lines {
 impl Lines {
     /// Of this file, whoever owns it.
     #[must_use]
-    pub fn of(db: Db, file: Uuid) -> Self {
-        Self { db, file, pieces: 0, rest: BytesMut::new(), number: 0, ended: false }
+    pub fn of(vault: Vault, file: Uuid) -> Self {
+        Self { vault, file, pieces: 0, rest: BytesMut::new(), number: 0, ended: false }
     }
 
     /// The next one that is not blank, without spaces around it, and its number from 1.
@@ -39,7 +39,7 @@ impl Lines {
                 let line = self.rest.split().freeze();
                 return Ok(if line.is_empty() { None } else { self.line(&line) });
             } else {
-                match store::files::read(&self.db, self.file, self.pieces).await? {
+                match store::files::read(&self.vault, self.file, self.pieces).await? {
                     Some(piece) => {
                         self.pieces += 1;
                         self.rest.extend_from_slice(&piece);

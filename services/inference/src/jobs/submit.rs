@@ -20,6 +20,7 @@ use shared::{
     claims::{self, Entered, New, Row},
     db::Tx,
     redis::locks::{Asked, Lock},
+    seal::Sealer,
 };
 use uuid::Uuid;
 
@@ -90,7 +91,7 @@ impl Jobs {
         submission: Submission,
         now: Time,
     ) -> Result<Row, Error> {
-        let (db, owner, id) = (self.store.db()?, person.user.uuid(), Uuid::now_v7());
+        let (vault, owner, id) = (self.store.vault()?, person.user.uuid(), Uuid::now_v7());
         let by = Submitter::from(person);
         let (kind, payload, batch) = match submission.task {
             Task::Request { endpoint, body } => {
@@ -103,13 +104,13 @@ impl Jobs {
             }
             Task::Batch(new) => {
                 let keep = new.keep.map(|keep| keep.as_secs());
-                let batch = batches::prepare(db, id, person.user, new, now).await?;
+                let batch = batches::prepare(vault, id, person.user, new, now).await?;
                 let written = payload(&Payload { by, endpoint: None, body: None, keep })?;
                 (Kind::Batch, written, Some(batch))
             }
         };
         let limit = self.settings.waiting;
-        if claims::waiting(db, owner, limit).await? >= limit {
+        if claims::waiting(&vault.db, owner, limit).await? >= limit {
             return Err(Kept::Full { limit }.into());
         }
         let request = submission.request.map(|request| request.to_string());
@@ -124,8 +125,8 @@ impl Jobs {
             attempts: if kind == Kind::Batch { BATCH_ATTEMPTS } else { submission.attempts },
             due: submission.due.unwrap_or(now).max(now),
         };
-        let mut tx = db.begin().await?;
-        let id = match self.enter(&mut tx, &new, batch.as_ref(), now).await? {
+        let mut tx = vault.begin().await?;
+        let id = match self.enter(&mut tx, &vault.sealer, &new, batch.as_ref(), now).await? {
             Entered::New => id,
             Entered::Known(known) => return self.get(known, person.user).await,
             Entered::Locked(_) => return Err(lock::locked(new.lock)),
@@ -142,13 +143,14 @@ impl Jobs {
     async fn enter(
         &self,
         tx: &mut Tx,
+        sealer: &Sealer,
         new: &New<'_>,
         batch: Option<&Batch>,
         now: Time,
     ) -> Result<Entered, Error> {
-        let entered = claims::enter(tx, new, now).await?;
+        let entered = claims::enter(tx, sealer, new, now).await?;
         if let (Entered::New, Some(batch)) = (entered, batch) {
-            store::batches::insert(tx, batch).await?;
+            store::batches::insert(tx, sealer, batch).await?;
         }
         Ok(entered)
     }

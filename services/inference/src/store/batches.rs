@@ -5,15 +5,29 @@ use crate::{
     error::Error,
 };
 use shared::{
-    db::{Db, Time, Tx},
+    db::{Time, Tx},
     on, on_tx,
+    seal::{
+        Sealer,
+        rows::{Table, Vault},
+    },
 };
 use sqlx::QueryBuilder;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
+/// Batches.
+pub(super) const BATCHES: Table = Table { name: "batches", key: ("id", None), columns: &[METADATA, ERRORS] };
+/// Their lines.
+pub(super) const BATCH_LINES: Table =
+    Table { name: "batch_lines", key: ("batch", Some("line")), columns: &[BODY] };
+
+const METADATA: &str = "metadata";
+const ERRORS: &str = "errors";
+const BODY: &str = "body";
+
 const INSERT: &str = "INSERT INTO batches (id, owner, input, endpoint, completion_window, metadata, status, total, \
-     completed, failed, created, expires) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 0, $8, $9)";
+     completed, failed, created, expires, seal) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 0, $8, $9, $10)";
 
 const SELECT: &str = "SELECT id, owner, input, endpoint, completion_window, metadata, status, errors, total, completed, \
      failed, output, error_output, created, expires, in_progress, finalizing, cancelling, ended FROM batches";
@@ -29,8 +43,9 @@ const FINALIZING: &str = "UPDATE batches SET status = CASE WHEN status = 3 THEN 
 const CANCELLING: &str =
     "UPDATE batches SET status = 7, cancelling = $2 WHERE id = $1 AND status IN (1, 3, 4)";
 
+// Its values may have been sealed with several keys from here on.
 const FINISH: &str = "UPDATE batches SET status = $2, output = $3, error_output = $4, errors = $5, completed = $6, \
-     failed = $7, ended = $8 WHERE id = $1";
+     failed = $7, ended = $8, seal = CASE WHEN seal = $9 THEN seal ELSE '' END WHERE id = $1";
 
 const LINES: &str = "SELECT line, failed FROM batch_lines WHERE batch = $1";
 
@@ -42,7 +57,7 @@ const CLEAR: &str = "DELETE FROM batch_lines WHERE batch = $1";
 const PURGE: &str = "DELETE FROM batches WHERE id IN (SELECT id FROM batches WHERE ended <= $1 ORDER BY ended LIMIT $2) \
      RETURNING id";
 
-/// Rows of one statement; each is four values.
+/// Rows of one statement; each is five values.
 const ROWS: usize = 500;
 
 /// A line that was answered.
@@ -73,9 +88,9 @@ struct Row {
     input: Uuid,
     endpoint: String,
     completion_window: String,
-    metadata: String,
+    metadata: Vec<u8>,
     status: i32,
-    errors: Option<String>,
+    errors: Option<Vec<u8>>,
     total: i64,
     completed: i64,
     failed: i64,
@@ -108,8 +123,9 @@ struct IdRow {
 }
 
 /// Enters one.
-pub(crate) async fn insert(tx: &mut Tx, batch: &Batch) -> Result<(), Error> {
-    let metadata = serde_json::to_string(&batch.metadata).unwrap_or_default();
+pub(crate) async fn insert(tx: &mut Tx, sealer: &Sealer, batch: &Batch) -> Result<(), Error> {
+    let metadata = serde_json::to_vec(&batch.metadata).unwrap_or_default();
+    let metadata = BATCHES.seal(sealer, METADATA, (batch.id, 0), &metadata);
     on_tx!(tx, |connection| {
         sqlx::query(INSERT)
             .bind(batch.id)
@@ -117,10 +133,11 @@ pub(crate) async fn insert(tx: &mut Tx, batch: &Batch) -> Result<(), Error> {
             .bind(batch.input)
             .bind(batch.endpoint.path())
             .bind(batch.window.as_str())
-            .bind(metadata.as_str())
+            .bind(metadata.as_slice())
             .bind(batch.status.number())
             .bind(Time(batch.created))
             .bind(Time(batch.expires))
+            .bind(sealer.current())
             .execute(connection)
             .await
             .map(drop)
@@ -129,24 +146,24 @@ pub(crate) async fn insert(tx: &mut Tx, batch: &Batch) -> Result<(), Error> {
 }
 
 /// One of somebody's.
-pub(crate) async fn get(db: &Db, id: Uuid, owner: Uuid) -> Result<Option<Batch>, Error> {
-    let row = on!(db, |pool| {
+pub(crate) async fn get(vault: &Vault, id: Uuid, owner: Uuid) -> Result<Option<Batch>, Error> {
+    let row = on!(&vault.db, |pool| {
         let mut select = QueryBuilder::new(SELECT);
         select.push(" WHERE id = ").push_bind(id);
         select.push(" AND owner = ").push_bind(owner);
         select.build_query_as::<Row>().fetch_optional(pool).await
     })?;
-    Ok(row.map(Batch::try_from).transpose()?)
+    Ok(row.map(|row| row.open(&vault.sealer)).transpose()?)
 }
 
 /// Somebody's, the newest first, those before `before` when there is one.
 pub(crate) async fn page(
-    db: &Db,
+    vault: &Vault,
     owner: Uuid,
     before: Option<Uuid>,
     limit: u32,
 ) -> Result<Vec<Batch>, Error> {
-    let rows = on!(db, |pool| {
+    let rows = on!(&vault.db, |pool| {
         let mut select = QueryBuilder::new(SELECT);
         select.push(" WHERE owner = ").push_bind(owner);
         if let Some(before) = before {
@@ -155,7 +172,7 @@ pub(crate) async fn page(
         select.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(limit));
         select.build_query_as::<Row>().fetch_all(pool).await
     })?;
-    Ok(rows.into_iter().map(Batch::try_from).collect::<Result<_, _>>()?)
+    Ok(rows.into_iter().map(|row| row.open(&vault.sealer)).collect::<Result<_, _>>()?)
 }
 
 /// Its file was read, and has so many lines.
@@ -167,15 +184,24 @@ pub(crate) async fn begin(tx: &mut Tx, id: Uuid, total: u32, now: policy::Time) 
 }
 
 /// Adds lines that were answered. One that is there already stays as it is.
-pub(crate) async fn add(tx: &mut Tx, id: Uuid, lines: &[Line], counts: Counts) -> Result<(), Error> {
+pub(crate) async fn add(
+    tx: &mut Tx,
+    sealer: &Sealer,
+    id: Uuid,
+    lines: &[Line],
+    counts: Counts,
+) -> Result<(), Error> {
+    let seal = sealer.current();
     for lines in lines.chunks(ROWS) {
         on_tx!(tx, |connection| {
-            let mut insert = QueryBuilder::new("INSERT INTO batch_lines (batch, line, failed, body) ");
+            let mut insert = QueryBuilder::new("INSERT INTO batch_lines (batch, line, failed, body, seal) ");
             insert.push_values(lines, |mut row, line| {
+                let number = i64::from(line.number);
                 row.push_bind(id)
-                    .push_bind(i64::from(line.number))
+                    .push_bind(number)
                     .push_bind(line.failed)
-                    .push_bind(line.body.as_slice());
+                    .push_bind(BATCH_LINES.seal(sealer, BODY, (id, number), &line.body))
+                    .push_bind(seal.as_str());
             });
             insert.push(" ON CONFLICT (batch, line) DO NOTHING");
             insert.build().persistent(false).execute(connection).await.map(drop)
@@ -212,12 +238,15 @@ pub(crate) async fn cancelling(tx: &mut Tx, id: Uuid, now: policy::Time) -> Resu
 /// It is over; its lines are in its files.
 pub(crate) async fn finish(
     tx: &mut Tx,
+    sealer: &Sealer,
     id: Uuid,
     finish: &Finish<'_>,
     now: policy::Time,
 ) -> Result<(), Error> {
-    let faults =
-        (!finish.faults.is_empty()).then(|| serde_json::to_string(finish.faults).unwrap_or_default());
+    let faults = (!finish.faults.is_empty()).then(|| {
+        let faults = serde_json::to_vec(finish.faults).unwrap_or_default();
+        BATCHES.seal(sealer, ERRORS, (id, 0), &faults)
+    });
     on_tx!(tx, |connection| {
         sqlx::query(FINISH)
             .bind(id)
@@ -228,6 +257,7 @@ pub(crate) async fn finish(
             .bind(i64::from(finish.counts.completed))
             .bind(i64::from(finish.counts.failed))
             .bind(Time(now))
+            .bind(sealer.current())
             .execute(connection)
             .await
             .map(drop)
@@ -237,20 +267,20 @@ pub(crate) async fn finish(
 }
 
 /// The numbers of the lines that were answered, and whether they are for the errors.
-pub(crate) async fn answered(db: &Db, id: Uuid) -> Result<BTreeMap<u32, bool>, Error> {
-    let rows = on!(db, |pool| sqlx::query_as::<_, LineRow>(LINES).bind(id).fetch_all(pool).await)?;
+pub(crate) async fn answered(vault: &Vault, id: Uuid) -> Result<BTreeMap<u32, bool>, Error> {
+    let rows = on!(&vault.db, |pool| sqlx::query_as::<_, LineRow>(LINES).bind(id).fetch_all(pool).await)?;
     Ok(rows.into_iter().map(|row| (u32::try_from(row.line).unwrap_or(0), row.failed)).collect())
 }
 
 /// What is written of the lines after `after`, in their order.
 pub(crate) async fn bodies(
-    db: &Db,
+    vault: &Vault,
     id: Uuid,
     failed: bool,
     after: u32,
     limit: u32,
 ) -> Result<Vec<(u32, Vec<u8>)>, Error> {
-    let rows = on!(db, |pool| {
+    let rows = on!(&vault.db, |pool| {
         sqlx::query_as::<_, BodyRow>(BODIES)
             .bind(id)
             .bind(failed)
@@ -259,30 +289,35 @@ pub(crate) async fn bodies(
             .fetch_all(pool)
             .await
     })?;
-    Ok(rows.into_iter().map(|row| (u32::try_from(row.line).unwrap_or(0), row.body)).collect())
+    let open = |row: BodyRow| {
+        let body = BATCH_LINES.open(&vault.sealer, BODY, (id, row.line), &row.body)?;
+        Ok((u32::try_from(row.line).unwrap_or(0), body))
+    };
+    rows.into_iter().map(open).collect()
 }
 
 /// Forgets up to `most` of those that were over by then. Returns how many.
-pub(crate) async fn purge(db: &Db, most: u32, then: policy::Time) -> Result<usize, Error> {
-    let rows = on!(db, |pool| {
+pub(crate) async fn purge(vault: &Vault, most: u32, then: policy::Time) -> Result<usize, Error> {
+    let rows = on!(&vault.db, |pool| {
         sqlx::query_as::<_, IdRow>(PURGE).bind(Time(then)).bind(i64::from(most)).fetch_all(pool).await
     })?;
     Ok(rows.len())
 }
 
-impl TryFrom<Row> for Batch {
-    type Error = sqlx::Error;
-
-    fn try_from(row: Row) -> Result<Self, sqlx::Error> {
+impl Row {
+    fn open(self, sealer: &Sealer) -> Result<Batch, sqlx::Error> {
+        let row = self;
+        let open = |column, sealed: &[u8]| BATCHES.open(sealer, column, (row.id, 0), sealed);
         let unreadable = |column: &str| {
             sqlx::Error::Decode(format!("batches: {column} holds what this version cannot read").into())
         };
         let time = |time: Option<Time>| time.map(policy::Time::from);
         let count = |number: i64| u32::try_from(number).unwrap_or(0);
         let metadata: BTreeMap<String, String> =
-            serde_json::from_str(&row.metadata).map_err(|_| unreadable("metadata"))?;
-        let faults = row.errors.map(|errors| serde_json::from_str(&errors)).transpose();
-        Ok(Self {
+            serde_json::from_slice(&open(METADATA, &row.metadata)?).map_err(|_| unreadable("metadata"))?;
+        let faults = row.errors.as_deref().map(|errors| open(ERRORS, errors)).transpose()?;
+        let faults = faults.map(|faults| serde_json::from_slice(&faults)).transpose();
+        Ok(Batch {
             id: row.id,
             owner: row.owner,
             input: row.input,

@@ -2,16 +2,26 @@
 
 use crate::error::{Error, Kept, Thing};
 use shared::{
-    db::{Db, Time, Tx},
+    db::{Time, Tx},
     on, on_tx,
+    seal::rows::{Table, Vault},
 };
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
-const BEGIN: &str = "INSERT INTO files (id, owner, purpose, name, bytes, ready, created, expires) \
-     VALUES ($1, $2, $3, $4, 0, FALSE, $5, $6)";
+/// Files.
+pub(super) const FILES: Table = Table { name: "files", key: ("id", None), columns: &[NAME] };
+/// What is in them.
+pub(super) const PIECES: Table =
+    Table { name: "file_pieces", key: ("file", Some("number")), columns: &[BODY] };
 
-const PIECE: &str = "INSERT INTO file_pieces (file, number, body) VALUES ($1, $2, $3)";
+const NAME: &str = "name";
+const BODY: &str = "body";
+
+const BEGIN: &str = "INSERT INTO files (id, owner, purpose, name, bytes, ready, created, expires, seal) \
+     VALUES ($1, $2, $3, $4, 0, FALSE, $5, $6, $7)";
+
+const PIECE: &str = "INSERT INTO file_pieces (file, number, body, seal) VALUES ($1, $2, $3, $4)";
 
 const READY: &str = "UPDATE files SET ready = TRUE, bytes = $2, expires = $3 WHERE id = $1";
 
@@ -53,7 +63,7 @@ struct Row {
     id: Uuid,
     owner: Uuid,
     purpose: String,
-    name: String,
+    name: Vec<u8>,
     bytes: i64,
     created: Time,
     expires: Time,
@@ -75,15 +85,17 @@ struct IdRow {
 }
 
 /// Enters a file that is going to be written by `until`.
-pub(crate) async fn begin(db: &Db, file: &File, until: policy::Time) -> Result<(), Error> {
-    on!(db, |pool| {
+pub(crate) async fn begin(vault: &Vault, file: &File, until: policy::Time) -> Result<(), Error> {
+    let name = FILES.seal(&vault.sealer, NAME, (file.id, 0), file.name.as_bytes());
+    on!(&vault.db, |pool| {
         sqlx::query(BEGIN)
             .bind(file.id)
             .bind(file.owner)
             .bind(file.purpose.as_str())
-            .bind(file.name.as_str())
+            .bind(name.as_slice())
             .bind(Time(file.created))
             .bind(Time(until))
+            .bind(vault.sealer.current())
             .execute(pool)
             .await
             .map(drop)
@@ -92,9 +104,12 @@ pub(crate) async fn begin(db: &Db, file: &File, until: policy::Time) -> Result<(
 }
 
 /// Adds a piece, counted from 0.
-pub(crate) async fn piece(db: &Db, file: Uuid, number: u32, body: &[u8]) -> Result<(), Error> {
-    on!(db, |pool| {
-        sqlx::query(PIECE).bind(file).bind(i64::from(number)).bind(body).execute(pool).await.map(drop)
+pub(crate) async fn piece(vault: &Vault, file: Uuid, number: u32, body: &[u8]) -> Result<(), Error> {
+    let number = i64::from(number);
+    let body = PIECES.seal(&vault.sealer, BODY, (file, number), body);
+    on!(&vault.db, |pool| {
+        let query = sqlx::query(PIECE).bind(file).bind(number).bind(body.as_slice());
+        query.bind(vault.sealer.current()).execute(pool).await.map(drop)
     })?;
     Ok(())
 }
@@ -115,26 +130,31 @@ pub(crate) async fn ready(tx: &mut Tx, file: &File) -> Result<(), Error> {
 }
 
 /// One of somebody's.
-pub(crate) async fn get(db: &Db, id: Uuid, owner: Uuid, now: policy::Time) -> Result<Option<File>, Error> {
-    let row = on!(db, |pool| {
+pub(crate) async fn get(
+    vault: &Vault,
+    id: Uuid,
+    owner: Uuid,
+    now: policy::Time,
+) -> Result<Option<File>, Error> {
+    let row = on!(&vault.db, |pool| {
         let mut select = QueryBuilder::new(SELECT);
         select.push(" AND id = ").push_bind(id);
         select.push(" AND owner = ").push_bind(owner);
         select.push(" AND expires > ").push_bind(Time(now));
         select.build_query_as::<Row>().fetch_optional(pool).await
     })?;
-    Ok(row.map(File::from))
+    Ok(row.map(|row| row.open(vault)).transpose()?)
 }
 
 /// Somebody's, in the order of the filter.
 pub(crate) async fn page(
-    db: &Db,
+    vault: &Vault,
     owner: Uuid,
     filter: Filter<'_>,
     limit: u32,
     now: policy::Time,
 ) -> Result<Vec<File>, Error> {
-    let rows = on!(db, |pool| {
+    let rows = on!(&vault.db, |pool| {
         let mut select = QueryBuilder::new(SELECT);
         select.push(" AND owner = ").push_bind(owner);
         select.push(" AND expires > ").push_bind(Time(now));
@@ -148,20 +168,21 @@ pub(crate) async fn page(
         select.push_bind(i64::from(limit));
         select.build_query_as::<Row>().fetch_all(pool).await
     })?;
-    Ok(rows.into_iter().map(File::from).collect())
+    Ok(rows.into_iter().map(|row| row.open(vault)).collect::<Result<_, _>>()?)
 }
 
 /// A piece of a file; nothing after the last one.
-pub(crate) async fn read(db: &Db, file: Uuid, number: u32) -> Result<Option<Vec<u8>>, Error> {
-    let row = on!(db, |pool| {
-        sqlx::query_as::<_, BodyRow>(READ).bind(file).bind(i64::from(number)).fetch_optional(pool).await
+pub(crate) async fn read(vault: &Vault, file: Uuid, number: u32) -> Result<Option<Vec<u8>>, Error> {
+    let number = i64::from(number);
+    let row = on!(&vault.db, |pool| {
+        sqlx::query_as::<_, BodyRow>(READ).bind(file).bind(number).fetch_optional(pool).await
     })?;
-    Ok(row.map(|row| row.body))
+    Ok(row.map(|row| PIECES.open(&vault.sealer, BODY, (file, number), &row.body)).transpose()?)
 }
 
 /// Deletes one of somebody's.
-pub(crate) async fn delete(db: &Db, id: Uuid, owner: Uuid) -> Result<(), Error> {
-    let row = on!(db, |pool| {
+pub(crate) async fn delete(vault: &Vault, id: Uuid, owner: Uuid) -> Result<(), Error> {
+    let row = on!(&vault.db, |pool| {
         sqlx::query_as::<_, IdRow>(DELETE).bind(id).bind(owner).fetch_optional(pool).await
     })?;
     let missing = || Kept::missing(Thing::File, crate::files::name(id));
@@ -169,29 +190,29 @@ pub(crate) async fn delete(db: &Db, id: Uuid, owner: Uuid) -> Result<(), Error> 
 }
 
 /// Bytes of somebody's files.
-pub(crate) async fn used(db: &Db, owner: Uuid) -> Result<u64, Error> {
-    let row = on!(db, |pool| sqlx::query_as::<_, NumberRow>(USED).bind(owner).fetch_one(pool).await)?;
+pub(crate) async fn used(vault: &Vault, owner: Uuid) -> Result<u64, Error> {
+    let row = on!(&vault.db, |pool| sqlx::query_as::<_, NumberRow>(USED).bind(owner).fetch_one(pool).await)?;
     Ok(u64::try_from(row.number).unwrap_or(0))
 }
 
 /// Deletes up to `most` of those whose time is over. Returns how many.
-pub(crate) async fn purge(db: &Db, most: u32, now: policy::Time) -> Result<usize, Error> {
-    let rows = on!(db, |pool| {
+pub(crate) async fn purge(vault: &Vault, most: u32, now: policy::Time) -> Result<usize, Error> {
+    let rows = on!(&vault.db, |pool| {
         sqlx::query_as::<_, IdRow>(PURGE).bind(Time(now)).bind(i64::from(most)).fetch_all(pool).await
     })?;
     Ok(rows.len())
 }
 
-impl From<Row> for File {
-    fn from(row: Row) -> Self {
-        Self {
-            id: row.id,
-            owner: row.owner,
-            purpose: row.purpose,
-            name: row.name,
-            bytes: u64::try_from(row.bytes).unwrap_or(0),
-            created: row.created.0,
-            expires: row.expires.0,
-        }
+impl Row {
+    fn open(self, vault: &Vault) -> Result<File, sqlx::Error> {
+        Ok(File {
+            id: self.id,
+            owner: self.owner,
+            purpose: self.purpose,
+            name: FILES.open_text(&vault.sealer, NAME, (self.id, 0), &self.name)?,
+            bytes: u64::try_from(self.bytes).unwrap_or(0),
+            created: self.created.0,
+            expires: self.expires.0,
+        })
     }
 }

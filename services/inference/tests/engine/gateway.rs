@@ -49,6 +49,9 @@ pub(crate) struct Gateway {
     pub(crate) taken_back: watch::Sender<bool>,
 }
 
+/// What is kept is encrypted with.
+const ENCRYPTION_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
 impl Gateway {
     /// As it comes.
     pub(crate) async fn open(engines: &[&Engine]) -> Self {
@@ -65,6 +68,7 @@ impl Gateway {
         let mut config = Config {
             engines: engines.iter().map(|engine| engine.url.clone()).collect(),
             data_dir: folder.path().to_owned(),
+            encryption_keys: vec![ENCRYPTION_KEY.into()],
             ..Config::default()
         };
         // After the first look at the engines, only what happens to requests says how they are.

@@ -36,7 +36,7 @@ async fn no_two_workers_ever_have_the_same(world: &World) {
 async fn the_first_to_be_due_is_taken_first(world: &World) {
     let (late, early, future) =
         (world.enter(at(5)).await, world.enter(at(2)).await, world.enter(at(100)).await);
-    assert_eq!(claims::next_due(&world.db, crate::world::QUEUE).await.unwrap(), Some(at(2)));
+    assert_eq!(claims::next_due(&world.vault.db, crate::world::QUEUE).await.unwrap(), Some(at(2)));
     let first = world.take("one", 1, at(10)).await;
     let second = world.take("one", 5, at(10)).await;
     let ids = |claims: &[claims::Claim]| claims.iter().map(|claim| claim.ticket.id).collect::<Vec<_>>();
@@ -53,21 +53,21 @@ async fn who_lost_the_lease_can_write_nothing(world: &World) {
     assert!(taken.ticket.fence > lost.ticket.fence);
 
     let (ticket, keep) = (lost.ticket, (at(16), at(100)));
-    assert_eq!(claims::beat(&world.db, ticket, 50, at(99)).await.unwrap(), Beat::Lost);
-    assert!(!claims::end(&world.db, ticket, &End::Succeeded(b"mine".to_vec()), keep).await.unwrap());
-    assert!(!claims::again(&world.db, ticket, &failure(), at(20)).await.unwrap());
-    assert!(!claims::back(&world.db, ticket, at(20)).await.unwrap());
-    let mut tx = world.db.begin().await.unwrap();
+    assert_eq!(claims::beat(&world.vault.db, ticket, 50, at(99)).await.unwrap(), Beat::Lost);
+    assert!(!claims::end(&world.vault, ticket, &End::Succeeded(b"mine".to_vec()), keep).await.unwrap());
+    assert!(!claims::again(&world.vault, ticket, &failure(), at(20)).await.unwrap());
+    assert!(!claims::back(&world.vault.db, ticket, at(20)).await.unwrap());
+    let mut tx = world.vault.begin().await.unwrap();
     assert!(!claims::holds(&mut tx, ticket).await.unwrap());
     assert!(claims::holds(&mut tx, taken.ticket).await.unwrap());
     drop(tx);
 
-    assert!(claims::end(&world.db, taken.ticket, &End::Succeeded(b"ours".to_vec()), keep).await.unwrap());
-    let row = claims::get(&world.db, id, world.owner).await.unwrap().unwrap();
+    assert!(claims::end(&world.vault, taken.ticket, &End::Succeeded(b"ours".to_vec()), keep).await.unwrap());
+    let row = claims::get(&world.vault, id, world.owner).await.unwrap().unwrap();
     assert_eq!((row.state, row.percent), (State::Succeeded, 100));
     assert_eq!(row.result.as_deref(), Some(&b"ours"[..]));
     assert!(
-        !claims::end(&world.db, taken.ticket, &End::Cancelled, keep).await.unwrap(),
+        !claims::end(&world.vault, taken.ticket, &End::Cancelled, keep).await.unwrap(),
         "what is over stays as it is"
     );
 }
@@ -75,23 +75,23 @@ async fn who_lost_the_lease_can_write_nothing(world: &World) {
 async fn a_sign_of_life_puts_the_end_of_the_lease_off(world: &World) {
     let id = world.enter(at(0)).await;
     let claim = world.take_one(at(0)).await;
-    let beat = claims::beat(&world.db, claim.ticket, 40, at(10).plus(LEASE)).await.unwrap();
+    let beat = claims::beat(&world.vault.db, claim.ticket, 40, at(10).plus(LEASE)).await.unwrap();
     assert_eq!(beat, Beat::Held);
     assert!(world.take("another", 1, at(24)).await.is_empty());
-    assert_eq!(claims::get(&world.db, id, world.owner).await.unwrap().unwrap().percent, 40);
+    assert_eq!(claims::get(&world.vault, id, world.owner).await.unwrap().unwrap().percent, 40);
     assert_eq!(world.take_one(at(25)).await.percent, 40, "how far it was is known to who goes on");
 }
 
 async fn what_failed_waits_and_says_why(world: &World) {
     let id = world.enter(at(0)).await;
     let claim = world.take_one(at(0)).await;
-    assert!(claims::again(&world.db, claim.ticket, &failure(), at(8)).await.unwrap());
+    assert!(claims::again(&world.vault, claim.ticket, &failure(), at(8)).await.unwrap());
     assert!(world.take("another", 1, at(7)).await.is_empty());
-    let row = claims::get(&world.db, id, world.owner).await.unwrap().unwrap();
+    let row = claims::get(&world.vault, id, world.owner).await.unwrap().unwrap();
     assert_eq!((row.state, row.due, row.failure), (State::Pending, at(8), Some(failure())));
     let claim = world.take_one(at(8)).await;
     assert_eq!(claim.attempt, 2);
-    assert!(claims::back(&world.db, claim.ticket, at(8)).await.unwrap());
+    assert!(claims::back(&world.vault.db, claim.ticket, at(8)).await.unwrap());
     assert_eq!(world.take_one(at(8)).await.attempt, 2, "what was given back was not begun");
 }
 
@@ -100,14 +100,14 @@ async fn what_is_over_is_kept_for_a_while(world: &World) {
     for claim in world.take("one", 5, at(0)).await {
         let expires = if claim.ticket.id == short { at(50) } else { at(90) };
         let end = End::Failed(failure());
-        assert!(claims::end(&world.db, claim.ticket, &end, (at(1), expires)).await.unwrap());
+        assert!(claims::end(&world.vault, claim.ticket, &end, (at(1), expires)).await.unwrap());
     }
     let waits = world.enter(at(0)).await;
-    assert_eq!(claims::purge(&world.db, 10, at(49)).await.unwrap(), 0);
-    assert_eq!(claims::purge(&world.db, 10, at(50)).await.unwrap(), 1);
-    let left = claims::page(&world.db, world.owner, Filter::default(), None, 10).await.unwrap();
+    assert_eq!(claims::purge(&world.vault.db, 10, at(49)).await.unwrap(), 0);
+    assert_eq!(claims::purge(&world.vault.db, 10, at(50)).await.unwrap(), 1);
+    let left = claims::page(&world.vault, world.owner, Filter::default(), None, 10).await.unwrap();
     assert_eq!(left.iter().map(|row| row.id).collect::<Vec<_>>(), [waits, long], "the newest first");
-    assert_eq!(claims::waiting(&world.db, world.owner, 10).await.unwrap(), 1);
+    assert_eq!(claims::waiting(&world.vault.db, world.owner, 10).await.unwrap(), 1);
 }
 
 async fn a_lock_lets_one_in_until_it_is_over(world: &World) {
@@ -118,7 +118,7 @@ async fn a_lock_lets_one_in_until_it_is_over(world: &World) {
     let claim = world.take_one(at(0)).await;
     assert_eq!(claim.lock.as_deref(), Some("report-7/summary"));
     assert_eq!(world.try_enter(&locked(Uuid::now_v7())).await, Entered::Locked(first));
-    assert!(claims::end(&world.db, claim.ticket, &End::Cancelled, (at(1), at(9))).await.unwrap());
+    assert!(claims::end(&world.vault, claim.ticket, &End::Cancelled, (at(1), at(9))).await.unwrap());
     assert_eq!(world.try_enter(&locked(Uuid::now_v7())).await, Entered::New);
 }
 
@@ -134,7 +134,7 @@ async fn the_same_request_is_entered_once(world: &World) {
 
 async fn only_its_owner_cancels_it_and_its_worker_hears(world: &World) {
     let cancel = async |id, owner, later| {
-        let mut tx = world.db.begin().await.unwrap();
+        let mut tx = world.vault.begin().await.unwrap();
         let state = claims::cancel(&mut tx, (id, owner), later, (at(5), at(50))).await.unwrap();
         tx.commit().await.unwrap();
         state
@@ -143,8 +143,8 @@ async fn only_its_owner_cancels_it_and_its_worker_hears(world: &World) {
     assert_eq!(cancel(id, Uuid::now_v7(), false).await, None);
     let claim = world.take_one(at(0)).await;
     assert_eq!(cancel(id, world.owner, false).await, Some(State::Running));
-    assert_eq!(claims::beat(&world.db, claim.ticket, 1, at(30)).await.unwrap(), Beat::Cancelled);
-    assert!(claims::end(&world.db, claim.ticket, &End::Cancelled, (at(6), at(50))).await.unwrap());
+    assert_eq!(claims::beat(&world.vault.db, claim.ticket, 1, at(30)).await.unwrap(), Beat::Cancelled);
+    assert!(claims::end(&world.vault, claim.ticket, &End::Cancelled, (at(6), at(50))).await.unwrap());
     assert_eq!(cancel(id, world.owner, false).await, None, "it is over");
 
     let waits = world.enter(at(0)).await;
@@ -163,10 +163,10 @@ async fn what_there_is_can_be_counted(world: &World) {
     }
     world.take("a", 1, at(1)).await;
     world.take("b", 1, at(2)).await;
-    let counts = claims::count(&world.db).await.unwrap();
+    let counts = claims::count(&world.vault.db).await.unwrap();
     let of = |state| counts.iter().find(|count| count.state == state).map(|count| count.number);
     assert_eq!((of(State::Pending), of(State::Running), of(State::Failed)), (Some(1), Some(2), None));
-    let busy = claims::busy(&world.db).await.unwrap();
+    let busy = claims::busy(&world.vault.db).await.unwrap();
     let seen: Vec<_> = busy.iter().map(|busy| (busy.worker.as_str(), busy.number, busy.since)).collect();
     assert_eq!(seen, [("a", 1, Some(at(1))), ("b", 1, Some(at(2)))]);
 }

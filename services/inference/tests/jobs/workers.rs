@@ -96,7 +96,7 @@ impl Crew {
     fn start(world: &World, places: usize, plan: impl Plan + 'static) -> Self {
         let ((begin, begun), (end, over)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
         let (work, tasks) = (Scripted { plan: Arc::new(plan), begun: begin, over: end }, Tasks::default());
-        let workers = Workers::new(world.db.clone(), "crew", QUEUE, places, pace(), work);
+        let workers = Workers::new(world.vault.clone(), "crew", QUEUE, places, pace(), work);
         workers.start(&tasks);
         Self { workers, tasks, begun, over }
     }
@@ -115,7 +115,7 @@ impl Crew {
 }
 
 async fn get(world: &World, id: Uuid) -> Row {
-    claims::get(&world.db, id, world.owner).await.unwrap().unwrap()
+    claims::get(&world.vault, id, world.owner).await.unwrap().unwrap()
 }
 
 async fn what_fails_is_tried_again_until_it_is_done(world: &World) {
@@ -151,7 +151,7 @@ async fn what_a_dead_worker_had_is_taken_up_and_what_always_kills_is_not(world: 
         assert_eq!(u64::from(world.take_one(then).await.attempt), attempt);
     }
     let ticket = claims::Ticket { id, fence: 3 };
-    assert_eq!(claims::beat(&world.db, ticket, 0, time::now()).await.unwrap(), claims::Beat::Held);
+    assert_eq!(claims::beat(&world.vault.db, ticket, 0, time::now()).await.unwrap(), claims::Beat::Held);
     let mut crew = Crew::start(world, 1, Each(Do::Succeed));
     assert_eq!(crew.over().await, id);
     let row = get(world, id).await;
@@ -172,7 +172,7 @@ async fn a_worker_keeps_its_lease_and_hears_of_a_cancel(world: &World) {
     };
     tokio::time::timeout(PATIENCE, put_off).await.unwrap();
     assert_eq!(get(world, id).await.percent, 30);
-    let mut tx = world.db.begin().await.unwrap();
+    let mut tx = world.vault.begin().await.unwrap();
     let now = time::now();
     let state = claims::cancel(&mut tx, (id, world.owner), false, (now, now)).await.unwrap();
     tx.commit().await.unwrap();
@@ -203,7 +203,7 @@ async fn no_more_run_at_once_than_there_are_places(world: &World) {
     let mut crew = Crew::start(world, 2, Each(Do::Hang));
     let two = [crew.begun().await.0, crew.begun().await.0];
     assert_eq!(crew.workers.busy(), 2);
-    let mut tx = world.db.begin().await.unwrap();
+    let mut tx = world.vault.begin().await.unwrap();
     let now = time::now();
     claims::cancel(&mut tx, (two[0], world.owner), false, (now, now)).await.unwrap();
     tx.commit().await.unwrap();

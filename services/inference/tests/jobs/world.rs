@@ -4,6 +4,7 @@ use policy::Time;
 use shared::{
     claims::{self, Claim, Entered, New},
     db::Db,
+    seal::{Sealer, rows::Vault},
 };
 use sqlx::{Connection, PgConnection, QueryBuilder};
 use std::time::Duration;
@@ -16,7 +17,7 @@ pub(crate) const LEASE: Duration = Duration::from_secs(15);
 
 /// An empty database.
 pub(crate) struct World {
-    pub(crate) db: Db,
+    pub(crate) vault: Vault,
     /// Whose the work is.
     pub(crate) owner: Uuid,
     name: Option<String>,
@@ -24,7 +25,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn sqlite() -> Self {
-        Self { db: Db::memory(&inference::MIGRATIONS).await.unwrap(), owner: Uuid::now_v7(), name: None }
+        Self::over(Db::memory(&inference::MIGRATIONS).await.unwrap(), None)
     }
 
     pub(crate) async fn postgres() -> Self {
@@ -36,11 +37,16 @@ impl World {
         let (host, _) = address.split_once('/').unwrap_or((address, ""));
         let url = format!("{scheme}://{host}/{name}?{parameters}").into();
         let db = Db::open(&url, inference::SCHEMA, &inference::MIGRATIONS).await.unwrap();
-        Self { db, owner: Uuid::now_v7(), name: Some(name) }
+        Self::over(db, Some(name))
+    }
+
+    fn over(db: Db, name: Option<String>) -> Self {
+        let sealer = Sealer::new(&[Sealer::generate()]).unwrap();
+        Self { vault: Vault { db, sealer }, owner: Uuid::now_v7(), name }
     }
 
     pub(crate) async fn end(self) {
-        self.db.close().await;
+        self.vault.db.close().await;
         if let Some(name) = self.name {
             run(server().await, "DROP DATABASE ", &name).await;
         }
@@ -68,15 +74,15 @@ impl World {
     }
 
     pub(crate) async fn try_enter(&self, new: &New<'_>) -> Entered {
-        let mut tx = self.db.begin().await.unwrap();
-        let entered = claims::enter(&mut tx, new, at(0)).await.unwrap();
+        let mut tx = self.vault.begin().await.unwrap();
+        let entered = claims::enter(&mut tx, &self.vault.sealer, new, at(0)).await.unwrap();
         tx.commit().await.unwrap();
         entered
     }
 
     /// Takes up to so many at a time.
     pub(crate) async fn take(&self, worker: &str, most: u32, now: Time) -> Vec<Claim> {
-        claims::take(&self.db, QUEUE, worker, most, (now, now.plus(LEASE))).await.unwrap()
+        claims::take(&self.vault, QUEUE, worker, most, (now, now.plus(LEASE))).await.unwrap()
     }
 
     /// Takes the one that there is.

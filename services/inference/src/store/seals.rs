@@ -1,0 +1,57 @@
+//! What older keys sealed is sealed again with the current one, a little at a time and beside the requests.
+//!
+//! Keys are changed as those of permissions are: a new one is put first in the list, and once nothing is left the old one
+//! may be taken out of it.
+
+use super::{batches, files};
+use opentelemetry::{KeyValue, metrics::Gauge};
+use shared::{
+    claims,
+    seal::rows::{self, Table, Vault},
+    server::Tasks,
+    telemetry,
+};
+use std::{sync::LazyLock, time::Duration};
+
+/// All that is sealed.
+const TABLES: [Table; 5] =
+    [claims::TABLE, files::FILES, files::PIECES, batches::BATCHES, batches::BATCH_LINES];
+/// Rows of one step; pieces of files are large.
+const STEP: u32 = 20;
+/// Between two looks for what other gateways have sealed with another key since.
+const EVERY: Duration = Duration::from_secs(10 * 60);
+
+static LEFT: LazyLock<Gauge<u64>> = LazyLock::new(|| {
+    let meter = telemetry::meter();
+    let gauge = meter.u64_gauge("tollgate_jobs_sealed_with_old_keys");
+    gauge.with_description("Rows of jobs, batches and files that older keys sealed").build()
+});
+
+pub(super) fn start(vault: Vault, tasks: &Tasks) {
+    tasks.repeat(EVERY, move || {
+        let vault = vault.clone();
+        async move {
+            match convert(&vault).await {
+                Ok(true) => tracing::info!(
+                    "jobs, batches and files are sealed with the current encryption key; older ones are not needed"
+                ),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "not everything could be sealed with the current key; it is tried again");
+                }
+            }
+        }
+    });
+}
+
+/// Returns whether the older keys are not needed any more, which they were until now.
+async fn convert(vault: &Vault) -> Result<bool, sqlx::Error> {
+    let mut all = 0;
+    for table in TABLES {
+        while table.convert(vault, STEP).await? == STEP as usize {}
+        let left = table.left(vault).await?;
+        LEFT.record(left, &[KeyValue::new("tollgate_table", table.name)]);
+        all += left;
+    }
+    Ok(all == 0 && rows::renew(vault).await?)
+}
