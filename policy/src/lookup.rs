@@ -95,6 +95,16 @@ impl Policy {
         self.live_key(hash, peer, now).map(|entry| &entry.fact)
     }
 
+    /// A key and whether it counts at `now`, for work that goes on after the call that showed it: wherever that came from.
+    ///
+    /// # Errors
+    /// When there is none, or when it or its owner is out of service.
+    pub fn key_by_id(&self, id: KeyId, now: Time) -> Result<&Key, KeyRefusal> {
+        let entry = self.keys.get(&id).ok_or(KeyRefusal::Unknown)?;
+        let end = entry.fact.expires_at.map_or(Time::NEVER, |end| end.0);
+        self.counts(entry, end, now).map(|entry| &entry.fact)
+    }
+
     /// The model of exactly this name, be it its own or an alias.
     #[must_use]
     pub fn model_by_name(&self, name: &str) -> Option<&Model> {
@@ -106,16 +116,21 @@ impl Policy {
     fn live_key(&self, hash: &KeyHash, peer: Option<IpAddr>, now: Time) -> Result<&KeyEntry, KeyRefusal> {
         let entry =
             self.hashes.get(hash).and_then(|index| self.keys.at(*index)).ok_or(KeyRefusal::Unknown)?;
+        let entry = self.counts(entry, entry.fact.until(hash), now)?;
+        if entry.fact.admits(peer) { Ok(entry) } else { Err(KeyRefusal::Network) }
+    }
+
+    fn counts<'a>(&self, entry: &'a KeyEntry, end: i64, now: Time) -> Result<&'a KeyEntry, KeyRefusal> {
         if entry.fact.disabled {
             return Err(KeyRefusal::Disabled);
         }
-        if now.0 >= entry.fact.until(hash) {
+        if now.0 >= end {
             return Err(KeyRefusal::Expired);
         }
         if self.users.at(entry.owner).is_none_or(|owner| owner.fact.disabled) {
             return Err(KeyRefusal::OwnerDisabled);
         }
-        if entry.fact.admits(peer) { Ok(entry) } else { Err(KeyRefusal::Network) }
+        Ok(entry)
     }
 }
 

@@ -88,8 +88,8 @@ pub struct New<'a> {
     pub payload: &'a [u8],
     /// While it is not over, nothing else with the same lock can be entered.
     pub lock: Option<&'a str>,
-    /// The owner's name for this entry: entered again under it, the first one is found.
-    pub request: Option<&'a str>,
+    /// The owner's name for this entry, and what it is for: entered again under it, the first one is found.
+    pub request: Option<(&'a str, &'a [u8])>,
     /// How often it may be begun.
     pub attempts: u32,
     /// Not before.

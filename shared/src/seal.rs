@@ -117,14 +117,14 @@ impl Sealer {
 
     /// The digest to store beside a sealed `text`, by which it is found again.
     #[must_use]
-    pub fn index(&self, column: &str, text: &str) -> Vec<u8> {
-        self.keys.first().map(|key| key.digest(column, text)).unwrap_or_default()
+    pub fn index(&self, column: &str, text: impl AsRef<[u8]>) -> Vec<u8> {
+        self.keys.first().map(|key| key.digest(column, text.as_ref())).unwrap_or_default()
     }
 
     /// The digests that `text` may be stored under: one per key, for the time of a rotation.
     #[must_use]
-    pub fn indexes(&self, column: &str, text: &str) -> Vec<Vec<u8>> {
-        self.keys.iter().map(|key| key.digest(column, text)).collect()
+    pub fn indexes(&self, column: &str, text: impl AsRef<[u8]>) -> Vec<Vec<u8>> {
+        self.keys.iter().map(|key| key.digest(column, text.as_ref())).collect()
     }
 }
 
@@ -147,8 +147,8 @@ impl Key {
         })
     }
 
-    fn digest(&self, column: &str, text: &str) -> Vec<u8> {
-        keyed(&self.index, &[column.as_bytes(), &[0], text.as_bytes()]).to_vec()
+    fn digest(&self, column: &str, text: &[u8]) -> Vec<u8> {
+        keyed(&self.index, &[column.as_bytes(), &[0], text]).to_vec()
     }
 }
 

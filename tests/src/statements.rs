@@ -31,7 +31,14 @@ pub struct Recorder {
 }
 
 #[derive(Debug, Clone, Default)]
-struct Heard(Arc<Mutex<BTreeMap<String, Vec<String>>>>);
+struct Heard(Arc<Mutex<BTreeMap<String, Calls>>>);
+
+/// The calls of a method and the statements run for them.
+#[derive(Debug, Default)]
+struct Calls {
+    number: usize,
+    statements: Vec<String>,
+}
 
 /// The method of a call, kept with its span.
 struct Method(String);
@@ -59,15 +66,25 @@ impl Recorder {
     /// The statements run for calls of a method so far, in their order.
     #[must_use]
     pub fn of(&self, method: &str) -> Vec<String> {
-        self.heard.lock().get(method.trim_start_matches('/')).cloned().unwrap_or_default()
+        self.heard
+            .lock()
+            .get(method.trim_start_matches('/'))
+            .map(|calls| calls.statements.clone())
+            .unwrap_or_default()
+    }
+
+    /// How often a method was called.
+    #[must_use]
+    pub fn calls(&self, method: &str) -> usize {
+        self.heard.lock().get(method.trim_start_matches('/')).map_or(0, |calls| calls.number)
     }
 
     /// Each different statement and the methods that run it; the empty name stands for what no call waits for.
     #[must_use]
     pub fn all(&self) -> BTreeMap<String, BTreeSet<String>> {
         let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for (method, statements) in &*self.heard.lock() {
-            for statement in statements {
+        for (method, calls) in &*self.heard.lock() {
+            for statement in &calls.statements {
                 all.entry(statement.clone()).or_default().insert(method.clone());
             }
         }
@@ -90,7 +107,7 @@ impl Recorder {
 }
 
 impl Heard {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<String>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Calls>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -98,7 +115,7 @@ impl Heard {
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Heard {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let Some(method) = Value::of("otel.name", |visit| attributes.record(visit)) else { return };
-        self.lock().entry(method.clone()).or_default();
+        self.lock().entry(method.clone()).or_default().number += 1;
         if let Some(span) = context.span(id) {
             span.extensions_mut().insert(Method(method));
         }
@@ -112,7 +129,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Heard {
         let method = context.event_scope(event).and_then(|mut scope| {
             scope.find_map(|span| span.extensions().get::<Method>().map(|method| method.0.clone()))
         });
-        self.lock().entry(method.unwrap_or_default()).or_default().push(statement);
+        self.lock().entry(method.unwrap_or_default()).or_default().statements.push(statement);
     }
 }
 

@@ -8,6 +8,8 @@ DELETE FROM claims;
 
 ALTER TABLE claims DROP COLUMN message;
 ALTER TABLE claims ADD COLUMN message BYTEA;
+-- A keyed digest of what the owner's name of a request was given to.
+ALTER TABLE claims ADD COLUMN request_body BYTEA;
 ALTER TABLE claims ADD COLUMN seal TEXT COLLATE "C" NOT NULL DEFAULT '';
 CREATE INDEX claims_by_seal ON claims (seal);
 

@@ -274,6 +274,13 @@ impl Config {
         if !url.is_empty() && !schemes.iter().any(|scheme| url.starts_with(scheme)) {
             faults.push("inference.database: must begin with postgres:// or sqlite:".to_owned());
         }
+        if self.encryption_keys.is_empty() && self.gateways.is_one_of_several() && url.starts_with("postgres")
+        {
+            faults.push(
+                "inference.encryption_keys: is needed where several gateways share a database; give all of them the same"
+                    .to_owned(),
+            );
+        }
         let sealer = Sealer::new(&self.encryption_keys);
         if let Some(fault) = sealer.err().filter(|_| !self.encryption_keys.is_empty()) {
             faults.push(format!("inference.encryption_keys: {fault}"));

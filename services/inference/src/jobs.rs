@@ -118,7 +118,7 @@ impl Jobs {
     /// When the store is away.
     pub async fn statistics(&self) -> Result<(Vec<Count>, Vec<Busy>), Error> {
         let db = &self.store.vault()?.db;
-        Ok((claims::count(db).await?, claims::busy(db).await?))
+        Ok((claims::count(db, &Queue::ALL.map(Queue::name)).await?, claims::busy(db).await?))
     }
 
     /// The workers of this gateway.

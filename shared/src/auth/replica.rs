@@ -11,7 +11,7 @@ use super::{
     token::{self, BadToken, Claims},
 };
 use moka::sync::Cache;
-use policy::{Epoch, KeyHash, KeyRefusal, Policy, Scopes, Time};
+use policy::{Epoch, Key, KeyHash, KeyId, KeyRefusal, Policy, Scopes, SessionId, Time, UserId};
 use sha2::{Digest, Sha256};
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -82,10 +82,32 @@ impl Tokens {
     }
 }
 
+/// Whoever began what goes on now, with the rights that they have by now: the key that they showed, or nothing but who
+/// they are.
+///
+/// # Errors
+/// When they, or the key, count no more.
+pub fn still(policy: &Policy, user: UserId, key: Option<KeyId>, now: Time) -> Result<Person, Refusal> {
+    match key {
+        Some(key) => {
+            let key = policy.key_by_id(key, now)?;
+            if key.owner == user { with_key(policy, key) } else { Err(Refusal::Unknown) }
+        }
+        None => of_user(policy, user, None),
+    }
+}
+
 fn of_key(policy: &Policy, hash: &KeyHash, peer: Option<IpAddr>, now: Time) -> Result<Person, Refusal> {
-    let key = policy.key_by_hash(hash, peer, now)?;
-    let owner = policy.user(key.owner).ok_or(Refusal::OwnerDisabled)?;
-    Ok(Person { user: owner.id, key: Some(key.id), session: None, role: owner.role, scopes: key.scopes })
+    with_key(policy, policy.key_by_hash(hash, peer, now)?)
+}
+
+fn with_key(policy: &Policy, key: &Key) -> Result<Person, Refusal> {
+    Ok(Person { key: Some(key.id), scopes: key.scopes, ..of_user(policy, key.owner, None)? })
+}
+
+fn of_user(policy: &Policy, user: UserId, session: Option<SessionId>) -> Result<Person, Refusal> {
+    let user = policy.user(user).filter(|user| !user.disabled).ok_or(Refusal::OwnerDisabled)?;
+    Ok(Person { user: user.id, key: None, session, role: user.role, scopes: Scopes::ALL })
 }
 
 fn of_token(known: Known<'_>, token: &Verified, now: Time) -> Result<Person, Refusal> {
@@ -99,9 +121,7 @@ fn of_token(known: Known<'_>, token: &Verified, now: Time) -> Result<Person, Ref
     if policy.session_ended(claims.sid, at) {
         return Err(Refusal::SessionEnded);
     }
-    let user = policy.user(claims.sub).filter(|user| !user.disabled).ok_or(Refusal::OwnerDisabled)?;
-    let (session, scopes) = (Some(claims.sid), Scopes::ALL);
-    Ok(Person { user: user.id, key: None, session, role: user.role, scopes })
+    of_user(policy, claims.sub, Some(claims.sid))
 }
 
 impl From<KeyRefusal> for Refusal {

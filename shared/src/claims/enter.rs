@@ -15,22 +15,29 @@ pub enum Entered {
     New,
     /// Its owner had entered it before, under this id.
     Known(Uuid),
+    /// Its owner has given its name to other work.
+    Reused,
     /// Other work with the same lock is not over.
     Locked(Uuid),
 }
 
 // What has no lock or name of a request conflicts with nothing, so nothing is done only where one of them is taken.
 const INSERT: &str = "INSERT INTO claims (id, queue, kind, owner, payload, lock_name, request_name, state, percent, \
-     attempt, attempts, fence, cancel, due, created, seal) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, 1, 0, 0, $8, 0, FALSE, $9, $10, $11) ON CONFLICT DO NOTHING RETURNING id";
+     attempt, attempts, fence, cancel, due, created, seal, \
+     request_body) VALUES ($1, $2, $3, $4, $5, $6, $7, 1, 0, 0, $8, 0, FALSE, $9, $10, $11, $12) ON CONFLICT DO NOTHING RETURNING id";
 
-const BY_REQUEST: &str = "SELECT id FROM claims WHERE owner = $1 AND request_name = $2";
+const BY_REQUEST: &str = "SELECT id, request_body FROM claims WHERE owner = $1 AND request_name = $2";
+
+/// What the digests of what was asked are made for: nobody is to guess that from the table.
+const REQUEST: &str = "claims.request_body";
 
 const BY_LOCK: &str = "SELECT id FROM claims WHERE lock_name = $1 AND state <= 2";
 
 #[derive(sqlx::FromRow)]
 struct IdRow {
     id: Uuid,
+    #[sqlx(default)]
+    request_body: Option<Vec<u8>>,
 }
 
 /// Enters work in a transaction, unless it is there already or its lock is held.
@@ -46,14 +53,18 @@ pub async fn enter(
     let payload = TABLE.seal(sealer, PAYLOAD, (new.id, 0), new.payload);
     // It may be over between the refusal and the look at what was in the way.
     for _ in 0..3 {
-        if insert(tx, new, (&payload, &sealer.current()), now).await? {
+        if insert(tx, sealer, new, &payload, now).await? {
             return Ok(Entered::New);
         }
-        if let Some(known) = find(tx, BY_REQUEST, (Some(new.owner), new.request)).await? {
-            return Ok(Entered::Known(known));
+        if let Some((name, body)) = new.request
+            && let Some(known) = find(tx, BY_REQUEST, (Some(new.owner), Some(name))).await?
+        {
+            let is_it = |digest| sealer.indexes(REQUEST, body).contains(&digest);
+            let same = known.request_body.is_some_and(is_it);
+            return Ok(if same { Entered::Known(known.id) } else { Entered::Reused });
         }
         if let Some(holder) = find(tx, BY_LOCK, (None, new.lock)).await? {
-            return Ok(Entered::Locked(holder));
+            return Ok(Entered::Locked(holder.id));
         }
     }
     Err(sqlx::Error::RowNotFound)
@@ -61,8 +72,9 @@ pub async fn enter(
 
 async fn insert(
     tx: &mut Tx,
+    sealer: &Sealer,
     new: &New<'_>,
-    (payload, seal): (&[u8], &str),
+    payload: &[u8],
     now: policy::Time,
 ) -> Result<bool, sqlx::Error> {
     let row = on_tx!(tx, |connection| {
@@ -73,11 +85,12 @@ async fn insert(
             .bind(new.owner)
             .bind(payload)
             .bind(new.lock)
-            .bind(new.request)
+            .bind(new.request.map(|(name, _)| name))
             .bind(i64::from(new.attempts))
             .bind(Time(new.due))
             .bind(Time(now))
-            .bind(seal)
+            .bind(sealer.current())
+            .bind(new.request.map(|(_, body)| sealer.index(REQUEST, body)))
             .fetch_optional(connection)
             .await
     })?;
@@ -88,15 +101,14 @@ async fn find(
     tx: &mut Tx,
     query: &'static str,
     (owner, name): (Option<Uuid>, Option<&str>),
-) -> Result<Option<Uuid>, sqlx::Error> {
+) -> Result<Option<IdRow>, sqlx::Error> {
     let Some(name) = name else { return Ok(None) };
-    let row = on_tx!(tx, |connection| {
+    on_tx!(tx, |connection| {
         let query = sqlx::query_as::<_, IdRow>(query);
         let query = match owner {
             Some(owner) => query.bind(owner).bind(name),
             None => query.bind(name),
         };
         query.fetch_optional(connection).await
-    })?;
-    Ok(row.map(|row| row.id))
+    })
 }

@@ -1,6 +1,6 @@
 //! Reading work as its owner and its operators see it. Nothing here shows what it is done with.
 
-use super::{Failure, MESSAGE, RESULT, State, TABLE};
+use super::{Failure, MESSAGE, New, RESULT, State, TABLE};
 use crate::{
     db::{Db, Time},
     on,
@@ -12,7 +12,8 @@ use uuid::Uuid;
 const COLUMNS: &str = "SELECT id, queue, kind, state, percent, attempt, attempts, cancel, due, created, started, ended, \
      expires, lock_name, reason, message";
 
-const COUNT: &str = "SELECT queue, state, COUNT(*) AS number FROM claims GROUP BY queue, state";
+/// So many of a queue and a state are counted: whoever has more need not wait until all of them were.
+const COUNTED: u32 = 10_000;
 
 const BUSY: &str = "SELECT worker, queue, COUNT(*) AS number, MIN(started) AS started FROM claims \
      WHERE state = 2 AND worker IS NOT NULL GROUP BY worker, queue ORDER BY worker, queue";
@@ -57,6 +58,31 @@ pub struct Row {
     pub result: Option<Vec<u8>>,
 }
 
+impl New<'_> {
+    /// What it would be, once it was entered.
+    #[must_use]
+    pub fn row(&self, now: policy::Time) -> Row {
+        Row {
+            id: self.id,
+            queue: self.queue.to_owned(),
+            kind: self.kind.to_owned(),
+            state: State::Pending,
+            percent: 0,
+            attempt: 0,
+            attempts: self.attempts,
+            cancel: false,
+            due: self.due,
+            created: now,
+            started: None,
+            ended: None,
+            expires: None,
+            lock: self.lock.map(str::to_owned),
+            failure: None,
+            result: None,
+        }
+    }
+}
+
 /// Which of an owner's are listed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Filter<'a> {
@@ -75,7 +101,7 @@ pub struct Count {
     pub queue: String,
     /// The state.
     pub state: State,
-    /// How many.
+    /// How many, up to ten thousand.
     pub number: u64,
 }
 
@@ -116,7 +142,7 @@ struct Stored {
 
 #[derive(sqlx::FromRow)]
 struct CountRow {
-    queue: String,
+    place: i32,
     state: i32,
     number: i64,
 }
@@ -191,17 +217,29 @@ pub async fn waiting(db: &Db, owner: Uuid, most: u32) -> Result<u32, sqlx::Error
     Ok(u32::try_from(row.number).unwrap_or(u32::MAX))
 }
 
-/// How many there are, by queue and state.
+/// How many there are, by queue and state, counted up to ten thousand each.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn count(db: &Db) -> Result<Vec<Count>, sqlx::Error> {
-    let rows = on!(db, |pool| sqlx::query_as::<_, CountRow>(COUNT).fetch_all(pool).await)?;
+pub async fn count(db: &Db, queues: &[&str]) -> Result<Vec<Count>, sqlx::Error> {
+    let places = || queues.iter().enumerate().flat_map(|place| State::ALL.map(|state| (place, state)));
+    let rows = on!(db, |pool| {
+        let mut counts = QueryBuilder::new("");
+        for ((place, queue), state) in places() {
+            counts.push(if place == 0 && state == State::ALL[0] { "SELECT " } else { " UNION ALL SELECT " });
+            counts.push(place).push(" AS place, ").push(state.number()).push(" AS state, ");
+            counts.push("(SELECT COUNT(*) FROM (SELECT 1 FROM claims WHERE queue = ").push_bind(*queue);
+            counts.push(" AND state = ").push(state.number()).push(" LIMIT ").push(COUNTED);
+            counts.push(") AS counted) AS number");
+        }
+        counts.build_query_as::<CountRow>().fetch_all(pool).await
+    })?;
     let count = |row: CountRow| {
-        let (state, number) = (State::from_number(row.state)?, u64::try_from(row.number).unwrap_or(0));
-        Ok(Count { queue: row.queue, state, number })
+        let queue = usize::try_from(row.place).ok().and_then(|place| queues.get(place))?;
+        let number = u64::try_from(row.number).ok().filter(|number| *number > 0)?;
+        Some(State::from_number(row.state).map(|state| Count { queue: (*queue).to_owned(), state, number }))
     };
-    rows.into_iter().map(count).collect()
+    rows.into_iter().filter_map(count).collect()
 }
 
 /// Who works on what.

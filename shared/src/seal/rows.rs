@@ -122,15 +122,27 @@ impl Table {
     }
 
     async fn old(&self, db: &Db, current: &str, limit: u32) -> Result<Vec<Found>, sqlx::Error> {
+        // Each side by itself is a walk along the index, for any planner.
+        let before = self.beside(db, "<", current, limit).await?;
+        if before.is_empty() { self.beside(db, ">", current, limit).await } else { Ok(before) }
+    }
+
+    async fn beside(
+        &self,
+        db: &Db,
+        side: &'static str,
+        current: &str,
+        limit: u32,
+    ) -> Result<Vec<Found>, sqlx::Error> {
         on!(db, |pool| {
             let mut select = QueryBuilder::new("SELECT ");
             select.push(self.key.0).push(", ").push(self.key.1.unwrap_or("CAST(0 AS BIGINT)")).push(", seal");
             for column in self.columns {
                 select.push(", ").push(column);
             }
-            select.push(" FROM ").push(self.name).push(" WHERE seal < ").push_bind(current);
-            select.push(" OR seal > ").push_bind(current);
-            select.push(" LIMIT ").push_bind(i64::from(limit));
+            select.push(" FROM ").push(self.name);
+            select.push(" WHERE seal ").push(side).push(" ").push_bind(current);
+            select.push(" ORDER BY seal LIMIT ").push_bind(i64::from(limit));
             let rows = select.build().fetch_all(pool).await?;
             let read = rows.iter().map(|row| {
                 let values = (0..self.columns.len()).map(|at| row.try_get(3 + at));
@@ -166,19 +178,18 @@ impl Table {
         })
     }
 
-    /// Rows that the current key did not seal.
+    /// Whether there are rows that the current key did not seal.
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn left(&self, vault: &Vault) -> Result<u64, sqlx::Error> {
+    pub async fn is_behind(&self, vault: &Vault) -> Result<bool, sqlx::Error> {
         let current = vault.sealer.current();
-        let left: i64 = on!(&vault.db, |pool| {
-            let mut count = QueryBuilder::new("SELECT COUNT(*) FROM ");
-            count.push(self.name).push(" WHERE seal < ").push_bind(&current);
-            count.push(" OR seal > ").push_bind(&current);
-            count.build_query_scalar().fetch_one(pool).await
+        let (first, last): (Option<String>, Option<String>) = on!(&vault.db, |pool| {
+            let mut ends = QueryBuilder::new("SELECT (SELECT MIN(seal) FROM ");
+            ends.push(self.name).push("), (SELECT MAX(seal) FROM ").push(self.name).push(")");
+            ends.build_query_as().fetch_one(pool).await
         })?;
-        Ok(u64::try_from(left).unwrap_or(0))
+        Ok(first.into_iter().chain(last).any(|seal| seal != current))
     }
 }
 

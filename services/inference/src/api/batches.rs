@@ -2,12 +2,12 @@
 
 use super::{
     Api,
-    jobs::{asker, new_batch, next, paged},
+    jobs::{asker, new_batch, next, paged, request_id},
 };
 use crate::{
     batches::{self, Batch, Status as Stands},
     files,
-    jobs::submit::Task,
+    jobs::submit::{Submission, Task},
 };
 use proto::inference::v1::{self as pb, inference_batch_service_server::InferenceBatchService};
 use shared::time;
@@ -23,10 +23,16 @@ impl InferenceBatchService for Api {
         request: Request<pb::CreateBatchRequest>,
     ) -> Result<Response<pb::CreateBatchResponse>, Status> {
         let person = asker(&request)?;
-        let task = Task::Batch(new_batch(request.into_inner())?).alone();
-        let job = self.jobs.submit(&self.inference, &person, task, time::now()).await?;
-        let batch = self.jobs.batch(job.id, person.user).await?;
-        Ok(Response::new(pb::CreateBatchResponse { batch: Some(described(batch)) }))
+        let asked = request.into_inner();
+        let (request, validate_only) = (request_id(&asked.request_id)?, asked.validate_only);
+        let task = Task::Batch(new_batch(asked)?).alone();
+        let task = Submission { request, validate_only, ..task };
+        let submitted = self.jobs.submit(&self.inference, &person, task, time::now()).await?;
+        let batch = match submitted.batch {
+            Some(would_be) => pb::Batch { batch_id: String::new(), ..described(would_be) },
+            None => described(self.jobs.batch(submitted.job.id, person.user).await?),
+        };
+        Ok(Response::new(pb::CreateBatchResponse { batch: Some(batch) }))
     }
 
     async fn get_batch(

@@ -38,8 +38,13 @@ impl JobService for Api {
     ) -> Result<Response<pb::SubmitJobResponse>, Status> {
         let person = asker(&request)?;
         let submission = submission(request.into_inner())?;
-        let job = self.jobs.submit(&self.inference, &person, submission, time::now()).await?;
-        Ok(Response::new(pb::SubmitJobResponse { job: Some(described(job)) }))
+        let would_be = submission.validate_only;
+        let submitted = self.jobs.submit(&self.inference, &person, submission, time::now()).await?;
+        let mut job = described(submitted.job);
+        if would_be {
+            job.job_id.clear();
+        }
+        Ok(Response::new(pb::SubmitJobResponse { job: Some(job) }))
     }
 
     async fn get_job(
@@ -188,7 +193,15 @@ fn submission(asked: pb::SubmitJobRequest) -> Result<Submission, Error> {
     let task = match asked.work.ok_or(WORK)? {
         Work::Completion(asked) => request("completion", asked)?,
         Work::Embedding(asked) => request("embedding", asked)?,
-        Work::Batch(asked) => Task::Batch(new_batch(asked)?),
+        Work::Batch(asked) if asked.request_id.is_empty() && !asked.validate_only => {
+            Task::Batch(new_batch(asked)?)
+        }
+        Work::Batch(_) => {
+            return Err(Error::Invalid {
+                param: "batch",
+                problem: "must leave `request_id` and `validate_only` to the job",
+            });
+        }
     };
     let attempts = match asked.max_attempts {
         0 => ATTEMPTS.0,
@@ -198,12 +211,18 @@ fn submission(asked: pb::SubmitJobRequest) -> Result<Submission, Error> {
     let due = asked.due_time.as_ref().map(|due| {
         time::from_proto(due).ok_or(Error::Invalid { param: "due_time", problem: "must be a time" })
     });
-    let name = Some(asked.request_id).filter(|name| !name.is_empty());
-    let request = name.map(|name| {
-        name.parse().map_err(|_| Error::Invalid { param: "request_id", problem: "must be a UUID" })
-    });
+    let request = request_id(&asked.request_id)?;
     let lock = LockName::read_optional(Some(asked.lock.as_bytes()))?;
-    Ok(Submission { task, lock, attempts, due: due.transpose()?, request: request.transpose()? })
+    let (due, validate_only) = (due.transpose()?, asked.validate_only);
+    Ok(Submission { task, lock, attempts, due, request, validate_only })
+}
+
+pub(super) fn request_id(name: &str) -> Result<Option<Uuid>, Error> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let invalid = |_| Error::Invalid { param: "request_id", problem: "must be a UUID" };
+    name.parse().map(Some).map_err(invalid)
 }
 
 fn request(kind: &str, asked: pb::JobRequest) -> Result<Task, Error> {

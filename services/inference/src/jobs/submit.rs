@@ -15,6 +15,7 @@ use bytes::Bytes;
 use policy::Time;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 use shared::{
     auth::Person,
     claims::{self, Entered, New, Row},
@@ -42,6 +43,17 @@ pub struct Submission {
     pub due: Option<Time>,
     /// Its name by its submitter, by which it is found instead of entered again.
     pub request: Option<Uuid>,
+    /// Everything is decided, and nothing is entered.
+    pub validate_only: bool,
+}
+
+/// A job that was entered, or would be.
+#[derive(Debug)]
+pub struct Submitted {
+    /// The job; nothing has the id of one that would be.
+    pub job: Row,
+    /// Its batch, when it is one that would be.
+    pub batch: Option<Batch>,
 }
 
 /// What to do.
@@ -62,7 +74,8 @@ impl Task {
     /// The same with nothing else to say about it.
     #[must_use]
     pub const fn alone(self) -> Submission {
-        Submission { task: self, lock: None, attempts: ATTEMPTS.0, due: None, request: None }
+        let (attempts, lock, due, request) = (ATTEMPTS.0, None, None, None);
+        Submission { task: self, lock, attempts, due, request, validate_only: false }
     }
 }
 
@@ -90,7 +103,8 @@ impl Jobs {
         person: &Person,
         submission: Submission,
         now: Time,
-    ) -> Result<Row, Error> {
+    ) -> Result<Submitted, Error> {
+        let asked = submission.request.map(|name| (name.to_string(), digest(&submission.task)));
         let (vault, owner, id) = (self.store.vault()?, person.user.uuid(), Uuid::now_v7());
         let by = Submitter::from(person);
         let (kind, payload, batch) = match submission.task {
@@ -113,7 +127,6 @@ impl Jobs {
         if claims::waiting(&vault.db, owner, limit).await? >= limit {
             return Err(Kept::Full { limit }.into());
         }
-        let request = submission.request.map(|request| request.to_string());
         let new = New {
             id,
             queue: kind.queue().name(),
@@ -121,23 +134,29 @@ impl Jobs {
             owner,
             payload: &payload,
             lock: submission.lock.as_ref().map(LockName::as_str),
-            request: request.as_deref(),
+            request: asked.as_ref().map(|(name, digest)| (name.as_str(), digest.as_slice())),
             attempts: if kind == Kind::Batch { BATCH_ATTEMPTS } else { submission.attempts },
             due: submission.due.unwrap_or(now).max(now),
         };
         let mut tx = vault.begin().await?;
         let id = match self.enter(&mut tx, &vault.sealer, &new, batch.as_ref(), now).await? {
             Entered::New => id,
-            Entered::Known(known) => return self.get(known, person.user).await,
+            Entered::Known(known) => {
+                return Ok(Submitted { job: self.get(known, person.user).await?, batch: None });
+            }
+            Entered::Reused => return Err(Error::KeyReused),
             Entered::Locked(_) => return Err(lock::locked(new.lock)),
         };
+        if submission.validate_only {
+            return Ok(Submitted { job: new.row(now), batch });
+        }
         let held = self.lock(&new).await?;
         tx.commit().await?;
         if let Some(held) = held {
             held.keep();
         }
         self.wake(kind.queue());
-        self.get(id, person.user).await
+        Ok(Submitted { job: self.get(id, person.user).await?, batch: None })
     }
 
     async fn enter(
@@ -187,6 +206,16 @@ pub fn prompt(endpoint: Endpoint, body: Bytes) -> Result<Prompt, Error> {
     }
     prompt.class = Class::Batch;
     Ok(prompt)
+}
+
+/// Of what is to be done: the same name with another task is a mistake.
+fn digest(task: &Task) -> Vec<u8> {
+    let digest = Sha256::new();
+    let digest = match task {
+        Task::Request { endpoint, body } => digest.chain_update(endpoint.path()).chain_update(body),
+        Task::Batch(new) => digest.chain_update(format!("{new:?}")),
+    };
+    digest.finalize().to_vec()
 }
 
 fn check(inference: &Inference, person: Person, endpoint: Endpoint, body: Bytes) -> Result<(), Error> {

@@ -112,7 +112,7 @@ pub(super) async fn create(
         keep: asked.output_expires_after.map(|after| files::keep(after.seconds)).transpose()?,
     };
     let task = Task::Batch(new).alone();
-    let job = openai.jobs.submit(&openai.inference, &person, task, time::now()).await?;
+    let job = openai.jobs.submit(&openai.inference, &person, task, time::now()).await?.job;
     Ok(Json(described(openai.jobs.batch(job.id, person.user).await?)))
 }
 

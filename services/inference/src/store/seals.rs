@@ -21,10 +21,10 @@ const STEP: u32 = 20;
 /// Between two looks for what other gateways have sealed with another key since.
 const EVERY: Duration = Duration::from_secs(10 * 60);
 
-static LEFT: LazyLock<Gauge<u64>> = LazyLock::new(|| {
+static BEHIND: LazyLock<Gauge<u64>> = LazyLock::new(|| {
     let meter = telemetry::meter();
     let gauge = meter.u64_gauge("tollgate_jobs_sealed_with_old_keys");
-    gauge.with_description("Rows of jobs, batches and files that older keys sealed").build()
+    gauge.with_description("1 while older keys sealed rows of the table").build()
 });
 
 pub(super) fn start(vault: Vault, tasks: &Tasks) {
@@ -46,12 +46,12 @@ pub(super) fn start(vault: Vault, tasks: &Tasks) {
 
 /// Returns whether the older keys are not needed any more, which they were until now.
 async fn convert(vault: &Vault) -> Result<bool, sqlx::Error> {
-    let mut all = 0;
+    let mut behind = false;
     for table in TABLES {
-        while table.convert(vault, STEP).await? == STEP as usize {}
-        let left = table.left(vault).await?;
-        LEFT.record(left, &[KeyValue::new("tollgate_table", table.name)]);
-        all += left;
+        while table.convert(vault, STEP).await? > 0 {}
+        let is_behind = table.is_behind(vault).await?;
+        BEHIND.record(is_behind.into(), &[KeyValue::new("tollgate_table", table.name)]);
+        behind |= is_behind;
     }
-    Ok(all == 0 && rows::renew(vault).await?)
+    Ok(!behind && rows::renew(vault).await?)
 }

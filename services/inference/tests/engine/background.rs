@@ -1,5 +1,8 @@
 //! Jobs, files and batches before an engine: what their owner sees, what the ledger says, and what is refused.
 
+mod plans;
+mod sealed;
+
 use crate::{
     client,
     engine::Engine,
@@ -9,7 +12,8 @@ use crate::{
 use http::{Method, Request, StatusCode, header};
 use inference::Config;
 use proto::inference::v1::{
-    self as pb, JobState, job_service_client::JobServiceClient, submit_job_request::Work,
+    self as pb, JobState, inference_batch_service_client::InferenceBatchServiceClient,
+    job_service_client::JobServiceClient, submit_job_request::Work,
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, time::Duration};
@@ -337,6 +341,15 @@ async fn a_job_asks_a_model_and_keeps_the_answer() {
     assert!(result.contains("text_completion"), "{result}");
     let again = jobs.submit_job(named).await.unwrap().into_inner().job.unwrap();
     assert_eq!(again.job_id, job.job_id, "the same request is entered once");
+    let other = pb::SubmitJobRequest {
+        request_id: "0190a1ff-9fca-7d72-9834-232742475a7a".to_owned(),
+        ..completion(&json!({"model": "tiny", "prompt": "w3", "max_tokens": 4}))
+    };
+    let reused = jobs.submit_job(other).await.unwrap_err();
+    assert_eq!(
+        (reused.code(), shared::status::reason(&reused).as_str()),
+        (Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED")
+    );
 
     let vectors = pb::JobRequest {
         endpoint: String::new(),
@@ -360,6 +373,57 @@ async fn a_job_asks_a_model_and_keeps_the_answer() {
     let records = gateway.close().await;
     assert_eq!(records.len(), 2);
     assert!(records.iter().any(|record| record.request_id == last.job_id), "metered by the job's id");
+}
+
+#[tokio::test]
+async fn what_is_only_validated_is_decided_and_not_entered() {
+    let engine = Engine::simulated("tiny", &[]).await;
+    let gateway = Gateway::with(&[&engine], quick).await;
+    let body = json!({"model": "tiny", "prompt": "w1 w2", "max_tokens": 4});
+    let (mut jobs, later) = (gateway.jobs(), shared::time::now().plus(Duration::from_secs(3600)));
+    let asked = pb::SubmitJobRequest {
+        validate_only: true,
+        lock: "doc-1/summary".into(),
+        due_time: Some(shared::time::to_proto(later)),
+        ..completion(&body)
+    };
+    let job = jobs.submit_job(asked.clone()).await.unwrap().into_inner().job.unwrap();
+    assert_eq!((job.job_id.as_str(), job.state(), job.max_attempts), ("", JobState::Pending, 5));
+    let entered = pb::SubmitJobRequest { validate_only: false, ..asked.clone() };
+    let entered = jobs.submit_job(entered).await.unwrap().into_inner().job.unwrap();
+    let locked = jobs.submit_job(asked).await.unwrap_err();
+    assert_eq!(shared::status::reason(&locked), "LOCKED", "what stands against it is found");
+    let unknown = json!({"model": "nobody-knows-it", "prompt": "w1"});
+    let unknown = pb::SubmitJobRequest { validate_only: true, ..completion(&unknown) };
+    assert_eq!(jobs.submit_job(unknown).await.unwrap_err().code(), Code::NotFound);
+
+    let mut batches = InferenceBatchServiceClient::new(gateway.channel());
+    let asked = pb::CreateBatchRequest {
+        input_file_id: gateway.upload(&lines(&[line("tiny", "a")])).await,
+        endpoint: "/v1/chat/completions".to_owned(),
+        request_id: "0190a1ff-9fca-7d72-9834-232742475a7b".to_owned(),
+        ..pb::CreateBatchRequest::default()
+    };
+    let validated = pb::CreateBatchRequest { validate_only: true, ..asked.clone() };
+    let would_be = batches.create_batch(validated).await.unwrap().into_inner().batch.unwrap();
+    assert_eq!((would_be.batch_id.as_str(), would_be.completion_window.as_str()), ("", "24h"));
+    let inside = pb::SubmitJobRequest {
+        work: Some(Work::Batch(asked.clone())),
+        ..pb::SubmitJobRequest::default()
+    };
+    assert_eq!(jobs.submit_job(inside).await.unwrap_err().code(), Code::InvalidArgument);
+    let first = batches.create_batch(asked.clone()).await.unwrap().into_inner().batch.unwrap();
+    let again = batches.create_batch(asked.clone()).await.unwrap().into_inner().batch.unwrap();
+    assert_eq!(first.batch_id, again.batch_id);
+    let other = pb::CreateBatchRequest { completion_window: "1h".to_owned(), ..asked };
+    let reused = batches.create_batch(other).await.unwrap_err();
+    assert_eq!(shared::status::reason(&reused), "IDEMPOTENCY_KEY_REUSED");
+    gateway.ended(&json!({"id": first.batch_id})).await;
+
+    let listed = jobs.list_jobs(pb::ListJobsRequest::default()).await.unwrap().into_inner().jobs;
+    let ids: Vec<&str> = listed.iter().map(|job| job.job_id.as_str()).collect();
+    assert_eq!((ids.len(), ids[1]), (2, entered.job_id.as_str()), "the two that were entered");
+    gateway.close().await;
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Taking, keeping and ending.
 
-use crate::world::{LEASE, World, at};
+use crate::world::{LEASE, QUEUE, World, at};
 use shared::claims::{self, Beat, End, Entered, Failure, Filter, State};
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -123,11 +123,13 @@ async fn a_lock_lets_one_in_until_it_is_over(world: &World) {
 }
 
 async fn the_same_request_is_entered_once(world: &World) {
-    let named = |id, request| claims::New { request: Some(request), ..world.new_one(id, at(0)) };
+    let named = |id, request| claims::New { request: Some((request, b"this")), ..world.new_one(id, at(0)) };
     let first = Uuid::now_v7();
     assert_eq!(world.try_enter(&named(first, "a")).await, Entered::New);
     assert_eq!(world.try_enter(&named(Uuid::now_v7(), "a")).await, Entered::Known(first));
     assert_eq!(world.try_enter(&named(Uuid::now_v7(), "b")).await, Entered::New);
+    let other = claims::New { request: Some(("a", b"that")), ..world.new_one(Uuid::now_v7(), at(0)) };
+    assert_eq!(world.try_enter(&other).await, Entered::Reused);
     let another = claims::New { owner: Uuid::now_v7(), ..named(Uuid::now_v7(), "a") };
     assert_eq!(world.try_enter(&another).await, Entered::New, "others have names of their own");
 }
@@ -163,7 +165,7 @@ async fn what_there_is_can_be_counted(world: &World) {
     }
     world.take("a", 1, at(1)).await;
     world.take("b", 1, at(2)).await;
-    let counts = claims::count(&world.vault.db).await.unwrap();
+    let counts = claims::count(&world.vault.db, &[QUEUE, "another"]).await.unwrap();
     let of = |state| counts.iter().find(|count| count.state == state).map(|count| count.number);
     assert_eq!((of(State::Pending), of(State::Running), of(State::Failed)), (Some(1), Some(2), None));
     let busy = claims::busy(&world.vault.db).await.unwrap();
