@@ -5,6 +5,8 @@ use crate::{
     http::Client,
     metrics,
     process::{Process, free_address},
+    rpc::{self, Authorized},
+    tls::Tls,
     until,
 };
 use std::net::SocketAddr;
@@ -16,6 +18,7 @@ pub struct Gateways {
     pub running: Vec<One>,
     /// The other services; it has no gateway of its own.
     pub apart: Apart,
+    tls: Option<Tls>,
 }
 
 /// A gateway.
@@ -35,10 +38,23 @@ const KEYS: &str = "[\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"]";
 impl Gateways {
     /// Starts as many as there are weights, with further settings for all, and waits until each engine has an owner.
     pub async fn start(weights: &[f64], engines: &[&str], settings: &[(&str, &str)]) -> Self {
+        Self::begin(weights, engines, settings, None).await
+    }
+
+    /// The same with everything over TLS, as settings say; clients come like this.
+    pub async fn over(tls: &Tls, weights: &[f64], engines: &[&str], settings: &[(&str, &str)]) -> Self {
+        Self::begin(weights, engines, settings, Some(tls.clone())).await
+    }
+
+    async fn begin(weights: &[f64], engines: &[&str], settings: &[(&str, &str)], tls: Option<Tls>) -> Self {
         let list = engines.join(",");
         let ours = [("TOLLGATE_ENGINES", list.as_str()), ("TOLLGATE_INFERENCE__ENCRYPTION_KEYS", KEYS)];
         let settings = [&ours, settings].concat();
         let mut apart = Apart::prepare(&settings);
+        if let Some(tls) = &tls {
+            apart = apart.over(tls);
+        }
+        let scheme = if tls.is_some() { "https" } else { "http" };
         for role in [Role::Permissions, Role::Monitoring, Role::Edge] {
             apart.run(role).await;
         }
@@ -52,7 +68,7 @@ impl Gateways {
                 ("TOLLGATE_PORTS__INFERENCE", address.to_string()),
                 ("TOLLGATE_PORTS__INFERENCE_ADMIN", admin.to_string()),
                 ("TOLLGATE_DATA_DIR", data.display().to_string()),
-                ("TOLLGATE_INFERENCE__GATEWAYS__ADVERTISE", format!("http://{address}")),
+                ("TOLLGATE_INFERENCE__GATEWAYS__ADVERTISE", format!("{scheme}://{address}")),
                 ("TOLLGATE_INFERENCE__GATEWAYS__WEIGHT", weight.to_string()),
             ];
             let settings: Vec<_> = settings.map(|(name, value)| (name.to_owned(), value)).into();
@@ -60,7 +76,7 @@ impl Gateways {
             process.until_ok(admin, "/health/ready").await;
             running.push(One { process, address, admin, settings });
         }
-        let gateways = Self { running, apart };
+        let gateways = Self { running, apart, tls };
         let all: Vec<usize> = (0..weights.len()).collect();
         gateways.until_owned(&all, engines.len() as u64).await;
         gateways
@@ -76,7 +92,20 @@ impl Gateways {
     /// A client of one, with the owner's key.
     #[must_use]
     pub fn client(&self, number: usize) -> Client {
-        Client::new(self.running[number].address, Some(&self.apart.first_run().api_key))
+        let plain = Client::new(self.running[number].address, Some(&self.apart.first_run().api_key));
+        match &self.tls {
+            Some(tls) => plain.over(tls),
+            None => plain,
+        }
+    }
+
+    /// A channel to one, with the owner's key.
+    pub async fn channel(&self, number: usize) -> Authorized {
+        let (address, key) = (self.running[number].address, self.apart.first_run().api_key);
+        match &self.tls {
+            Some(tls) => rpc::secured(address, tls, &key).await.unwrap(),
+            None => rpc::channel(address, &key).await,
+        }
     }
 
     /// Engines that one owns.

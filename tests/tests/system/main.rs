@@ -13,6 +13,7 @@ mod crash;
 mod encrypted;
 mod engines;
 mod failover;
+mod forwarded;
 mod gateways;
 mod hangup;
 mod imports;

@@ -407,10 +407,8 @@ async fn what_is_only_validated_is_decided_and_not_entered() {
     let validated = pb::CreateBatchRequest { validate_only: true, ..asked.clone() };
     let would_be = batches.create_batch(validated).await.unwrap().into_inner().batch.unwrap();
     assert_eq!((would_be.batch_id.as_str(), would_be.completion_window.as_str()), ("", "24h"));
-    let inside = pb::SubmitJobRequest {
-        work: Some(Work::Batch(asked.clone())),
-        ..pb::SubmitJobRequest::default()
-    };
+    let inside =
+        pb::SubmitJobRequest { work: Some(Work::Batch(asked.clone())), ..pb::SubmitJobRequest::default() };
     assert_eq!(jobs.submit_job(inside).await.unwrap_err().code(), Code::InvalidArgument);
     let first = batches.create_batch(asked.clone()).await.unwrap().into_inner().batch.unwrap();
     let again = batches.create_batch(asked.clone()).await.unwrap().into_inner().batch.unwrap();
