@@ -104,17 +104,23 @@ impl Limit {
 
 /// Actions unless configured otherwise: requests, seconds, burst, for every user.
 const ACTIONS: [(&str, u64, u64, u64); 9] = [
-    ("submission", 10, 300, 3),
+    (SUBMISSION, 10, 300, 3),
     ("feedback_request", 20, 300, 5),
     ("ai_generation", 5, 600, 2),
     ("recommendation_request", 15, 300, 3),
     (LOGIN, 5, 300, 0),
     ("api_call", 100, 60, 20),
-    ("model_read", 100, 60, 0),
-    ("batch", 10, 60, 0),
+    (MODEL_READ, 100, 60, 0),
+    (BATCH, 10, 60, 0),
     (MANAGEMENT, 1_000, 60, 0),
 ];
 
+/// Handing in work that is done later.
+pub(crate) const SUBMISSION: &str = "submission";
+/// Reading models.
+pub(crate) const MODEL_READ: &str = "model_read";
+/// Much in one call.
+pub(crate) const BATCH: &str = "batch";
 /// Signing in with a password.
 pub(crate) const LOGIN: &str = "login_attempt";
 /// What no route says anything else of.

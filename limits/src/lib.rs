@@ -6,9 +6,11 @@
 //! ([`scale`]). [`Limiter`] holds the counters and decides; [`share`] is what replicas tell each other of them.
 //!
 //! A window is exact to a twentieth of its length, and errs to the side of refusing: see [`window`]. How far several
-//! replicas together may go beyond a limit is stated in [`share`].
+//! replicas together may go beyond a limit is stated in [`share`]. Apart from all of that, [`AtOnce`] bounds what a process
+//! does at once, whoever calls.
 
 mod action;
+mod at_once;
 mod counter;
 mod decision;
 mod limiter;
@@ -22,6 +24,7 @@ mod table;
 pub mod window;
 
 pub use action::{Action, Importance, Limit, Measure};
+pub use at_once::{AtOnce, Full, Taken, Weight};
 pub use decision::{Admission, Gauge, Refusal, Standing};
 pub use limiter::{Call, Limiter, Moment, Row, Seen, Stage};
 pub use rule::ActionId;

@@ -6,9 +6,10 @@ pub use look::{Row, Seen};
 
 use crate::{
     action::{INFERENCE, Measure},
+    at_once::{Full, Taken, UnderWay},
     counter::{Counter, Counters},
     decision::{Admission, Counted, Gauge, Refusal, Standing},
-    route::Routes,
+    route::{self, Routes},
     rule::{self, ActionId, Kind, Rule, Rules},
     scale::{Level, Scale, Tier},
     settings::Settings,
@@ -60,7 +61,8 @@ pub struct Call {
 pub struct Limiter {
     pub(crate) settings: Settings,
     pub(crate) rules: Vec<Rules>,
-    routes: Routes,
+    routes: Routes<ActionId>,
+    under_way: UnderWay,
     /// The action of prompts.
     prompts: Option<ActionId>,
     pub(crate) kinds: BTreeMap<Kind, u32>,
@@ -92,6 +94,7 @@ impl Limiter {
         let mut limiter = Self {
             scale: Scale::new(&settings),
             routes: Routes::default(),
+            under_way: UnderWay::new(&settings.at_once),
             prompts: None,
             counters: Counters::new(COUNTERS),
             sharing: false,
@@ -111,12 +114,13 @@ impl Limiter {
         self.rules = rule::compile(&settings, &mut self.kinds);
         self.scale = Scale::new(&settings);
         self.scale.load(level);
+        self.under_way.set(&settings.at_once);
         self.settings = settings;
         self.find_routes();
     }
 
     fn find_routes(&mut self) {
-        self.routes = Routes::new(&self.settings.all_routes(), |name| self.action(name));
+        self.routes = Routes::new(&self.settings.all_routes(), |name: &String| self.action(name));
         self.prompts = self.action(INFERENCE);
     }
 
@@ -139,10 +143,37 @@ impl Limiter {
         u16::try_from(at).ok().map(ActionId)
     }
 
-    /// The action of a method or route.
+    /// The action of a method or route as it is written: `/path`, or `GET /path`; without a verb it is a POST, as calls of
+    /// gRPC are.
     #[must_use]
-    pub fn action_of(&self, path: &str) -> Option<ActionId> {
-        self.routes.find(path)
+    pub fn action_of(&self, route: &str) -> Option<ActionId> {
+        let (verb, path) = route::split(route);
+        self.action_of_call(verb.unwrap_or("POST"), path)
+    }
+
+    /// The action of a call.
+    #[must_use]
+    pub fn action_of_call(&self, verb: &str, path: &str) -> Option<ActionId> {
+        self.routes.find(verb, path)
+    }
+
+    /// Takes a place among the calls that are under way, where this one needs one.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn begin(&mut self, verb: &str, path: &str) -> Result<Option<Taken>, Full> {
+        self.under_way.enter(verb, path)
+    }
+
+    /// A call is under way no more.
+    pub fn over(&mut self, taken: &Taken) {
+        self.under_way.leave(taken);
+    }
+
+    /// How many calls that need a place are under way.
+    #[must_use]
+    pub const fn under_way(&self) -> u32 {
+        self.under_way.all()
     }
 
     /// The name of an action.

@@ -2,6 +2,8 @@
 
 use crate::{
     action::{self, Action, INFERENCE, LOGIN, MANAGEMENT},
+    at_once::AtOnce,
+    route,
     scale::Tier,
     table,
 };
@@ -26,9 +28,11 @@ pub struct Settings {
     pub load: Load,
     /// Actions by name, in the place of those that there are anyway or beside them.
     pub actions: BTreeMap<String, Action>,
-    /// Actions by method (`/package.Service/Method`) or route (`/v1/embeddings`); `*` at the end stands for anything. The
-    /// longest that fits counts.
+    /// Actions by method (`/package.Service/Method`) or route (`/v1/embeddings`, `POST /v1/files`); `*` at the end stands
+    /// for anything. The longest that fits counts.
     pub routes: BTreeMap<String, String>,
+    /// How many calls of the management API may be under way in this process.
+    pub at_once: AtOnce,
     /// API keys that nothing limits, beside the one of the first run.
     pub unlimited_keys: Vec<Uuid>,
     /// How replicas share through Redis.
@@ -175,6 +179,7 @@ impl Default for Settings {
             load: Load::default(),
             actions: BTreeMap::new(),
             routes: BTreeMap::new(),
+            at_once: AtOnce::default(),
             unlimited_keys: Vec::new(),
             sharing: Sharing::default(),
         }
@@ -230,6 +235,7 @@ impl Settings {
         if self.sharing.prefix.is_empty() || self.sharing.prefix.contains(['{', '}']) {
             faults.push("limits.sharing.prefix: must not be empty, and must have no braces".to_owned());
         }
+        self.at_once.validate(faults);
         self.validate_actions(faults);
     }
 
@@ -260,8 +266,8 @@ impl Settings {
         for (route, action) in self.routes.iter().filter(|(_, action)| !actions.contains_key(*action)) {
             faults.push(format!("limits.routes.\"{route}\": there is no action `{action}`"));
         }
-        for route in self.routes.keys().filter(|route| !route.starts_with('/')) {
-            faults.push(format!("limits.routes.\"{route}\": must begin with `/`"));
+        for route in self.routes.keys().filter(|route| !route::is_one(route)) {
+            faults.push(format!("limits.routes.\"{route}\": must begin with `/`, or `POST /` and so on"));
         }
         debug_assert!(actions.contains_key(MANAGEMENT) && actions.contains_key(LOGIN));
     }

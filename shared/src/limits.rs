@@ -72,6 +72,8 @@ pub struct Asked<'a> {
     pub caller: Option<&'a Caller>,
     /// From where.
     pub peer: Option<IpAddr>,
+    /// The verb of HTTP.
+    pub verb: &'a str,
     /// The method or route.
     pub path: &'a str,
 }
@@ -104,34 +106,51 @@ impl Gate {
     pub fn enter(&self, asked: Asked<'_>) -> Result<Ticket, Refused> {
         let who = Who::of(&asked);
         let mut limiter = self.lock();
-        let action = limiter.action_of(asked.path);
+        let action = limiter.action_of_call(asked.verb, asked.path);
         let prompts = action.is_some() && action == limiter.prompts();
         let (Some(action), Some(who)) = (action, who.limited(limiter.settings())) else {
-            return Ok(Ticket::new(self.clone(), None, prompts, Admission::default()));
+            return Ok(Ticket::new(self.clone(), None, prompts, Admission::default(), None));
+        };
+        let place = match limiter.begin(asked.verb, asked.path) {
+            Ok(place) => place,
+            Err(full) => {
+                return Err(self.refused(Refused::full(full, limiter.name_of(action).unwrap_or_default())));
+            }
         };
         let tier = who.tier(limiter.settings());
         let subjects = Subjects { endpoint: Some(name(asked.path)), ..who.subjects() };
         let call = Call { action, tier, subjects, stage: Stage::Door, tokens: 0 };
         let entered = limiter.enter(&call, self.now());
+        if let (Err(_), Some(place)) = (&entered, &place) {
+            limiter.over(place);
+        }
         drop(limiter);
         self.tell_if_shared();
         match entered {
-            Ok(admission) => Ok(Ticket::new(self.clone(), Some(call), prompts, admission)),
-            Err(refusal) => Err(self.refused(refusal)),
+            Ok(admission) => Ok(Ticket::new(self.clone(), Some(call), prompts, admission, place)),
+            Err(refusal) => Err(self.refused(Refused(Box::new(refusal), None))),
         }
     }
 
-    fn refused(&self, refusal: limits::Refusal) -> Refused {
+    /// For work that no call waits for: what its prompts need is asked for like that of others.
+    #[must_use]
+    pub fn background(&self) -> Ticket {
+        Ticket::new(self.clone(), None, true, Admission::default(), None)
+    }
+
+    /// Counts a refusal.
+    fn refused(&self, refused: Refused) -> Refused {
+        let refusal = refused.refusal();
         DECISIONS.add(
             1,
             &[
                 KeyValue::new("action", refusal.action.to_string()),
-                KeyValue::new("layer", refusal.gauge.layer.as_str()),
+                KeyValue::new("layer", refused.layer()),
                 KeyValue::new("measure", refusal.measure.as_str()),
                 KeyValue::new("outcome", "refused"),
             ],
         );
-        Refused(Box::new(refusal))
+        refused
     }
 
     /// The limiter's time, and that of the day.

@@ -30,6 +30,7 @@ fn the_tables_of_the_requirement() {
 fn the_longest_route_that_fits_counts() {
     let mut settings = Settings::default();
     settings.routes.insert("/tollgate.permissions.v1.AccessRequestService/*".into(), "submission".into());
+    settings.routes.insert("DELETE /v1/files/*".into(), "batch".into());
     let limiter = Limiter::new(settings);
     for (path, action) in [
         ("/tollgate.permissions.v1.ModelService/ListModels", "model_read"),
@@ -38,6 +39,15 @@ fn the_longest_route_that_fits_counts() {
         ("/tollgate.permissions.v1.AccessRequestService/CreateAccessRequest", "submission"),
         ("/tollgate.inference.v1.InferenceService/InferStream", "inference"),
         ("/v1/embeddings", "inference"),
+        ("POST /v1/files", "batch"),
+        ("GET /v1/files", "management"),
+        ("GET /v1/files/file-1/content", "management"),
+        ("DELETE /v1/files/file-1", "batch"),
+        ("POST /v1/batches", "batch"),
+        ("POST /v1/batches/batch_1/cancel", "management"),
+        ("/tollgate.inference.v1.InferenceBatchService/CreateBatch", "batch"),
+        ("/tollgate.inference.v1.JobService/SubmitJob", "submission"),
+        ("/tollgate.inference.v1.JobService/GetJob", "management"),
         ("/anything", "management"),
     ] {
         let found = limiter.action_of(path).and_then(|action| limiter.name_of(action)).unwrap();

@@ -8,6 +8,7 @@ mod check;
 mod finalize;
 mod keep;
 pub(crate) mod line;
+mod places;
 pub mod run;
 
 use crate::{

@@ -38,7 +38,7 @@ use memory::{Memory, Slot};
 use once::Names;
 use policy::UserId;
 use second::Second;
-use shared::{redis::shelf::Shelf, server::Tasks, time};
+use shared::{limits::Ticket, redis::shelf::Shelf, server::Tasks, time};
 use std::{
     collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
@@ -138,9 +138,13 @@ impl Cache {
         &self.0.statistics
     }
 
-    /// Runs what belongs to no caller.
+    /// Runs what several callers may wait for. What it uses counts against the limits of whoever asked first, who is billed
+    /// for it too.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.0.tasks.spawn(task);
+        match Ticket::current() {
+            Some(ticket) => self.0.tasks.spawn(ticket.around(task)),
+            None => self.0.tasks.spawn(task),
+        }
     }
 
     /// How a request goes through the cache, when it does.

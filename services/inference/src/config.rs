@@ -4,11 +4,13 @@ mod cache;
 mod engine;
 mod gateways;
 mod jobs;
+mod joint;
 
 pub use cache::{Cache, Model};
 pub use engine::{Breaker, Ejection, Engine, Kubernetes, Probe, Retry};
 pub use gateways::Gateways;
 pub use jobs::{Batches, Files, Jobs};
+pub use joint::Joint;
 
 use crate::engines::Source;
 use schedule::{Class, Objective, Settings};
@@ -54,6 +56,8 @@ pub struct Config {
     pub gateways: Gateways,
     /// Answers that are kept.
     pub cache: Cache,
+    /// Calls for vectors that several callers share.
+    pub joint: Joint,
     /// What limits calls; whoever starts the service fills it in.
     #[serde(skip)]
     pub limits: Gate,
@@ -218,6 +222,7 @@ impl Default for Config {
             policy: Policy::default(),
             gateways: Gateways::default(),
             cache: Cache::default(),
+            joint: Joint::default(),
             limits: Gate::default(),
             database: SecretString::default(),
             encryption_keys: Vec::new(),
@@ -266,6 +271,7 @@ impl Config {
         self.queue.validate(faults);
         self.gateways.validate(faults);
         self.cache.validate(faults);
+        self.joint.validate(faults);
         self.jobs.validate(faults);
         self.batches.validate(faults);
         self.files.validate(faults);

@@ -10,6 +10,7 @@ use crate::{
     error::Error,
     gateways::relay::Relayed,
     goodput::Used,
+    joint::{self, Joint, Lead, Part, Together, Turn},
     meter::{Metered, Patience},
     prompt::{Endpoint, Prompt},
     queue::Permit,
@@ -22,6 +23,7 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
+use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 
 /// An engine's answer on its way to the client.
@@ -70,6 +72,8 @@ pub struct Dispatcher {
     pub max_answer_bytes: usize,
     /// What engines are to call the responses that they keep.
     pub names: Names,
+    /// Calls that several callers share.
+    pub joint: Joint,
 }
 
 /// An attempt under way, with all that it holds.
@@ -81,6 +85,8 @@ struct Sent<'a> {
     /// When the caller's time is over.
     until: Instant,
     config: &'a config::Engine,
+    /// While others wait for it.
+    lead: Option<Lead>,
 }
 
 impl Dispatcher {
@@ -116,6 +122,8 @@ impl Dispatcher {
             _ => prompt.body.clone(),
         };
         let mut request = engine.request(http::Method::POST, prompt.endpoint.path(), body);
+        let part = Part::of(prompt).map(Arc::new);
+        let mut request = engine.request(http::Method::POST, prompt.endpoint.path(), prompt.body.clone());
         if let Ok(id) = HeaderValue::from_str(account.usage_id()) {
             request.headers_mut().insert(shared::request_id::HEADER, id);
         }
@@ -123,8 +131,17 @@ impl Dispatcher {
         let patience = if prompt.stream { config.first_token_timeout } else { config.answer_timeout };
         let now = Instant::now();
         let limit = (now + patience).min(until);
-        let attempt = Attempt::new(engine, prompt.stream, now.into_std());
-        let sent = Sent { prompt, account, permit, attempt, until, config: &config };
+        let attempt = Attempt::new(Arc::clone(&engine), prompt.stream, now.into_std());
+        let mut sent = Sent { prompt, account, permit, attempt, until, config: &config, lead: None };
+        if let Some(part) = &part {
+            let turn = self.joint.join(&engine, prompt.class, part, sent.account.usage_id());
+            match sent.within(limit, turn).await {
+                Ok(Turn::Alone(lead)) => sent.lead = Some(lead),
+                Ok(Turn::Apart) => {}
+                Ok(Turn::Together(together)) => return sent.together(together),
+                Err(cut) => return Err(sent.cut(cut)),
+            }
+        }
         let answer = match sent.within(limit, self.fleet.send(request)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(SendError::Connect)) => return Err(sent.unspent(Fault::Connect, "connect")),
@@ -135,10 +152,13 @@ impl Dispatcher {
             return Err(sent.refused(answer, limit).await);
         }
         if prompt.stream {
-            sent.stream(answer, limit).await
-        } else {
-            sent.whole(answer, self.max_answer_bytes).await
+            return sent.stream(answer, limit).await;
         }
+        let whole = sent.whole(answer, self.max_answer_bytes).await;
+        if let (Some(part), Ok(Answer::Whole(_, used))) = (part, &whole) {
+            self.joint.learn(&part, used.prompt);
+        }
+        whole
     }
 }
 
@@ -182,10 +202,43 @@ impl Sent<'_> {
                 self.permit.done();
                 self.account.event(false, usage);
                 Ok(Answer::Whole(bytes, self.account.finish()))
+                if let Some(lead) = self.lead.take() {
+                    lead.done();
+                }
+                Ok(self.came(body.to_bytes()))
             }
             Ok(Err(_)) => Err(self.retry(Fault::Broken, "broken answer")),
             Err(_) => Err(self.late()),
         }
+    }
+
+    /// All of the answer is there.
+    fn came(mut self, bytes: Bytes) -> Answer {
+        self.attempt.finish(now());
+        let usage = sse::usage(&bytes);
+        let made = usage.as_ref().map_or(0, |usage| usage.completion);
+        self.permit.made(u32::try_from(made).unwrap_or(u32::MAX));
+        self.permit.done();
+        self.account.event(false, usage);
+        Answer::Whole(bytes, self.account.finish())
+    }
+
+    /// What came of a call that was shared with others.
+    fn together(mut self, Together { came, first }: Together) -> Result<Answer, Failure> {
+        let failed = match came {
+            Ok(bytes) => return Ok(self.came(bytes)),
+            Err(failed) => failed,
+        };
+        if !first {
+            self.attempt.aside();
+        }
+        Err(match failed {
+            joint::Failed::Unsent(SendError::Connect) => self.unspent(Fault::Connect, "connect"),
+            joint::Failed::Unsent(SendError::Broken) => self.retry(Fault::Broken, "broken connection"),
+            joint::Failed::Broken => self.retry(Fault::Broken, "broken answer"),
+            joint::Failed::Refused(status) if busy(status) => self.unspent(Fault::Busy, "engine busy"),
+            joint::Failed::Refused(_) => self.retry(Fault::Error, "engine error"),
+        })
     }
 
     async fn stream(mut self, answer: Response<Incoming>, limit: Instant) -> Result<Answer, Failure> {

@@ -24,6 +24,7 @@ pub mod gateways;
 pub mod goodput;
 pub mod infer;
 pub mod jobs;
+pub mod joint;
 pub mod journal;
 pub mod lock;
 pub mod meter;

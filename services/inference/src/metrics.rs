@@ -66,6 +66,12 @@ static RETRIES: LazyLock<Counter<u64>> =
 static RESUMED: LazyLock<Counter<u64>> = LazyLock::new(|| {
     counter("tollgate.engine.resumed", "Answers that broke off and went on elsewhere, or did not")
 });
+static JOINT_CALLS: LazyLock<Counter<u64>> =
+    LazyLock::new(|| counter("tollgate.joint.calls", "Calls for vectors that several callers shared"));
+static JOINT_CALLERS: LazyLock<Counter<u64>> =
+    LazyLock::new(|| counter("tollgate.joint.callers", "Callers who shared a call for vectors"));
+static JOINT_TEXTS: LazyLock<Counter<u64>> =
+    LazyLock::new(|| counter("tollgate.joint.texts", "Texts in calls for vectors that were shared"));
 static SHIPPED: LazyLock<Counter<u64>> =
     LazyLock::new(|| counter("tollgate.journal.shipped", "Usage records that monitoring has taken"));
 static JOURNAL_ERRORS: LazyLock<Counter<u64>> =
@@ -158,6 +164,14 @@ pub fn resumed(outcome: &'static str) {
 pub fn fell_back(model: &str, instead: &str) {
     let model = KeyValue::new("gen_ai.request.model", model.to_owned());
     FALLBACKS.add(1, &[model, KeyValue::new("gen_ai.response.model", instead.to_owned())]);
+}
+
+/// Several callers shared a call for vectors, and this is what came of it.
+pub fn joint(callers: usize, texts: usize, outcome: &'static str) {
+    let outcome = [KeyValue::new("tollgate.outcome", outcome)];
+    JOINT_CALLS.add(1, &outcome);
+    JOINT_CALLERS.add(u64::try_from(callers).unwrap_or(0), &outcome);
+    JOINT_TEXTS.add(u64::try_from(texts).unwrap_or(0), &outcome);
 }
 
 /// An engine was asked for one token.

@@ -178,6 +178,12 @@ impl Queue {
         (load.requests, load.tokens)
     }
 
+    /// Requests that have a place at an engine.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.lock().running.len()
+    }
+
     /// Requests that wait for a model.
     #[must_use]
     pub fn waiting(&self, model: &str) -> usize {

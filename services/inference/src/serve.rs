@@ -13,6 +13,7 @@ use crate::{
     goodput::Goodput,
     infer::{Fallback, Inference},
     jobs::{Jobs, run::Runner},
+    joint::Joint,
     journal::Journal,
     metrics,
     openai::{self, OpenAi},
@@ -162,10 +163,16 @@ pub async fn open(
         Shelf::open(&config.redis, "tollgate:answer:", tasks, || health.component("answers in redis", false));
     let cache = Cache::new(&config.cache, shelf, tasks);
     metrics::observe_cache(&cache);
+    let dispatcher = Dispatcher {
+        joint: Joint::new(config.joint.clone(), &fleet, config.max_answer_bytes, tasks),
+        fleet: fleet.clone(),
+        max_answer_bytes: config.max_answer_bytes,
+        names,
+    };
     let inference = Inference {
         policy: policy.clone(),
         queue: queue.clone(),
-        dispatcher: Dispatcher { fleet: fleet.clone(), max_answer_bytes: config.max_answer_bytes, names },
+        dispatcher,
         ledger: Ledger { journal, estimator: Arc::new(Estimator::default()) },
         goodput,
         weights: weights.clone(),
@@ -236,7 +243,7 @@ async fn background(
     let store = Store::open(url, sealer, component, tasks, move || told.notify_one()).await;
     let jobs = Jobs::new(store.clone(), config.jobs.clone(), locks.clone());
     let batches = Batches::new(store.clone(), inference.clone(), config);
-    let runner = Runner::new(inference.clone(), batches, locks);
+    let runner = Runner::new(inference.clone(), batches, locks, config.limits.clone());
     let name = config.gateways.advertise.clone();
     let name = if name.is_empty() { format!("gateway-{}", uuid::Uuid::new_v4().simple()) } else { name };
     let files = Files::new(store.clone(), config);

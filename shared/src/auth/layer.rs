@@ -111,7 +111,8 @@ where
             let mut scene = layer.watch.clone().map(|watch| Scene::of(watch, asked.peer, path, asked.row));
             let peer = asked.peer;
             let (caller, may) = layer.decide(asked, scene.as_mut()).await;
-            let asked = limits::Asked { caller: caller.as_ref(), peer, path };
+            let verb = request.method().as_str();
+            let asked = limits::Asked { caller: caller.as_ref(), peer, verb, path };
             let ticket = layer.limits.as_ref().map(|gate| gate.enter(asked));
             let openai = limits::is_openai(path);
             let ticket = match ticket.transpose() {

@@ -263,8 +263,9 @@ impl Exchange {
         }
     }
 
+    /// In braces: of a cluster, one node has all of it, so that its mark tells of all that it may forget.
     fn prefix(&self) -> String {
-        self.gate.lock().settings().sharing.prefix.clone()
+        format!("{{{}}}", self.gate.lock().settings().sharing.prefix)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A refusal as callers hear it.
 
 use crate::status::DOMAIN;
-use limits::{Gauge, Refusal, Standing};
+use limits::{Full, Gauge, Layer, Measure, Refusal, Standing};
 use std::{collections::HashMap, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -9,12 +9,22 @@ use tonic_types::{ErrorDetails, StatusExt};
 /// The reason of every refusal by a limit.
 pub const REASON: &str = "RATE_LIMITED";
 
-/// A limit is used up.
+/// A limit is used up, or too many calls are under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused(pub(super) Box<Refusal>);
+pub struct Refused(pub(super) Box<Refusal>, pub(super) Option<Full>);
+
+/// When a place among those that are under way may be free.
+const SOON: Duration = Duration::from_secs(1);
 
 impl std::fmt::Display for Refused {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(Full { of_endpoint, most }) = self.1 {
+            let of = if of_endpoint { "of this endpoint" } else { "of the management API" };
+            return write!(
+                out,
+                "{most} calls {of} are under way, which is all there may be; try again in 1 s"
+            );
+        }
         let Refusal { action, measure, gauge, .. } = &*self.0;
         let Gauge { layer, limit, .. } = gauge;
         let (measure, layer) = (measure.as_str(), layer.as_str());
@@ -26,6 +36,20 @@ impl std::fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 impl Refused {
+    pub(super) fn full(full: Full, action: std::sync::Arc<str>) -> Self {
+        let gauge = Gauge { layer: Layer::Endpoint, limit: full.most.into(), remaining: 0, reset: SOON };
+        let (measure, standing) = (Measure::Concurrent, Standing::default());
+        Self(Box::new(Refusal { action, measure, gauge, retry_after: SOON, standing }), Some(full))
+    }
+
+    /// The layer that refuses it, as it is written.
+    pub(super) fn layer(&self) -> &'static str {
+        match self.1 {
+            Some(Full { of_endpoint: false, .. }) => "process",
+            _ => self.0.gauge.layer.as_str(),
+        }
+    }
+
     /// When to try again.
     #[must_use]
     pub fn retry_after(&self) -> Duration {
@@ -60,7 +84,7 @@ impl Refused {
         let Refusal { action, measure, gauge, .. } = &*self.0;
         let facts = [
             ("action", action.to_string()),
-            ("layer", gauge.layer.as_str().to_owned()),
+            ("layer", self.layer().to_owned()),
             ("measure", measure.as_str().to_owned()),
             ("limit", gauge.limit.to_string()),
             ("remaining", gauge.remaining.to_string()),
@@ -70,7 +94,7 @@ impl Refused {
             facts.into_iter().map(|(name, fact)| (name.to_owned(), fact)).collect();
         details.set_error_info(REASON, DOMAIN, facts);
         details.set_retry_info(Some(self.retry_after()));
-        let subject = format!("{}:{action}:{}", gauge.layer.as_str(), measure.as_str());
+        let subject = format!("{}:{action}:{}", self.layer(), measure.as_str());
         details.add_quota_failure_violation(subject, self.to_string());
     }
 

@@ -1,5 +1,7 @@
 //! Gates that share through a real Redis, and what the layer does with them.
 
+mod places;
+
 use super::{Asked, Gate, Prompted, Ticket, start};
 use crate::{
     auth::{Caller, Person},
@@ -33,7 +35,7 @@ fn person(user: u128) -> Person {
 
 fn enter(gate: &Gate, caller: Option<Person>) -> bool {
     let caller = caller.map(Caller::Person);
-    gate.enter(Asked { caller: caller.as_ref(), peer: None, path: DO }).is_ok()
+    gate.enter(Asked { caller: caller.as_ref(), peer: None, verb: "POST", path: DO }).is_ok()
 }
 
 struct Replica {
@@ -43,9 +45,9 @@ struct Replica {
 }
 
 impl Replica {
-    async fn start(redis: &Redis, settings: Settings) -> Self {
+    async fn start(url: &str, settings: Settings) -> Self {
         let replica = Self { gate: Gate::new(settings), tasks: Tasks::default(), health: Health::default() };
-        let config = redis::Config { url: redis.url().into() };
+        let config = redis::Config { url: url.into() };
         start(&replica.gate, &config, &replica.tasks, &replica.health);
         replica.until_shared(true).await;
         replica
@@ -61,8 +63,8 @@ impl Replica {
     }
 }
 
-async fn three(redis: &Redis, settings: &Settings) -> [Replica; 3] {
-    let one = || Replica::start(redis, settings.clone());
+async fn three(url: &str, settings: &Settings) -> [Replica; 3] {
+    let one = || Replica::start(url, settings.clone());
     tokio::join!(one(), one(), one()).into()
 }
 
@@ -82,7 +84,7 @@ async fn storm(replicas: &[Replica; 3], turns: usize) -> u64 {
 async fn three_never_let_in_more_than_the_limit_and_two_leases() {
     let redis = Redis::start();
     let settings = settings(vec![requests(100, Duration::from_secs(3_600))]);
-    let replicas = three(&redis, &settings).await;
+    let replicas = three(&redis.url(), &settings).await;
     let mut allowed = storm(&replicas, 200).await;
     for _ in 0..20 {
         for replica in &replicas {
@@ -98,7 +100,7 @@ async fn three_never_let_in_more_than_the_limit_and_two_leases() {
 async fn a_redis_that_is_killed_and_comes_back_empty_is_told_what_was_used() {
     let mut redis = Redis::start();
     let settings = settings(vec![requests(50, Duration::from_secs(3_600))]);
-    let replicas = three(&redis, &settings).await;
+    let replicas = three(&redis.url(), &settings).await;
     let mut allowed = 0;
     for _ in 0..10 {
         allowed += storm(&replicas, 1).await;
@@ -141,9 +143,9 @@ async fn a_redis_that_is_killed_and_comes_back_empty_is_told_what_was_used() {
 async fn calls_under_way_are_counted_over_all_of_them() {
     let redis = Redis::start();
     let settings = settings(vec![Limit { concurrent: Some(3), ..Limit::default() }]);
-    let replicas = three(&redis, &settings).await;
+    let replicas = three(&redis.url(), &settings).await;
     let caller = Caller::Person(person(1));
-    let asked = Asked { caller: Some(&caller), peer: None, path: DO };
+    let asked = Asked { caller: Some(&caller), peer: None, verb: "POST", path: DO };
     let mut under_way = Vec::new();
     for replica in &replicas {
         until("a place", async || replica.gate.enter(asked).ok().map(|ticket| under_way.push(ticket))).await;
@@ -177,7 +179,7 @@ fn services_and_keys_of_the_first_run_are_unlimited() {
     }
     let other = Person { key: Some(first), ..person(2) };
     assert!(enter(&gate, Some(other)) && !enter(&gate, Some(other)), "it is the first key of somebody else");
-    let asked = Asked { caller: Some(&Caller::Service), peer: None, path: DO };
+    let asked = Asked { caller: Some(&Caller::Service), peer: None, verb: "POST", path: DO };
     assert!((0..10).all(|_| gate.enter(asked).is_ok()));
 }
 
@@ -186,7 +188,7 @@ fn nobody_known_is_counted_by_address_and_many_of_a_subscriber_are_one() {
     let gate = Gate::new(settings(vec![requests(2, Duration::from_secs(60))]));
     let ask = |address: &str| {
         let peer: IpAddr = address.parse().unwrap();
-        gate.enter(Asked { caller: None, peer: Some(peer), path: DO }).is_ok()
+        gate.enter(Asked { caller: None, peer: Some(peer), verb: "POST", path: DO }).is_ok()
     };
     assert!(ask("192.0.2.1") && ask("192.0.2.1") && !ask("192.0.2.1"));
     assert!(ask("192.0.2.2"));
@@ -201,7 +203,9 @@ async fn tokens_count_when_the_last_who_holds_the_call_lets_go() {
     settings.actions.insert("inference".into(), Action { limits: vec![tokens], ..Action::default() });
     let gate = Gate::new(settings);
     let caller = Caller::Person(person(1));
-    let ticket = || gate.enter(Asked { caller: Some(&caller), peer: None, path: "/v1/embeddings" }).unwrap();
+    let ticket = || {
+        gate.enter(Asked { caller: Some(&caller), peer: None, verb: "POST", path: "/v1/embeddings" }).unwrap()
+    };
     let prompt = |ticket: &Ticket, tokens| {
         ticket.prompt(Prompted { person: &person(1), group: None, model: 7, tokens }).is_ok()
     };
@@ -220,6 +224,49 @@ async fn tokens_count_when_the_last_who_holds_the_call_lets_go() {
     drop(next);
     assert!(prompt(&ticket(), 70), "nothing was used of the one that ended without a word");
     assert!(!prompt(&ticket(), 71));
+}
+
+#[test]
+fn places_among_calls_under_way_come_back_and_nobody_unlimited_needs_one() {
+    let mut settings = settings(vec![requests(1_000, Duration::from_secs(60))]);
+    settings.at_once.light = 2;
+    let gate = Gate::new(settings);
+    let caller = Caller::Person(person(1));
+    let asked = Asked { caller: Some(&caller), peer: None, verb: "POST", path: DO };
+    let held = [gate.enter(asked).unwrap(), gate.enter(asked).unwrap()];
+    let refused = gate.enter(asked).unwrap_err();
+    assert_eq!(refused.retry_after(), Duration::from_secs(1));
+    let said = refused.status();
+    assert_eq!(said.code(), tonic::Code::ResourceExhausted);
+    assert!(said.message().starts_with("2 calls of this endpoint are under way"), "{}", said.message());
+    let service = Asked { caller: Some(&Caller::Service), ..asked };
+    assert!((0..9).all(|_| gate.enter(service).is_ok()));
+    // What was refused for want of a place was not counted.
+    let seen = gate.lock().seen(Layer::User, Some(1), gate.now());
+    assert_eq!(seen.first().unwrap().used, 2);
+    drop(held);
+    assert!(gate.enter(asked).is_ok());
+    assert_eq!(gate.lock().under_way(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_a_redis_that_is_frozen() {
+    let redis = Redis::start();
+    let settings = settings(vec![requests(1_000_000, Duration::from_secs(3_600))]);
+    let replica = Replica::start(&redis.url(), settings).await;
+    redis.freeze();
+    let caller = Caller::Person(person(1));
+    let asked = Asked { caller: Some(&caller), peer: None, verb: "POST", path: DO };
+    // Decisions are no futures: there is nothing in them that could wait. That they do not is seen by the task that
+    // tells of them, which is stuck meanwhile.
+    for _ in 0..100_000 {
+        assert!(replica.gate.enter(asked).is_ok() || replica.gate.is_shared());
+    }
+    replica.until_shared(false).await;
+    assert!((0..100_000).all(|_| replica.gate.enter(asked).is_ok()), "alone, all of the limit is there");
+    redis.thaw();
+    replica.until_shared(true).await;
+    replica.until_told().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

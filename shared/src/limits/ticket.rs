@@ -3,7 +3,7 @@
 use super::{Gate, Refused};
 use crate::auth::Person;
 use http::{HeaderMap, StatusCode};
-use limits::{Admission, Call, Stage, Standing, Subjects};
+use limits::{Admission, Call, Stage, Standing, Subjects, Taken};
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
@@ -24,6 +24,8 @@ struct Held {
     call: Option<Call>,
     /// Whether it runs a prompt, whose time and failures are not this machine's.
     prompts: bool,
+    /// Its place among the calls that are under way.
+    place: Option<Taken>,
     began: Instant,
     said: Mutex<Said>,
     tokens: AtomicU64,
@@ -53,7 +55,13 @@ pub struct Prompted<'a> {
 }
 
 impl Ticket {
-    pub(super) fn new(gate: Gate, call: Option<Call>, prompts: bool, admission: Admission) -> Self {
+    pub(super) fn new(
+        gate: Gate,
+        call: Option<Call>,
+        prompts: bool,
+        admission: Admission,
+        place: Option<Taken>,
+    ) -> Self {
         let standing = admission.standing;
         let admissions = if admission.is_free() { Vec::new() } else { vec![admission] };
         let said = Said { standing, admissions, refused: None };
@@ -61,6 +69,7 @@ impl Ticket {
             gate,
             call,
             prompts,
+            place,
             began: Instant::now(),
             said: Mutex::new(said),
             tokens: AtomicU64::new(0),
@@ -160,7 +169,7 @@ impl Ticket {
                 Ok(())
             }
             Err(refusal) => {
-                let refused = gate.refused(refusal);
+                let refused = gate.refused(Refused(Box::new(refusal), None));
                 said.standing = said.standing.and(refused.standing());
                 said.refused = Some(refused.clone());
                 Err(refused)
@@ -193,7 +202,7 @@ impl Ticket {
 impl Drop for Held {
     fn drop(&mut self) {
         let said = self.said.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if said.admissions.is_empty() {
+        if said.admissions.is_empty() && self.place.is_none() {
             return;
         }
         let tokens = self.counted.load(Ordering::Relaxed).then(|| self.tokens.load(Ordering::Relaxed));
@@ -201,6 +210,9 @@ impl Drop for Held {
         let mut limiter = self.gate.lock();
         for admission in &said.admissions {
             limiter.end(admission, tokens, now);
+        }
+        if let Some(place) = &self.place {
+            limiter.over(place);
         }
         drop(limiter);
         self.gate.tell_if_shared();

@@ -6,6 +6,7 @@ use super::{
     finalize::{Keep, fail, finalize},
     keep::{Lost, keep},
     line::{self, Ask},
+    places::{Place, Places},
 };
 use crate::{
     config,
@@ -23,15 +24,13 @@ use crate::{
 use bytes::Bytes;
 use shared::{
     claims::{self, BackOff, End, Ended, Failed, Failure, Held, Why},
+    limits::Gate,
     seal::rows::Vault,
     status::IntoStatus,
     time,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    task::JoinSet,
-};
+use tokio::{sync::mpsc, task::JoinSet};
 
 /// Runs batches.
 #[derive(Debug, Clone)]
@@ -40,7 +39,8 @@ pub struct Batches {
     inference: Inference,
     settings: Arc<Settings>,
     /// Lines of all batches that run at once.
-    places: Arc<Semaphore>,
+    places: Places,
+    limits: Gate,
 }
 
 #[derive(Debug)]
@@ -67,6 +67,7 @@ enum Stop {
 #[derive(Debug)]
 struct Asking {
     inference: Inference,
+    limits: Gate,
     batch: Batch,
     by: Submitter,
     attempts: u32,
@@ -83,8 +84,8 @@ impl Batches {
             files: config.files.clone(),
             jobs: config.jobs.clone(),
         };
-        let places = Arc::new(Semaphore::new(settings.batches.lines_in_flight));
-        Self { store, inference, settings: Arc::new(settings), places }
+        let places = Places::new(&inference.queue, settings.batches.lines_waiting);
+        Self { store, inference, settings: Arc::new(settings), places, limits: config.limits.clone() }
     }
 
     pub(crate) async fn run(&self, held: &Held) -> Ended {
@@ -168,10 +169,11 @@ impl Batches {
         let failed = before.values().filter(|failed| **failed).count();
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let counts = Counts { completed: count(before.len() - failed), failed: count(failed) };
-        let (answers, answered) = mpsc::channel(self.settings.batches.lines_in_flight);
+        let (answers, answered) = mpsc::channel(self.settings.batches.lines_waiting);
         let jobs = &self.settings.jobs;
         let asking = Arc::new(Asking {
             inference: self.inference.clone(),
+            limits: self.limits.clone(),
             batch: batch.clone(),
             by,
             attempts: self.settings.batches.attempts,
@@ -207,7 +209,7 @@ impl Batches {
                 }
                 // It was checked when it was first read, and files do not change.
                 let Ok(ask) = line::read(number, &text, batch.endpoint) else { continue };
-                let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { break };
+                let place = self.places.take().await;
                 running.spawn(Arc::clone(&asking).one(number, ask, place));
             }
             // It was deleted meanwhile.
@@ -253,7 +255,7 @@ async fn stopping(held: &Held, batch: &Batch) -> Stop {
 
 impl Asking {
     /// Asks for one line, as often as it takes, and hands in what is written of it.
-    async fn one(self: Arc<Self>, number: u32, ask: Ask, place: OwnedSemaphorePermit) {
+    async fn one(self: Arc<Self>, number: u32, ask: Ask, place: Place) {
         let mut attempt = 1;
         let line = loop {
             let error = match Box::pin(self.answer(number, ask.body.clone())).await {
@@ -276,7 +278,8 @@ impl Asking {
         let person = self.by.person(&self.inference.policy, time::now())?;
         let prompt = prompt(self.batch.endpoint, body)?;
         let id = line::id(self.batch.id, number);
-        match self.inference.infer(person, prompt, &id, None).await?.answer {
+        let asked = self.inference.infer(person, prompt, &id, None);
+        match self.limits.background().around(asked).await?.answer {
             Answer::Whole(answer, _) => Ok(answer),
             Answer::Stream(_) | Answer::Relayed(_) | Answer::Replayed(_) => {
                 Err(Error::EngineFailed { cause: "its answer was of the wrong kind" })

@@ -80,6 +80,28 @@ impl Key {
         Some((rest.key(&all), Some(texts)))
     }
 
+    /// What a call for vectors has in common with others that an engine could answer together with it: a hash of it, and
+    /// its canonical form without the model; and its texts. An engine's own priority is part of it.
+    #[must_use]
+    pub fn of_kind(prompt: &Prompt) -> Option<(Self, Vec<u8>, Texts)> {
+        let rest = |name: &str, value: &[u8]| {
+            name == "input" || (name != "priority" && decides_nothing(name, value)) || value == b"null"
+        };
+        let mut canonical = Vec::new();
+        canonical::write(&prompt.body, &mut canonical, rest).ok()?;
+        let parts = Parts::of([prompt.endpoint.name().as_bytes(), prompt.served().as_bytes(), &canonical]);
+        let texts = Texts::read(prompt, &parts)?;
+        Some((parts.key(&[]), canonical, texts))
+    }
+
+    /// Whether such a form asks for nothing that may change how texts are cut into tokens.
+    #[must_use]
+    pub fn is_plain(canonical: &[u8]) -> bool {
+        let mut other = Vec::new();
+        let known = |name: &str, _: &[u8]| matches!(name, "dimensions" | "encoding_format" | "priority");
+        canonical::write(canonical, &mut other, known).is_ok() && other == b"{}"
+    }
+
     /// What makes a request the one that its `Idempotency-Key` was used for.
     #[must_use]
     pub fn fingerprint(prompt: &Prompt) -> Option<Self> {

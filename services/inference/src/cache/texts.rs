@@ -115,6 +115,12 @@ impl Texts {
         self.texts.iter().map(|(key, _)| *key)
     }
 
+    /// Each text as it stands in the body, and what its vector is kept under.
+    #[must_use]
+    pub fn pieces(&self, body: &Bytes) -> Vec<(Key, Bytes)> {
+        self.texts.iter().map(|(key, stands)| (*key, body.slice(stands.clone()))).collect()
+    }
+
     /// The places of the texts that are not known.
     #[must_use]
     pub fn unknown(&self, known: &[Option<Arc<Kept>>]) -> Vec<usize> {

@@ -42,8 +42,8 @@ pub struct Jobs {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Batches {
-    /// Lines of all batches that run, or wait for an engine, at once in this gateway.
-    pub lines_in_flight: usize,
+    /// Lines of all batches of this gateway that are under way beyond what its engines hold just now.
+    pub lines_waiting: usize,
     /// Lines of one file.
     pub max_lines: u32,
     /// How often a line is tried before it counts as failed; one that only waits for its turn is tried on.
@@ -82,7 +82,7 @@ impl Default for Jobs {
 
 impl Default for Batches {
     fn default() -> Self {
-        Self { lines_in_flight: 256, max_lines: 50_000, attempts: 5 }
+        Self { lines_waiting: 256, max_lines: 50_000, attempts: 5 }
     }
 }
 
@@ -126,7 +126,7 @@ impl Jobs {
 impl Batches {
     pub(super) fn validate(&self, faults: &mut Vec<String>) {
         let positive = [
-            ("lines_in_flight", self.lines_in_flight as u64),
+            ("lines_waiting", self.lines_waiting as u64),
             ("max_lines", self.max_lines.into()),
             ("attempts", self.attempts.into()),
         ];

@@ -89,6 +89,11 @@ impl Attempt {
         });
     }
 
+    /// Another one reports of the call that it was a part of.
+    pub const fn aside(&mut self) {
+        self.over = true;
+    }
+
     /// The engine does not know a model that it listed: it serves others since.
     pub fn lost(&mut self, model: &str) {
         self.over = true;

@@ -31,7 +31,7 @@ struct ModelEntry {
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// Nobody listens there.
     NoConnection(String),
     /// Anything else, which may pass.
@@ -115,7 +115,7 @@ impl Fleet {
     }
 
     /// A whole answer of an engine.
-    pub(super) async fn whole(
+    pub(crate) async fn whole(
         &self,
         request: http::Request<Full<Bytes>>,
         path: &str,

@@ -8,6 +8,7 @@ use crate::{batches::run::Batches, dispatch::Answer, error::Error, infer::Infere
 use bytes::Bytes;
 use shared::{
     claims::{Claim, End, Ended, Failed, Failure, Held, Why, Work},
+    limits::Gate,
     redis::locks::Locks,
     status::IntoStatus,
     time,
@@ -29,13 +30,14 @@ struct Parts {
     inference: Inference,
     batches: Batches,
     locks: Locks,
+    limits: Gate,
 }
 
 impl Runner {
     /// What it needs to do them.
     #[must_use]
-    pub fn new(inference: Inference, batches: Batches, locks: Locks) -> Self {
-        Self(Arc::new(Parts { inference, batches, locks }))
+    pub fn new(inference: Inference, batches: Batches, locks: Locks, limits: Gate) -> Self {
+        Self(Arc::new(Parts { inference, batches, locks, limits }))
     }
 
     async fn ask(&self, claim: &Claim) -> Ended {
@@ -57,7 +59,8 @@ impl Runner {
         let person = payload.by.person(&self.0.inference.policy, time::now())?;
         let prompt = prompt(endpoint, Bytes::from(body))?;
         let id = claim.ticket.id.to_string();
-        let inferred = self.0.inference.infer(person, prompt, &id, None).await?;
+        let asked = self.0.inference.infer(person, prompt, &id, None);
+        let inferred = self.0.limits.background().around(asked).await?;
         match inferred.answer {
             Answer::Whole(answer, _) if answer.len() <= LARGEST => Ok(answer.into()),
             Answer::Whole(..) => Err(Error::TooLarge { limit: LARGEST }),

@@ -275,7 +275,7 @@ async fn a_cancelled_batch_keeps_what_was_answered_and_asks_no_more() {
     let engine = Engine::simulated("tiny", &[]).await;
     let set = |config: &mut Config| {
         quick(config);
-        config.batches.lines_in_flight = 2;
+        config.batches.lines_waiting = 2;
     };
     let gateway = Gateway::with(&[&engine], set).await;
     let all: Vec<Value> = (0..2_000).map(|number| line("tiny", &format!("line-{number}"))).collect();

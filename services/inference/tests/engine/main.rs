@@ -23,6 +23,7 @@ mod engine;
 mod gateway;
 mod grpc;
 mod hang_up;
+mod joint;
 mod judged;
 mod kubernetes;
 mod ledger;
