@@ -126,13 +126,19 @@ pub fn talk(
     Some(Speaker(words))
 }
 
+/// How often a command is tried. Of a cluster the first try may only find out which node it is for; elsewhere one that
+/// failed is the business of whoever gave it.
+pub(crate) fn attempts(address: &Address) -> u32 {
+    if address.server.is_clustered() { 3 } else { 1 }
+}
+
 /// A client that is connected, and what keeps it so. It does not connect again by itself.
 pub(crate) async fn client(address: &Address) -> Option<(Client, ConnectHandle)> {
     let mut builder = Builder::from_config(address.clone());
     builder.with_connection_config(|connection| {
         connection.connection_timeout = LIMIT;
         connection.internal_command_timeout = LIMIT;
-        connection.max_command_attempts = 1;
+        connection.max_command_attempts = attempts(address);
     });
     let client = builder.build().ok()?;
     let running = tokio::time::timeout(LIMIT, client.init()).await.ok()?.ok()?;

@@ -86,7 +86,8 @@ proptest! {
             let (there, all) = (held[which].len(), held.iter().map(Vec::len).sum::<usize>());
             match limiter.begin("POST", paths[which]) {
                 Ok(place) => held[which].extend(place),
-                Err(full) => prop_assert!(if full.of_endpoint { there == bounds[which] } else { all == 50 }),
+                Err(Full { of_endpoint: true, .. }) => prop_assert_eq!(there, bounds[which]),
+                Err(_) => prop_assert_eq!(all, 50),
             }
             prop_assert!(held[which].len() <= bounds[which]);
             prop_assert_eq!(limiter.under_way() as usize, held.iter().map(Vec::len).sum::<usize>());

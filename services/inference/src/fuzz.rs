@@ -4,6 +4,7 @@ use crate::{
     batches::line,
     cache::Wish,
     engines::gauges,
+    joint::{self, Part},
     prompt::{Dialect, Endpoint, Prompt},
     sse::{self, Event, Splitter},
 };
@@ -67,12 +68,32 @@ pub fn request_body(input: &[u8]) {
         assert_eq!(called["request_id"], "resp_\"1\"");
         assert_eq!(without(&after, &["request_id"]), without(&called, &["request_id"]));
     }
+    if let Some(part) = Part::of(&prompt) {
+        shared_call(&before, &part);
+    }
     let renamed = prompt.clone().served_as("own/\"name\"".into());
     let named = json(&renamed.body);
     assert_eq!((&named["model"], renamed.served()), (&Value::from("own/\"name\""), "own/\"name\""));
     assert_eq!(without(&after, &["model"]), without(&named, &["model"]));
     assert_eq!((&renamed.model, renamed.stream), (&prompt.model, prompt.stream));
     assert_eq!(prompt.for_model("other".into()).served(), "other");
+}
+
+/// A call that the texts of a body share with others asks for all of them in order, and for nothing that the body did not.
+fn shared_call(body: &Value, part: &Part) {
+    let together = json(&Bytes::from(joint::body(&[part, part])));
+    let digit = |text: &Value| text.to_string().starts_with(|first: char| first.is_ascii_digit());
+    let own = match &body["input"] {
+        Value::Array(texts) if !texts.iter().all(digit) => texts.clone(),
+        one => vec![one.clone()],
+    };
+    assert_eq!(together["input"], Value::from([own.clone(), own].concat()));
+    assert_eq!(together["model"], body["model"]);
+    let told = together.as_object().into_iter().flatten();
+    for (name, value) in told.filter(|(name, _)| !matches!(name.as_str(), "input" | "model")) {
+        assert!(!matches!(name.as_str(), "user" | "metadata" | "stream" | "tollgate"), "{name}");
+        assert!(body.get(name).is_some() && !value.is_null(), "{name}");
+    }
 }
 
 /// What callers say of the cache: what is understood in our own header is in the standard one, in any order, and again.

@@ -283,6 +283,11 @@ impl Joint {
     }
 }
 
+/// A fuzz target's way to what several parts look like to an engine.
+pub(crate) fn body(parts: &[&Part]) -> Vec<u8> {
+    call::body(parts)
+}
+
 impl Table {
     fn pace(&mut self, engine: EngineId, settings: &config::Joint) -> &mut Pace {
         self.paces.entry(engine).or_insert_with(|| Pace::new(settings))

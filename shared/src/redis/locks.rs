@@ -153,7 +153,7 @@ async fn connect(address: &Address) -> Option<Client> {
     builder.with_connection_config(|connection| {
         connection.connection_timeout = PATIENCE;
         connection.internal_command_timeout = PATIENCE;
-        connection.max_command_attempts = 1;
+        connection.max_command_attempts = super::attempts(address);
     });
     let client = builder.build().ok()?;
     let connecting = tokio::time::timeout(PATIENCE, client.init()).await;

@@ -203,7 +203,7 @@ async fn connect(address: &Address) -> Option<Client> {
     builder.with_connection_config(|connection| {
         connection.connection_timeout = LIMIT;
         connection.internal_command_timeout = LIMIT;
-        connection.max_command_attempts = 1;
+        connection.max_command_attempts = super::attempts(address);
     });
     let client = builder.build().ok()?;
     let connecting = tokio::time::timeout(LIMIT, client.init()).await;

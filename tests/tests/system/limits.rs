@@ -17,6 +17,7 @@ use tests::{
     suite::{MODEL, Suite},
     until,
 };
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tonic::Code;
 use tonic_types::StatusExt;
 
@@ -216,6 +217,88 @@ async fn prompts_are_limited_by_tokens_as_they_were_and_by_how_many_run_at_once(
     assert!(refused.header("x-ratelimit-remaining-tokens").parse::<u64>().unwrap() < 95);
     // Whoever is unlimited is not held back by others.
     let _ = owner.post(CHAT, &chat(5, 90)).await.ok();
+}
+
+#[tokio::test]
+async fn what_is_made_for_several_counts_once_and_what_is_given_again_costs_nothing() {
+    let limits =
+        "[limits.actions.inference]\nscaled = false\nlimits = [{ tokens = 1000, window = \"1h\" }]\n";
+    let suite = File::new(limits).start(&[]).await;
+    let owner = suite.owner();
+    let ana = person(&owner, "ana").await;
+    grant(&owner, &model_id(&owner, MODEL).await, &json!({"user_id": ana.id})).await;
+    let client = owner.with_key(&ana.key);
+    crate::chat::until_usable(&client).await;
+    let path = format!("/api/v1/limits/usage?layer=LIMIT_LAYER_USER&subject={}", ana.id);
+    let used = async |what: &str, wanted: u64| {
+        until(what, async || {
+            let rows = owner.get(&path).await.data();
+            let mut rows = rows["usage"].as_array().into_iter().flatten();
+            let tokens = rows.find(|row| row["measure"] == "LIMIT_MEASURE_TOKENS");
+            let tokens = tokens.map_or(0, |row| {
+                row["used"]
+                    .as_str()
+                    .map_or_else(|| row["used"].as_u64().unwrap_or(0), |text| text.parse().unwrap())
+            });
+            (tokens == wanted).then_some(())
+        })
+        .await;
+    };
+    let mut total = 4 + 1;
+    used("the first one to count", total).await;
+    let mut body = chat(5, 40);
+    body["temperature"] = json!(0);
+    let made = client.post(CHAT, &body).await.ok();
+    assert_eq!(made.header("x-tollgate-cache"), "miss");
+    total += made.json()["usage"]["total_tokens"].as_u64().unwrap();
+    used("what was made to count", total).await;
+    for _ in 0..3 {
+        assert_eq!(client.post(CHAT, &body).await.ok().header("x-tollgate-cache"), "hit");
+        used("what is given again to count for nothing", total).await;
+    }
+    let embedding = json!({"model": MODEL, "input": ["w1 w2", "w3"]});
+    let vectors = client.post("/v1/embeddings", &embedding).await;
+    if vectors.status == 200 {
+        total += vectors.json()["usage"]["total_tokens"].as_u64().unwrap();
+        used("vectors to count", total).await;
+    }
+}
+
+#[tokio::test]
+async fn files_and_batches_are_actions_of_their_own_and_only_so_many_uploads_are_under_way() {
+    let limits =
+        "[limits.actions.batch]\nlimits = [{ requests = 3, window = \"1h\" }]\n[limits.at_once]\nheavy = 1\n";
+    let suite = File::new(limits).start(&[]).await;
+    let ana = person(&suite.owner(), "ana").await;
+    let client = suite.owner().with_key(&ana.key);
+    assert_eq!(said(&client.get("/v1/files").await.ok()).0, 1_000);
+    // An upload whose body does not come.
+    let mut upload = TcpStream::connect(suite.address).await.unwrap();
+    let head = format!(
+        "POST /v1/files HTTP/1.1\r\nhost: tollgate\r\nauthorization: Bearer {}\r\ncontent-type: multipart/form-data; boundary=x\r\ncontent-length: 1000\r\n\r\n--x",
+        ana.key
+    );
+    upload.write_all(head.as_bytes()).await.unwrap();
+    let refused = until("the upload to be under way", async || {
+        let reply = client.post("/v1/files", &json!({})).await;
+        (reply.status == 429).then_some(reply)
+    })
+    .await;
+    assert_eq!(refused.openai_error(), (429, "rate_limited".to_owned(), "rate_limit_error".to_owned()));
+    assert_eq!(refused.header("retry-after"), "1", "{}", refused.text());
+    assert!(refused.text().contains("1 calls of this endpoint"), "{}", refused.text());
+    // What is no upload has room, and so has whoever is unlimited.
+    let _ = client.get("/v1/files").await.ok();
+    assert_eq!(suite.owner().post("/v1/files", &json!({})).await.status, 400);
+    drop(upload);
+    let limited = until("the limit of uploads", async || {
+        let reply = client.post("/v1/batches", &json!({"input_file_id": "file-x"})).await;
+        (reply.status == 429).then_some(reply)
+    })
+    .await;
+    assert!(limited.text().contains("`batch`") && said(&limited).0 == 3, "{}", limited.text());
+    let at_once = suite.metric("tollgate_limits_decisions_total", "measure=\"concurrent\"").await;
+    assert!(at_once >= 1.0);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! One call for the texts of several callers: its body, and each caller's part of the answer.
 
-use super::{Failed, Waiter};
+use super::{Failed, Part, Waiter};
 use crate::{
     engines::{Engine, Fleet},
     prompt::Endpoint,
@@ -44,24 +44,8 @@ struct Head<'a> {
 
 /// The request for the texts of all of them.
 pub(super) fn request(engine: &Engine, callers: &[Waiter]) -> Request<Full<Bytes>> {
-    let mut body = Vec::new();
-    if let Some(first) = callers.first() {
-        // `{"model":"…"` and then the rest, which is an object too.
-        body = serde_json::to_vec(&Head { model: &first.part.model }).unwrap_or_default();
-        body.pop();
-        body.extend_from_slice(b",\"input\":[");
-        for (_, text) in callers.iter().flat_map(|caller| &caller.part.texts) {
-            body.extend_from_slice(text);
-            body.push(b',');
-        }
-        body.pop();
-        body.push(b']');
-        let rest = first.part.rest.strip_prefix(b"{").unwrap_or_default();
-        if rest.len() > 1 {
-            body.push(b',');
-        }
-        body.extend_from_slice(rest);
-    }
+    let parts: Vec<&Part> = callers.iter().map(|caller| &*caller.part).collect();
+    let body = body(&parts);
     let mut request = engine.request(Method::POST, Endpoint::Embeddings.path(), body.into());
     let id = callers.first().and_then(|first| HeaderValue::from_str(&first.usage_id).ok());
     if let Some(id) = id {
@@ -69,6 +53,27 @@ pub(super) fn request(engine: &Engine, callers: &[Waiter]) -> Request<Full<Bytes
     }
     shared::telemetry::inject(request.headers_mut());
     request
+}
+
+/// The body for parts that have all in common but their texts: nothing that only says who asks is in it.
+pub(super) fn body(parts: &[&Part]) -> Vec<u8> {
+    let Some(first) = parts.first() else { return Vec::new() };
+    // `{"model":"…"` and then the rest, which is an object too.
+    let mut body = serde_json::to_vec(&Head { model: &first.model }).unwrap_or_default();
+    body.pop();
+    body.extend_from_slice(b",\"input\":[");
+    for (_, text) in parts.iter().flat_map(|part| &part.texts) {
+        body.extend_from_slice(text);
+        body.push(b',');
+    }
+    body.pop();
+    body.push(b']');
+    let rest = first.rest.strip_prefix(b"{").unwrap_or_default();
+    if rest.len() > 1 {
+        body.push(b',');
+    }
+    body.extend_from_slice(rest);
+    body
 }
 
 /// Sends it, and reads the whole answer.

@@ -7,12 +7,19 @@ use crate::{
         Config,
         locks::{Asked, Locks},
         shelf::{Looked, Shelf},
+        talk,
     },
     server::Tasks,
 };
 use bytes::Bytes;
 use limits::Layer;
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tests::{
     redis::{Cluster, Sentinel},
     until,
@@ -62,6 +69,23 @@ impl Others {
     }
 }
 
+/// What is said in one process is heard in another.
+async fn talks(url: &str, tasks: &Tasks, health: &Health) {
+    let config = Config { url: url.into() };
+    let heard = Arc::new(AtomicBool::new(false));
+    let hears = Arc::clone(&heard);
+    let component = || health.component("words", false);
+    let hear = move |word: &[u8]| hears.store(word == b"said elsewhere", Ordering::Relaxed);
+    let listener = talk(&config, "channel".to_owned(), tasks, component, hear);
+    let speaker = talk(&config, "channel".to_owned(), tasks, component, |_| {}).unwrap();
+    until("a word to be heard", async || {
+        speaker.say(&b"said elsewhere"[..]);
+        heard.load(Ordering::Relaxed).then_some(())
+    })
+    .await;
+    drop(listener);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_shares_limits_locks_and_values() {
     let cluster = Cluster::start();
@@ -82,6 +106,7 @@ async fn a_cluster_shares_limits_locks_and_values() {
     until("the others to forget it", async || (storm(&replicas, 1).await == 3).then_some(())).await;
     let (tasks, health) = (Tasks::default(), Health::default());
     Others::open(&cluster.url(), &tasks, &health).serve("doc").await;
+    talks(&cluster.url(), &tasks, &health).await;
     let keys = cluster.keys();
     assert!(keys.iter().all(|keys| *keys > 0), "all nodes have some of them: {keys:?}");
 }
@@ -113,6 +138,7 @@ async fn a_replica_in_the_place_of_the_primary_knows_what_was_used() {
         .await;
     }
     others.serve("after").await;
+    talks(&sentinel.url(), &tasks, &health).await;
     for _ in 0..20 {
         allowed += storm(&replicas, 5).await;
         for replica in &replicas {
