@@ -5,6 +5,7 @@
 //! by hearing one's own words: the client's own idea of being connected was wrong at times. Once it falls silent both
 //! connections are given up and new ones are made, by our back-off and not by the client's.
 
+pub(crate) mod connection;
 pub mod locks;
 pub mod shelf;
 

@@ -1,6 +1,6 @@
 //! First step: may this caller use this model? Answered from the local policy replica; nothing leaves the process.
 
-use crate::{error::Error, follow::PolicyView, prompt::Prompt, weights::Weights};
+use crate::{error::Error, follow::PolicyView, prompt::Prompt, warm, weights::Weights};
 use policy::{Action, Grantee, GroupId, ModelId, Reason};
 use schedule::Share;
 use shared::auth::Person;
@@ -44,13 +44,17 @@ pub fn admit(
         if narrowed {
             return Err(denied(Reason::KeyNarrowed));
         }
+        let alias = (model.name != prompt.model).then(|| model.name.clone());
+        // Decided before in the name of whoever asked first; nobody else has this id.
+        if person.user == warm::SYSTEM {
+            return Ok((model.id, alias, None));
+        }
         let decision = policy.check(person.user, model.id, Action::Use, now);
         if !decision.allowed {
             return Err(denied(decision.reason));
         }
-        let alias = model.name != prompt.model;
         let granted = decision.grant.and_then(|grant| policy.grant(grant)).map(|grant| grant.grantee);
-        Ok((model.id, alias.then(|| model.name.clone()), granted.and_then(group)))
+        Ok((model.id, alias, granted.and_then(group)))
     })??;
     let prompt = match served {
         Some(served) => prompt.served_as(served),

@@ -11,7 +11,10 @@ mod limits;
 mod queue;
 mod wire;
 
-use crate::{engines::Fleet, files::Files, infer::Inference, jobs::Jobs, queue::Queue};
+use crate::{
+    engines::Fleet, files::Files, infer::Inference, invalidate::Invalidations, jobs::Jobs, queue::Queue,
+    warm::Warming,
+};
 use proto::inference::v1::{
     cache_service_server::CacheServiceServer, engine_service_server::EngineServiceServer,
     file_service_server::FileServiceServer, gateway_service_server::GatewayServiceServer,
@@ -37,6 +40,10 @@ pub struct Api {
     pub jobs: Jobs,
     /// What batches read and write.
     pub files: Files,
+    /// What of the cache is to go, at all gateways.
+    pub invalidations: Invalidations,
+    /// What is made ahead of those who ask.
+    pub warming: Warming,
     /// Whether this gateway is to end.
     pub health: Health,
 }

@@ -8,6 +8,7 @@ mod canonical;
 mod chosen;
 mod control;
 pub mod flight;
+mod gone;
 mod hit;
 mod kept;
 mod key;
@@ -20,30 +21,40 @@ mod statistics;
 mod texts;
 
 pub use chosen::Chosen;
+pub(crate) use control::is_tag;
 pub use control::{HEADER, Wish};
 pub use flight::{Begun, Flight, Seat};
+pub use gone::Mark;
 pub use hit::Hit;
-pub use kept::{Kept, Origin};
+pub use kept::{Asked, Kept, Origin};
 pub use key::Key;
-pub use once::Once;
+pub use once::{Once, Turn};
 pub use pump::Pump;
 pub use replay::Replay;
 pub use statistics::{Found, Statistics, Total};
 pub use texts::{Made, Texts, together};
 
-use crate::{admit::Admitted, config, prompt::Repeats, queue::Class};
-use chosen::Gone;
+use crate::{admit::Admitted, config, jobs::person::Submitter, prompt::Repeats, queue::Class};
 use futures_util::future::join_all;
+use gone::Gone;
 use memory::{Memory, Slot};
 use once::Names;
-use policy::UserId;
 use second::Second;
-use shared::{limits::Ticket, redis::shelf::Shelf, server::Tasks, time};
+use shared::{
+    limits::Ticket,
+    redis::{
+        locks::{self, Locks},
+        shelf::Shelf,
+    },
+    server::Tasks,
+    time,
+};
 use std::{
-    collections::{HashMap, hash_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
+use uuid::Uuid;
 
 /// What an answer had to do with the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +79,8 @@ impl Cached {
     }
 }
 
+/// Longest wait for Redis of work that nobody waits for.
+const LOCK_WAIT: Duration = Duration::from_millis(250);
 /// Vectors that are looked up in the second tier for one call.
 const MOST_LOOKED_UP: usize = 256;
 
@@ -83,11 +96,19 @@ struct Inner {
     settings: RwLock<config::Cache>,
     memory: Memory,
     names: Names,
-    flights: Mutex<HashMap<Course, Arc<Flight>>>,
+    flights: Mutex<HashMap<Course, UnderWay>>,
     statistics: Statistics,
     second: Option<Second>,
+    locks: Locks,
     gone: Gone,
     tasks: Tasks,
+}
+
+/// A call that others may join.
+#[derive(Debug)]
+struct UnderWay {
+    flight: Arc<Flight>,
+    of: Origin,
 }
 
 /// How a request goes through the cache.
@@ -103,12 +124,14 @@ pub struct Plan {
     pub texts: Option<Texts>,
     course: Course,
     origin: Origin,
+    mark: Mark,
+    asked: Option<Asked>,
 }
 
 impl Cache {
     /// An empty one.
     #[must_use]
-    pub fn new(config: &config::Cache, shelf: Option<Shelf>, tasks: &Tasks) -> Self {
+    pub fn new(config: &config::Cache, shelf: Option<Shelf>, locks: Locks, tasks: &Tasks) -> Self {
         Self(Arc::new(Inner {
             settings: RwLock::new(config.clone()),
             memory: Memory::new(config.memory_bytes),
@@ -116,14 +139,36 @@ impl Cache {
             flights: Mutex::default(),
             statistics: Statistics::default(),
             second: shelf.map(Second::new),
+            locks,
             gone: Gone::default(),
             tasks: tasks.clone(),
         }))
     }
 
-    /// As configured from now on.
+    /// As configured from now on. Answers of revisions that are no more go at once; nobody would find them anyway.
     pub fn configure(&self, config: &config::Cache) {
-        self.0.settings.write().unwrap_or_else(PoisonError::into_inner).clone_from(config);
+        self.settings_mut().clone_from(config);
+        self.0.memory.drop_those(|_, kept| *kept.of.revision != *config.revision_of(&kept.of.model));
+    }
+
+    fn settings(&self) -> RwLockReadGuard<'_, config::Cache> {
+        self.0.settings.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn settings_mut(&self) -> RwLockWriteGuard<'_, config::Cache> {
+        self.0.settings.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How answers are made ahead of those who ask for them.
+    #[must_use]
+    pub fn warming(&self) -> config::Warm {
+        self.settings().warm.clone()
+    }
+
+    /// The longest time for which any answer is kept.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        self.settings().longest()
     }
 
     /// The requests that are to be done once.
@@ -157,18 +202,27 @@ impl Cache {
             Repeats::Otherwise if prompt.wish.store => {}
             Repeats::Otherwise | Repeats::Never => return None,
         }
+        // Before anything is looked for: what is said to go from now on goes.
+        let mark = self.0.gone.mark();
         let (model, endpoint) = (prompt.served(), prompt.endpoint.name());
-        let settings = self.0.settings.read().unwrap_or_else(PoisonError::into_inner);
+        let settings = self.settings();
         let ttl = settings.ttl_of(endpoint, model);
         if !settings.enabled || ttl.is_zero() {
             return None;
         }
-        let revision = settings.models.get(model).map_or("", |model| model.revision.as_str());
+        let revision = settings.revision_of(model);
         let (key, texts) = Key::of(admitted, revision)?;
+        let origin = origin(admitted, revision);
+        let again =
+            settings.warm.enabled && texts.is_none() && prompt.body.len() <= settings.warm.largest_request;
         drop(settings);
-        let origin = origin(admitted);
+        let asked = again.then(|| Asked {
+            by: Submitter::from(&admitted.person),
+            body: prompt.body.clone(),
+            in_time: true,
+        });
         let course = (key, prompt.stream, prompt.class);
-        Some(Plan { key, ttl, stream: prompt.stream, texts, course, origin })
+        Some(Plan { key, ttl, stream: prompt.stream, texts, course, origin, mark, asked })
     }
 
     /// An answer that is kept and young enough.
@@ -196,18 +250,32 @@ impl Cache {
     pub fn keep(&self, plan: &Plan, made: &Made) {
         for (key, bytes, tokens) in &made.vectors {
             let vector = Kept::vector(bytes.clone(), *tokens, plan.origin.clone());
-            self.put((*key, false), Kept { ttl: plan.ttl, ..vector });
+            self.put((*key, false), Kept { ttl: plan.ttl, mark: plan.mark, ..vector });
         }
     }
 
     fn put(&self, slot: Slot, kept: Kept) {
-        if self.0.gone.has(&slot.0, &kept) {
-            return;
-        }
-        if let Some(second) = &self.0.second {
+        let kept = Arc::new(kept);
+        if self.lay_down(slot, &kept)
+            && let Some(second) = &self.0.second
+        {
             second.put(second::name(slot.0, slot.1), &kept);
         }
-        self.0.memory.put(slot, Arc::new(kept));
+    }
+
+    /// Has an answer in memory, unless it is to go. Returns whether it is there.
+    fn lay_down(&self, slot: Slot, kept: &Arc<Kept>) -> bool {
+        let gone = || self.0.gone.has(&slot.0, &kept.of, kept.mark);
+        if gone() {
+            return false;
+        }
+        self.0.memory.put(slot, Arc::clone(kept));
+        // It may have been said meanwhile, and memory searched before this was in it.
+        let gone = gone();
+        if gone {
+            self.0.memory.forget(&slot);
+        }
+        !gone
     }
 
     /// What the second tier has of an answer, for a request that would be sent to an engine otherwise.
@@ -239,15 +307,17 @@ impl Cache {
     }
 
     async fn fetch(&self, slot: Slot, plan: &Plan, wish: &Wish) -> Option<Arc<Kept>> {
-        let within = self.0.settings.read().unwrap_or_else(PoisonError::into_inner).redis_wait;
-        let second = self.0.second.as_ref().filter(|_| !wish.no_cache && !within.is_zero())?;
+        let within = self.settings().redis_wait;
+        // Before the invalidations were read, nobody can say what of it is still good.
+        let heard = !self.0.gone.mark().epoch.is_nil();
+        let second = self.0.second.as_ref().filter(|_| heard && !wish.no_cache && !within.is_zero())?;
         let kept = second.get(&second::name(slot.0, slot.1), &plan.origin, within).await?;
-        if self.0.gone.has(&slot.0, &kept) {
-            return None;
-        }
-        let kept = Arc::new(kept);
-        self.0.memory.put(slot, Arc::clone(&kept));
-        Some(kept).filter(|kept| kept.age(time::now()) <= wish.max_age.unwrap_or(Duration::MAX))
+        // Its making was counted where it was made.
+        let asked = plan.asked.clone().map(|asked| Asked { in_time: false, ..asked });
+        let kept = Arc::new(Kept { asked, ..kept });
+        self.lay_down(slot, &kept)
+            .then_some(kept)
+            .filter(|kept| kept.age(time::now()) <= wish.max_age.unwrap_or(Duration::MAX))
     }
 
     /// A seat in the call that makes the answer, and the call itself when this is the first.
@@ -258,26 +328,19 @@ impl Cache {
             return (seat, Some(flight));
         }
         let mut flights = self.flights();
-        match flights.entry(plan.course) {
-            Entry::Occupied(mut under_way) => {
-                if let Some(seat) = under_way.get().seat() {
-                    return (seat, None);
-                }
-                let (flight, seat) = Flight::new(false);
-                under_way.insert(Arc::clone(&flight));
-                (seat, Some(flight))
-            }
-            Entry::Vacant(vacant) => {
-                let (flight, seat) = Flight::new(false);
-                vacant.insert(Arc::clone(&flight));
-                (seat, Some(flight))
-            }
+        let seat = flights.get(&plan.course).and_then(|under_way| under_way.flight.seat());
+        if let Some(seat) = seat {
+            return (seat, None);
         }
+        let (flight, seat) = Flight::new(false);
+        let under_way = UnderWay { flight: Arc::clone(&flight), of: plan.origin.clone() };
+        flights.insert(plan.course, under_way);
+        (seat, Some(flight))
     }
 
     /// A call has ended; its answer is kept when all of it came.
     pub fn landed(&self, plan: &Plan, flight: &Arc<Flight>, kept: Option<Kept>) {
-        let largest = self.0.settings.read().unwrap_or_else(PoisonError::into_inner).largest_bytes;
+        let largest = self.settings().largest_bytes;
         // First, so that whoever no longer finds the call finds the answer.
         // Vectors were kept one by one.
         let kept = kept.filter(|kept| plan.texts.is_none() && kept.bytes.len() <= largest);
@@ -286,50 +349,84 @@ impl Cache {
         }
         let mut flights = self.flights();
         // Another may have begun since everybody left this one.
-        if flights.get(&plan.course).is_some_and(|under_way| Arc::ptr_eq(under_way, flight)) {
+        if flights.get(&plan.course).is_some_and(|under_way| Arc::ptr_eq(&under_way.flight, flight)) {
             flights.remove(&plan.course);
         }
     }
 
-    /// What a caller asked under a name at another gateway, and the answer.
-    pub async fn remembered(&self, user: UserId, key: &str, admitted: &Admitted) -> Option<(Key, Kept)> {
-        let within = self.0.settings.read().unwrap_or_else(PoisonError::into_inner).redis_wait;
-        let second = self.0.second.as_ref().filter(|_| !within.is_zero())?;
-        second.named(&once::remote(user, key), &origin(admitted), within).await
-    }
-
-    /// Lets other gateways know what a caller asked under a name, and the answer.
-    pub fn remember(&self, (user, key): (UserId, &str), fingerprint: Key, admitted: &Admitted, pump: Pump) {
-        let settings = self.0.settings.read().unwrap_or_else(PoisonError::into_inner);
-        let (ttl, largest) = (settings.idempotency_ttl, settings.largest_bytes);
-        drop(settings);
-        let kept = pump.kept(origin(admitted), ttl, admitted.accepted.elapsed());
-        if let (Some(second), Some(kept)) = (&self.0.second, kept.filter(|kept| kept.bytes.len() <= largest))
-        {
-            second.name(once::remote(user, key), fingerprint, &kept);
-        }
-    }
-
-    /// Drops the answers that are chosen, wherever they are kept. Returns how many of them were in memory.
-    pub fn drop_those(&self, chosen: &Chosen) -> u64 {
+    /// Drops what further invalidations chose, wherever it is kept or under way. Returns how many answers each of them
+    /// found in memory.
+    pub fn hear(&self, mark: Mark, rows: &[(u64, Chosen)]) -> Vec<u64> {
         // First, so that none comes back from the second tier.
-        self.0.gone.add(chosen.clone(), time::now());
-        self.0.memory.drop_those(|key, kept| chosen.matches(key, kept))
+        self.0.gone.hear(mark, rows);
+        // Whoever waits already is told what comes; whoever comes now is not.
+        self.flights().retain(|(key, _, _), under_way| {
+            !rows.iter().any(|(_, chosen)| chosen.matches(key, &under_way.of))
+        });
+        let mut found = vec![0; rows.len()];
+        self.0.memory.drop_those(|key, kept| {
+            let mut goes = false;
+            for ((sequence, chosen), found) in rows.iter().zip(&mut found) {
+                if !kept.mark.knew(mark.epoch, *sequence) && chosen.matches(key, &kept.of) {
+                    *found += 1;
+                    goes = true;
+                }
+            }
+            goes
+        });
+        found
+    }
+
+    /// How far it was heard what is to go.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        self.0.gone.mark()
     }
 
     /// What is kept in memory and chosen, with its keys, the most used first.
     #[must_use]
     pub fn list(&self, chosen: &Chosen, most: usize) -> Vec<(Key, Arc<Kept>)> {
-        let mut listed = self.0.memory.list(|key, kept| chosen.matches(key, kept));
+        let mut listed = self.0.memory.list(|key, kept| chosen.matches(key, &kept.of));
         listed.sort_by_key(|(key, kept)| (std::cmp::Reverse(kept.uses()), *key));
         listed.truncate(most);
         listed
     }
 
+    /// The same in the order in which they are made anew: the highest score first.
+    #[must_use]
+    pub fn by_score(&self, chosen: &Chosen, most: usize) -> Vec<(Key, Arc<Kept>)> {
+        let now = time::now();
+        let listed = self.0.memory.list(|key, kept| chosen.matches(key, &kept.of)).into_iter();
+        let mut listed: Vec<_> = listed.map(|(key, kept)| (kept.score(now), key, kept)).collect();
+        listed.sort_by(|(one, first, _), (other, second, _)| other.total_cmp(one).then(first.cmp(second)));
+        listed.truncate(most);
+        listed.into_iter().map(|(_, key, kept)| (key, kept)).collect()
+    }
+
+    /// What was asked since it was counted last, where it may be asked again, and how often.
+    #[must_use]
+    pub fn newly_asked(&self) -> Vec<(Key, Arc<Kept>, u64)> {
+        let asked = self.0.memory.list(|_, kept| kept.asked.is_some() && kept.newly_asked() > 0).into_iter();
+        asked.map(|(key, kept)| (key, Arc::clone(&kept), kept.newly_asked())).collect()
+    }
+
+    /// Whether an answer is this gateway's to make ahead: of several that see the same Redis one does it in a time.
+    pub async fn claims_warming(&self, key: Key, time: Duration) -> bool {
+        let token = Uuid::new_v4().to_string();
+        match self.0.locks.ask_for(&format!("warm:{key}"), &token, time, LOCK_WAIT).await {
+            locks::Asked::Held(lock) => {
+                lock.keep();
+                true
+            }
+            locks::Asked::Taken => false,
+            locks::Asked::Unknown => true,
+        }
+    }
+
     /// What the tokens that a model was saved would have cost, in micro-dollars.
     #[must_use]
     pub fn price(&self, model: &str, total: &Total) -> u64 {
-        let settings = self.0.settings.read().unwrap_or_else(PoisonError::into_inner);
+        let settings = self.settings();
         let Some(model) = settings.models.get(model) else { return 0 };
         let part = |tokens: u64, price: u64| u128::from(tokens) * u128::from(price);
         let sum = part(total.prompt_tokens, model.prompt_price)
@@ -343,16 +440,21 @@ impl Cache {
         self.0.memory.size()
     }
 
-    fn flights(&self) -> MutexGuard<'_, HashMap<Course, Arc<Flight>>> {
+    fn flights(&self) -> MutexGuard<'_, HashMap<Course, UnderWay>> {
         self.0.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What a request's answer is of.
-fn origin(admitted: &Admitted) -> Origin {
-    let prompt = &admitted.prompt;
-    let (model, tags) = (prompt.served().into(), Arc::clone(&prompt.wish.tags));
-    Origin { model, endpoint: prompt.endpoint.name(), tags }
+fn origin(admitted: &Admitted, revision: &str) -> Origin {
+    let (prompt, wish) = (&admitted.prompt, &admitted.prompt.wish);
+    Origin {
+        model: prompt.served().into(),
+        revision: revision.into(),
+        endpoint: prompt.endpoint.name(),
+        template: Arc::clone(&wish.template),
+        tags: Arc::clone(&wish.tags),
+    }
 }
 
 impl Plan {
@@ -365,6 +467,13 @@ impl Plan {
     /// An answer as it is kept under this plan.
     #[must_use]
     pub fn kept(&self, pump: Pump, took: Duration) -> Option<Kept> {
-        pump.kept(self.origin.clone(), self.ttl, took)
+        let kept = pump.kept(self.origin.clone(), self.ttl, took)?;
+        Some(Kept { mark: self.mark, asked: self.asked.clone(), ..kept })
+    }
+
+    /// The same for nobody who asks now.
+    #[must_use]
+    pub fn ahead(self) -> Self {
+        Self { asked: self.asked.map(|asked| Asked { in_time: false, ..asked }), ..self }
     }
 }

@@ -6,7 +6,7 @@ mod gateways;
 mod jobs;
 mod joint;
 
-pub use cache::{Cache, Model};
+pub use cache::{Cache, Model, Warm};
 pub use engine::{Breaker, Ejection, Engine, Kubernetes, Probe, Retry};
 pub use gateways::Gateways;
 pub use jobs::{Batches, Files, Jobs};

@@ -123,7 +123,6 @@ impl Dispatcher {
         };
         let mut request = engine.request(http::Method::POST, prompt.endpoint.path(), body);
         let part = Part::of(prompt).map(Arc::new);
-        let mut request = engine.request(http::Method::POST, prompt.endpoint.path(), prompt.body.clone());
         if let Ok(id) = HeaderValue::from_str(account.usage_id()) {
             request.headers_mut().insert(shared::request_id::HEADER, id);
         }
@@ -194,14 +193,6 @@ impl Sent<'_> {
         let body = Limited::new(answer.into_body(), largest);
         match timeout_at(self.until, body.collect()).await {
             Ok(Ok(body)) => {
-                let bytes = body.to_bytes();
-                self.attempt.finish(now());
-                let usage = self.prompt.endpoint.usage(&bytes);
-                let made = usage.as_ref().map_or(0, |usage| usage.completion);
-                self.permit.made(u32::try_from(made).unwrap_or(u32::MAX));
-                self.permit.done();
-                self.account.event(false, usage);
-                Ok(Answer::Whole(bytes, self.account.finish()))
                 if let Some(lead) = self.lead.take() {
                     lead.done();
                 }
@@ -215,7 +206,7 @@ impl Sent<'_> {
     /// All of the answer is there.
     fn came(mut self, bytes: Bytes) -> Answer {
         self.attempt.finish(now());
-        let usage = sse::usage(&bytes);
+        let usage = self.prompt.endpoint.usage(&bytes);
         let made = usage.as_ref().map_or(0, |usage| usage.completion);
         self.permit.made(u32::try_from(made).unwrap_or(u32::MAX));
         self.permit.done();

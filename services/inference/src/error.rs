@@ -158,6 +158,9 @@ pub enum Error {
     /// Its caller wants what is kept, and nothing is.
     #[error("no answer to this request is kept; leave out `only-if-cached` to have one made")]
     NotCached,
+    /// Nobody remembers what was asked.
+    #[error("answers are not made ahead: set `inference.cache.warm.enabled`")]
+    WarmingOff,
     /// The name was given to another request before.
     #[error(
         "this Idempotency-Key was used for another request in the last hours; use a new one for each request"
@@ -220,6 +223,7 @@ impl IntoStatus for Error {
             }
             Self::Stopping => Fault::retry(Code::Unavailable, "GATEWAY_STOPPING", SOON),
             Self::NotCached => Fault::new(Code::FailedPrecondition, "NOT_CACHED"),
+            Self::WarmingOff => Fault::new(Code::FailedPrecondition, "WARMING_OFF"),
             Self::KeyReused => Fault::new(Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED"),
             Self::Journal => Fault::retry(Code::Unavailable, "JOURNAL_UNAVAILABLE", SOON),
             Self::Kept(kept) => kept.fault(),

@@ -4,8 +4,10 @@ mod attempts;
 mod elsewhere;
 mod embedding;
 mod fallback;
+mod once;
 mod sharing;
 mod stored;
+mod warm;
 
 use crate::{
     admit::{Admitted, admit},
@@ -34,6 +36,7 @@ use std::{sync::Arc, time::Duration};
 pub use stored::Stored;
 use tokio::time::Instant;
 use uuid::Uuid;
+pub use warm::Warmed;
 
 /// Everything that a prompt meets on its way.
 #[derive(Debug, Clone)]

@@ -23,6 +23,7 @@ pub mod fuzz;
 pub mod gateways;
 pub mod goodput;
 pub mod infer;
+pub mod invalidate;
 pub mod jobs;
 pub mod joint;
 pub mod journal;
@@ -36,6 +37,7 @@ pub mod settle;
 pub mod ship;
 pub mod sse;
 pub mod stored;
+pub mod warm;
 pub mod weights;
 
 mod resume;

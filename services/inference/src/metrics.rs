@@ -6,11 +6,12 @@ use crate::{
     cache::{Cache, Found},
     engines::{Fleet, gauges::Gauges},
     goodput::{End, Goodput},
+    infer::Warmed,
     queue::{Class, Queue},
 };
 use opentelemetry::{
     KeyValue,
-    metrics::{Counter, Histogram, UpDownCounter},
+    metrics::{Counter, Gauge, Histogram, UpDownCounter},
 };
 use shared::telemetry::meter;
 use std::{sync::LazyLock, time::Duration};
@@ -74,6 +75,18 @@ static JOINT_TEXTS: LazyLock<Counter<u64>> =
     LazyLock::new(|| counter("tollgate.joint.texts", "Texts in calls for vectors that were shared"));
 static SHIPPED: LazyLock<Counter<u64>> =
     LazyLock::new(|| counter("tollgate.journal.shipped", "Usage records that monitoring has taken"));
+static INVALIDATIONS: LazyLock<Gauge<u64>> = LazyLock::new(|| {
+    let meter = meter();
+    let gauge = meter.u64_gauge("tollgate.cache.invalidations.sequence");
+    gauge.with_description("The last invalidation that this gateway heard of").build()
+});
+static INVALIDATIONS_UP: LazyLock<Gauge<u64>> = LazyLock::new(|| {
+    let meter = meter();
+    let gauge = meter.u64_gauge("tollgate.cache.invalidations.up");
+    gauge.with_description("Whether invalidations of other gateways are heard").build()
+});
+static WARMED: LazyLock<Counter<u64>> =
+    LazyLock::new(|| counter("tollgate.cache.warmed", "Answers to be made ahead, by what came of it"));
 static JOURNAL_ERRORS: LazyLock<Counter<u64>> =
     LazyLock::new(|| counter("tollgate.journal.errors", "Failures to write or read the journal"));
 
@@ -287,6 +300,17 @@ pub fn journal_error() {
     JOURNAL_ERRORS.add(1, &[]);
 }
 
+/// A look at what other gateways invalidate, and how far this one is.
+pub fn invalidations_heard(well: bool, sequence: u64) {
+    INVALIDATIONS.record(sequence, &[]);
+    INVALIDATIONS_UP.record(u64::from(well), &[]);
+}
+
+/// An answer was to be made ahead.
+pub fn warmed(model: &str, warmed: Warmed) {
+    WARMED.add(1, &[model_of(model), KeyValue::new("outcome", warmed.as_str())]);
+}
+
 /// Lets the cache be read when metrics are.
 pub fn observe_cache(cache: &Cache) {
     let meter = meter();
@@ -312,6 +336,16 @@ pub fn observe_cache(cache: &Cache) {
                 for (kind, tokens) in [("input", total.prompt_tokens), ("output", total.completion_tokens)] {
                     observer.observe(tokens, &[model_of(&model), KeyValue::new("gen_ai.token.type", kind)]);
                 }
+            }
+        })
+        .build();
+    let priced = cache.clone();
+    meter
+        .u64_observable_counter("tollgate.cache.saved_micro_usd")
+        .with_description("What the saved tokens would have cost, in micro-dollars")
+        .with_callback(move |observer| {
+            for (model, total) in priced.statistics().read() {
+                observer.observe(priced.price(&model, &total), &[model_of(&model)]);
             }
         })
         .build();

@@ -12,6 +12,7 @@ use crate::{
     gateways::{Gateways, Peers},
     goodput::Goodput,
     infer::{Fallback, Inference},
+    invalidate::Invalidations,
     jobs::{Jobs, run::Runner},
     joint::Joint,
     journal::Journal,
@@ -22,6 +23,7 @@ use crate::{
     ship,
     store::Store,
     stored::Names,
+    warm::Warming,
     weights::Weights,
 };
 use axum::{BoxError, Router, response::Response, routing::future::RouteFuture};
@@ -161,7 +163,8 @@ pub async fn open(
     metrics::observe_goodput(&goodput);
     let shelf =
         Shelf::open(&config.redis, "tollgate:answer:", tasks, || health.component("answers in redis", false));
-    let cache = Cache::new(&config.cache, shelf, tasks);
+    let locks = Locks::open(&config.redis, tasks, || health.component("locks", false));
+    let cache = Cache::new(&config.cache, shelf, locks.clone(), tasks);
     metrics::observe_cache(&cache);
     let dispatcher = Dispatcher {
         joint: Joint::new(config.joint.clone(), &fleet, config.max_answer_bytes, tasks),
@@ -169,6 +172,8 @@ pub async fn open(
         max_answer_bytes: config.max_answer_bytes,
         names,
     };
+    let name = config.gateways.advertise.clone();
+    let name = if name.is_empty() { format!("gateway-{}", uuid::Uuid::new_v4().simple()) } else { name };
     let inference = Inference {
         policy: policy.clone(),
         queue: queue.clone(),
@@ -181,7 +186,11 @@ pub async fn open(
         cache: cache.clone(),
         gateways,
     };
-    let (jobs, files) = background(&config, sealer, &inference, health, tasks).await;
+    let (store, jobs, files) = background(&config, sealer, &inference, locks, &name, health, tasks).await;
+    let invalidations = Invalidations::new(store.clone(), cache.clone(), name);
+    invalidations.follow(health.component("cache invalidations", false), tasks).await;
+    let warming = Warming::new(inference.clone(), store, tasks);
+    warming.start();
     let api = Api {
         inference: inference.clone(),
         fleet: fleet.clone(),
@@ -189,6 +198,8 @@ pub async fn open(
         limits: config.limits.clone(),
         jobs: jobs.clone(),
         files: files.clone(),
+        invalidations,
+        warming,
         health: health.clone(),
     };
     health.serves("tollgate.inference.v1.InferenceService");
@@ -228,10 +239,11 @@ async fn background(
     config: &Config,
     sealer: Sealer,
     inference: &Inference,
+    locks: Locks,
+    name: &str,
     health: &Health,
     tasks: &Tasks,
-) -> (Jobs, Files) {
-    let locks = Locks::open(&config.redis, tasks, || health.component("locks", false));
+) -> (Store, Jobs, Files) {
     let url = if config.database.expose_secret().is_empty() {
         format!("sqlite:{}", config.data_dir.join("inference.db").display()).into()
     } else {
@@ -244,19 +256,19 @@ async fn background(
     let jobs = Jobs::new(store.clone(), config.jobs.clone(), locks.clone());
     let batches = Batches::new(store.clone(), inference.clone(), config);
     let runner = Runner::new(inference.clone(), batches, locks, config.limits.clone());
-    let name = config.gateways.advertise.clone();
-    let name = if name.is_empty() { format!("gateway-{}", uuid::Uuid::new_v4().simple()) } else { name };
     let files = Files::new(store.clone(), config);
+    let name = name.to_owned();
     let (started, begin, stop) = (jobs.clone(), tasks.clone(), tasks.stopping());
+    let known = store.clone();
     tasks.spawn(async move {
         tokio::select! {
             () = stop.cancelled() => {}
             () = opened.notified() => {
-                if let Ok(vault) = store.vault() {
+                if let Ok(vault) = known.vault() {
                     started.start(vault, &name, &runner, &begin);
                 }
             }
         }
     });
-    (jobs, files)
+    (store, jobs, files)
 }

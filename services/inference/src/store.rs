@@ -4,7 +4,10 @@
 //! until then what needs it is refused with a hint to come back. What callers say and are answered is sealed ([`seals`]).
 
 pub(crate) mod batches;
+pub(crate) mod dependencies;
 pub(crate) mod files;
+pub(crate) mod invalidations;
+pub(crate) mod popularity;
 mod seals;
 
 use crate::error::{Error, Kept};
@@ -102,7 +105,21 @@ impl Store {
         answered
     }
 
-    /// The database.
+    /// A store over a database that is open.
+    #[must_use]
+    pub fn of(vault: Vault) -> Self {
+        Self(Arc::new(OnceLock::from(vault)))
+    }
+
+    /// The database, for what is not sealed.
+    ///
+    /// # Errors
+    /// While it was not there yet.
+    pub fn db(&self) -> Result<&Db, Error> {
+        Ok(&self.vault()?.db)
+    }
+
+    /// The database and the keys to it.
     ///
     /// # Errors
     /// While it was not there yet.

@@ -9,7 +9,7 @@
 use super::{Gate, Ticket, load};
 use crate::{
     health::{Condition, Health, Reporter},
-    redis::{self, Config},
+    redis::{self, Config, connection::again},
     server::Tasks,
     telemetry::meter,
 };
@@ -120,17 +120,12 @@ struct Away;
 
 impl Exchange {
     async fn on(&self) {
-        let mut wait = redis::BACK_OFF.0;
-        loop {
+        let with = |client: Client| async move {
             let mut proved = false;
-            if let Some((client, running)) = redis::client(&self.address).await {
-                let Err(Away) = self.with(&client, &mut proved).await;
-                running.abort();
-            }
-            self.shared_is(false, "Redis cannot be reached");
-            wait = if proved { redis::BACK_OFF.0 } else { (wait * 2).min(redis::BACK_OFF.1) };
-            tokio::time::sleep(wait).await;
-        }
+            let Err(Away) = self.with(&client, &mut proved).await;
+            proved
+        };
+        match again(&self.address, with, || self.shared_is(false, "Redis cannot be reached")).await {}
     }
 
     /// Exchanges until Redis gives no answer any more.

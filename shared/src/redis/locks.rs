@@ -2,7 +2,7 @@
 //!
 //! Nobody waits for Redis: what it does not answer within [`LIMIT`] goes on without a lock, and is told so.
 
-use super::{BACK_OFF, Config};
+use super::{Config, LIMIT as PATIENCE, connection::Connection};
 use crate::{
     health::{Condition, Reporter},
     server::Tasks,
@@ -10,24 +10,19 @@ use crate::{
 use fred::{
     clients::Client,
     interfaces::ClientLike,
-    types::{Builder, ClusterHash, CustomCommand, config::Config as Address},
+    types::{ClusterHash, CustomCommand},
 };
-use std::{
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 /// Longest time that anybody waits for a lock.
 const LIMIT: Duration = Duration::from_millis(10);
-/// Longest time for a connection, or for a sign of life.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// Between two signs of life.
-const BEAT: Duration = Duration::from_secs(1);
-/// When a lock ends that nobody gave back, in seconds.
-const LIFE: &str = "3600";
+/// When a lock ends that nobody gave back.
+const LIFE: Duration = Duration::from_secs(3_600);
 /// Gives a lock back, unless it is another's by now.
 const FREE: &str =
     "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0";
+/// Has a lock last longer, unless it is another's by now.
+const RENEW: &str = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) end return 0";
 
 /// The locks of an installation.
 #[derive(Debug, Clone)]
@@ -35,7 +30,7 @@ pub struct Locks(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    client: RwLock<Option<Client>>,
+    connection: Option<Connection>,
     tasks: Tasks,
 }
 
@@ -62,26 +57,31 @@ pub struct Lock {
 impl Locks {
     /// Keeps a connection to Redis, where one is configured.
     pub fn open(config: &Config, tasks: &Tasks, health: impl FnOnce() -> Reporter) -> Self {
-        let locks = Self(Arc::new(Shared { client: RwLock::default(), tasks: tasks.clone() }));
-        if let Some(address) = config.address().ok().flatten() {
-            let (connected, stop, health) = (locks.clone(), tasks.stopping(), health());
-            tasks.spawn(async move {
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = connected.stay(address, &health) => {}
-                }
-            });
-        }
-        locks
+        let connection = config.address().ok().flatten().map(|address| {
+            let health = health();
+            Connection::keep(address, tasks, move |there| {
+                health.set(match there {
+                    true => Condition::Up,
+                    false => Condition::Degraded("redis is away; nobody holds a lock".to_owned()),
+                });
+            })
+        });
+        Self(Arc::new(Shared { connection, tasks: tasks.clone() }))
     }
 
     /// Asks for a lock, which is given back by `token`.
     pub async fn ask(&self, name: &str, token: &str) -> Asked {
+        self.ask_for(name, token, LIFE, LIMIT).await
+    }
+
+    /// Asks for a lock that ends after `life` when it is neither renewed nor given back, and waits for so long at most.
+    pub async fn ask_for(&self, name: &str, token: &str, life: Duration, within: Duration) -> Asked {
         let Some(client) = self.client() else { return Asked::Unknown };
         let set = CustomCommand::new_static("SET", ClusterHash::FirstKey, false);
-        let arguments = vec![key(name), token.to_owned(), "NX".to_owned(), "EX".to_owned(), LIFE.to_owned()];
+        let life = life.as_millis().to_string();
+        let arguments = vec![key(name), token.to_owned(), "NX".to_owned(), "PX".to_owned(), life];
         let lock = |kept| Lock { locks: self.clone(), name: name.to_owned(), token: token.to_owned(), kept };
-        match tokio::time::timeout(LIMIT, client.custom::<Option<String>, _>(set, arguments)).await {
+        match tokio::time::timeout(within, client.custom::<Option<String>, _>(set, arguments)).await {
             Ok(Ok(Some(_))) => Asked::Held(lock(false)),
             Ok(Ok(None)) => Asked::Taken,
             // It may have been done all the same, so it is undone.
@@ -104,36 +104,21 @@ impl Locks {
     }
 
     fn client(&self) -> Option<Client> {
-        self.0.client.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, client: Option<Client>) {
-        *self.0.client.write().unwrap_or_else(PoisonError::into_inner) = client;
-    }
-
-    /// Connects, again and again.
-    async fn stay(&self, address: Address, health: &Reporter) {
-        let mut wait = BACK_OFF.0;
-        loop {
-            if let Some(client) = connect(&address).await {
-                self.set(Some(client.clone()));
-                health.set(Condition::Up);
-                while is_alive(&client).await {
-                    wait = BACK_OFF.0;
-                    tokio::time::sleep(BEAT).await;
-                }
-                self.set(None);
-                // What it still had to do has failed by now.
-                let _ = tokio::time::timeout(PATIENCE, client.quit()).await;
-            }
-            health.set(Condition::Degraded("redis is away; nobody holds a lock".to_owned()));
-            wait = (wait * 2).min(BACK_OFF.1);
-            tokio::time::sleep(wait).await;
-        }
+        self.0.connection.as_ref()?.client()
     }
 }
 
 impl Lock {
+    /// Has it last so long from now on. Returns whether it is held, as far as anybody can say.
+    pub async fn renew(&self, life: Duration) -> Option<bool> {
+        let client = self.locks.client()?;
+        let eval = CustomCommand::new_static("EVAL", ClusterHash::Offset(2), false);
+        let life = life.as_millis().to_string();
+        let arguments = vec![RENEW.to_owned(), "1".to_owned(), key(&self.name), self.token.clone(), life];
+        let renewed = tokio::time::timeout(PATIENCE, client.custom::<i64, _>(eval, arguments)).await;
+        Some(renewed.ok()?.ok()? == 1)
+    }
+
     /// Leaves it held, for somebody else to give back.
     pub fn keep(mut self) {
         self.kept = true;
@@ -146,24 +131,6 @@ impl Drop for Lock {
             self.locks.free(&self.name, &self.token);
         }
     }
-}
-
-async fn connect(address: &Address) -> Option<Client> {
-    let mut builder = Builder::from_config(address.clone());
-    builder.with_connection_config(|connection| {
-        connection.connection_timeout = PATIENCE;
-        connection.internal_command_timeout = PATIENCE;
-        connection.max_command_attempts = super::attempts(address);
-    });
-    let client = builder.build().ok()?;
-    let connecting = tokio::time::timeout(PATIENCE, client.init()).await;
-    matches!(connecting, Ok(Ok(_))).then_some(client)
-}
-
-async fn is_alive(client: &Client) -> bool {
-    let ping = CustomCommand::new_static("PING", ClusterHash::Random, false);
-    let pong = client.custom::<String, _>(ping, Vec::<String>::new());
-    matches!(tokio::time::timeout(PATIENCE, pong).await, Ok(Ok(_)))
 }
 
 fn key(name: &str) -> String {

@@ -4,7 +4,7 @@
 //! something up says how long that may take; after a few look-ups in a row that took longer, Redis is not asked for a
 //! second.
 
-use super::{BACK_OFF, Config, LIMIT};
+use super::{Config, LIMIT, connection::Connection};
 use crate::{
     health::{Condition, Reporter},
     server::Tasks,
@@ -14,12 +14,12 @@ use bytes::Bytes;
 use fred::{
     clients::Client,
     interfaces::ClientLike,
-    types::{Builder, ClusterHash, CustomCommand, Value, config::Config as Address},
+    types::{ClusterHash, CustomCommand, Value},
 };
 use opentelemetry::{KeyValue, metrics::Counter};
 use std::{
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -31,8 +31,6 @@ const BEHIND: usize = 1_024;
 /// Look-ups that fail in a row before nobody looks any more, and for how long nobody does.
 const FAILURES: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(1);
-/// Between two signs of life.
-const BEAT: Duration = Duration::from_secs(1);
 
 /// What came of looking something up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +56,7 @@ pub struct Shelf(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     prefix: &'static str,
-    client: RwLock<Option<Client>>,
+    connection: Connection,
     behind: mpsc::Sender<Put>,
     failures: AtomicU32,
     rests_until: Mutex<Option<Instant>>,
@@ -74,29 +72,30 @@ impl Shelf {
         health: impl FnOnce() -> Reporter,
     ) -> Option<Self> {
         let address = config.address().ok().flatten()?;
+        let (health, up) = (health(), meter().i64_gauge("tollgate.redis.values.up").build());
+        let connection = Connection::keep(address, tasks, move |there| {
+            up.record(i64::from(there), &[]);
+            health.set(match there {
+                true => Condition::Up,
+                false => Condition::Degraded("redis is away; each process keeps its own answers".to_owned()),
+            });
+        });
         let (behind, mut waiting) = mpsc::channel(BEHIND);
         let meter = meter();
         let counted = meter.u64_counter("tollgate.redis.values");
         let shelf = Self(Arc::new(Inner {
             prefix,
-            client: RwLock::default(),
+            connection,
             behind,
             failures: AtomicU32::new(0),
             rests_until: Mutex::default(),
             counted: counted.with_description("Values looked up and written, by what came of it").build(),
         }));
-        let (connected, stop, health) = (shelf.clone(), tasks.stopping(), health());
-        tasks.spawn(async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = connected.stay(address, &health) => {}
-            }
-        });
         let (writing, stop) = (shelf.clone(), tasks.stopping());
         tasks.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = async { while let Some(put) = waiting.recv().await { writing.write(put).await } } => {}
+                () = async { while let Some(put) = waiting.recv().await { writing.write(put).await; } } => {}
             }
         });
         Some(shelf)
@@ -132,16 +131,25 @@ impl Shelf {
         }
     }
 
-    async fn write(&self, Put { key, value, life }: Put) {
-        let Some(client) = self.client().filter(|_| life.as_millis() > 0) else {
-            return self.count("put", "let_go");
+    /// Writes something now. Returns whether Redis has it.
+    pub async fn store(&self, key: String, value: Bytes, life: Duration) -> bool {
+        self.write(Put { key, value, life }).await
+    }
+
+    async fn write(&self, Put { key, value, life }: Put) -> bool {
+        let written = match self.client().filter(|_| life.as_millis() > 0) {
+            Some(client) => {
+                let set = CustomCommand::new_static("SET", ClusterHash::FirstKey, false);
+                let life = i64::try_from(life.as_millis()).unwrap_or(i64::MAX);
+                let key = format!("{}{key}", self.0.prefix);
+                let words: Vec<Value> = vec![key.into(), Value::Bytes(value), "PX".into(), life.into()];
+                let set = tokio::time::timeout(LIMIT, client.custom::<Value, _>(set, words)).await;
+                matches!(set, Ok(Ok(_)))
+            }
+            None => false,
         };
-        let set = CustomCommand::new_static("SET", ClusterHash::FirstKey, false);
-        let life = i64::try_from(life.as_millis()).unwrap_or(i64::MAX);
-        let key = format!("{}{key}", self.0.prefix);
-        let words: Vec<Value> = vec![key.into(), Value::Bytes(value), "PX".into(), life.into()];
-        let written = tokio::time::timeout(LIMIT, client.custom::<Value, _>(set, words)).await;
-        self.count("put", if matches!(written, Ok(Ok(_))) { "written" } else { "let_go" });
+        self.count("put", if written { "written" } else { "let_go" });
+        written
     }
 
     fn count(&self, operation: &'static str, outcome: &'static str) {
@@ -165,53 +173,6 @@ impl Shelf {
     }
 
     fn client(&self) -> Option<Client> {
-        self.0.client.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.connection.client()
     }
-
-    fn set(&self, client: Option<Client>) {
-        *self.0.client.write().unwrap_or_else(PoisonError::into_inner) = client;
-    }
-
-    /// Connects, again and again.
-    async fn stay(&self, address: Address, health: &Reporter) {
-        let up = meter().i64_gauge("tollgate.redis.values.up").build();
-        let mut wait = BACK_OFF.0;
-        loop {
-            if let Some(client) = connect(&address).await {
-                self.set(Some(client.clone()));
-                self.0.failures.store(0, Ordering::Relaxed);
-                health.set(Condition::Up);
-                up.record(1, &[]);
-                while is_alive(&client).await {
-                    wait = BACK_OFF.0;
-                    tokio::time::sleep(BEAT).await;
-                }
-                self.set(None);
-                // What it still had to do has failed by now.
-                let _ = tokio::time::timeout(LIMIT, client.quit()).await;
-            }
-            up.record(0, &[]);
-            health.set(Condition::Degraded("redis is away; each process keeps its own answers".to_owned()));
-            wait = (wait * 2).min(BACK_OFF.1);
-            tokio::time::sleep(wait).await;
-        }
-    }
-}
-
-async fn connect(address: &Address) -> Option<Client> {
-    let mut builder = Builder::from_config(address.clone());
-    builder.with_connection_config(|connection| {
-        connection.connection_timeout = LIMIT;
-        connection.internal_command_timeout = LIMIT;
-        connection.max_command_attempts = super::attempts(address);
-    });
-    let client = builder.build().ok()?;
-    let connecting = tokio::time::timeout(LIMIT, client.init()).await;
-    matches!(connecting, Ok(Ok(_))).then_some(client)
-}
-
-async fn is_alive(client: &Client) -> bool {
-    let ping = CustomCommand::new_static("PING", ClusterHash::Random, false);
-    let pong = client.custom::<String, _>(ping, Vec::<String>::new());
-    matches!(tokio::time::timeout(LIMIT, pong).await, Ok(Ok(_)))
 }

@@ -5,8 +5,9 @@ use super::{
     engines::{actor, checked},
 };
 use crate::{
-    cache::{Chosen, Found, Kept, Key, Total},
+    cache::{Chosen, Found, Kept, Key, Total, is_tag},
     error::Error,
+    invalidate::{Invalidated, Standing},
 };
 use proto::inference::v1::{self as pb, cache_service_server::CacheService};
 use shared::{page, time};
@@ -27,21 +28,31 @@ impl CacheService for Api {
         let cache = &self.inference.cache;
         let counted = cache.statistics().read().into_iter();
         let counted = counted.filter(|(model, _)| only.is_empty() || **model == *only);
-        let models = counted.map(|(model, total)| row(&model, &total, cache.price(&model, &total)));
+        let models = counted.map(|(model, total)| row(&model, &total, cache.price(&model, &total))).collect();
         let (answers, bytes) = cache.size();
-        Ok(Response::new(pb::GetCacheStatisticsResponse { models: models.collect(), answers, bytes }))
+        let (sequence, standings) = (cache.mark().sequence, self.invalidations.standings().await);
+        let gateways = standings.into_iter().map(gateway).collect();
+        Ok(Response::new(pb::GetCacheStatisticsResponse { models, answers, bytes, sequence, gateways }))
     }
 
     async fn list_cached(
         &self,
         request: Request<pb::ListCachedRequest>,
     ) -> Result<Response<pb::ListCachedResponse>, Status> {
-        let pb::ListCachedRequest { key, model, endpoint, tag, page_size } = request.into_inner();
+        let asked = request.into_inner();
         let invalid = Error::Invalid { param: "page_size", problem: "must be between 0 and 1,000" };
-        let most = page::size(page_size, PAGE.0, PAGE.1).map_err(|_| invalid)?;
-        let chosen = chosen(&key, [model, endpoint, tag], false)?;
-        let listed = self.inference.cache.list(&chosen, most as usize);
-        let answers = listed.into_iter().map(|(key, kept)| answer(key, &kept));
+        let most = page::size(asked.page_size, PAGE.0, PAGE.1).map_err(|_| invalid)? as usize;
+        let by = By {
+            model: asked.model,
+            revision: asked.revision,
+            endpoint: asked.endpoint,
+            template: asked.template,
+            tag: asked.tag,
+        };
+        let (chosen, cache) = (by.chosen(&asked.key, false)?, &self.inference.cache);
+        let listed = if asked.by_score { cache.by_score(&chosen, most) } else { cache.list(&chosen, most) };
+        let now = time::now();
+        let answers = listed.into_iter().map(|(key, kept)| answer(key, &kept, now));
         Ok(Response::new(pb::ListCachedResponse { answers: answers.collect() }))
     }
 
@@ -52,31 +63,116 @@ impl CacheService for Api {
         let actor = actor(&request)?;
         let asked = request.into_inner();
         let reason = checked(asked.reason)?;
-        let chosen = chosen(&asked.key, [asked.model, asked.endpoint, asked.tag], asked.cascade)?;
-        if chosen == (Chosen { cascade: chosen.cascade, ..Chosen::default() }) {
-            let problem = "or `model`, `endpoint` or `tag` must say what is to go; `model: *` is everything";
+        let by = By {
+            model: asked.model,
+            revision: asked.revision,
+            endpoint: asked.endpoint,
+            template: asked.template,
+            tag: asked.tag,
+        };
+        let chosen = by.chosen(&asked.key, asked.cascade)?;
+        if chosen.is_all() {
+            let problem = "or `model`, `endpoint`, `tag`, `template` or `revision` must say what is to go; \
+                           `model: *` is everything";
             return Err(Error::Invalid { param: "key", problem }.into());
         }
-        let cache = &self.inference.cache;
-        if asked.validate_only {
-            let answers = cache.list(&chosen, usize::MAX).len() as u64;
-            return Ok(Response::new(pb::InvalidateCachedResponse { answers }));
+        let done = match asked.validate_only {
+            true => self.invalidations.preview(chosen).await?,
+            false => self.invalidations.invalidate(chosen, &actor, &reason).await?,
+        };
+        let Invalidated { answers, sequence, chosen } = done;
+        if !asked.validate_only {
+            tracing::info!(actor, reason, answers, sequence, ?chosen, "answers were dropped");
         }
-        let answers = cache.drop_those(&chosen);
-        tracing::info!(actor, reason, answers, ?chosen, "answers were dropped");
-        Ok(Response::new(pb::InvalidateCachedResponse { answers }))
+        let dependent_tags = chosen.dependents;
+        Ok(Response::new(pb::InvalidateCachedResponse { answers, sequence, dependent_tags }))
+    }
+
+    async fn warm_cache(
+        &self,
+        request: Request<pb::WarmCacheRequest>,
+    ) -> Result<Response<pb::WarmCacheResponse>, Status> {
+        let actor = actor(&request)?;
+        let asked = request.into_inner();
+        let reason = checked(asked.reason)?;
+        let invalid = Error::Invalid { param: "limit", problem: "must be between 0 and 1,000" };
+        let most = page::size(asked.limit, PAGE.0, PAGE.1).map_err(|_| invalid)?;
+        let most = (asked.limit != 0).then_some(most);
+        let by = By {
+            model: asked.model,
+            revision: asked.revision,
+            endpoint: asked.endpoint,
+            template: asked.template,
+            tag: asked.tag,
+        };
+        let chosen = by.chosen(&asked.key, false)?;
+        let answers = self.warming.now(&chosen, most, asked.validate_only).await?;
+        if !asked.validate_only {
+            tracing::info!(actor, reason, answers, ?chosen, "answers are made ahead");
+        }
+        Ok(Response::new(pb::WarmCacheResponse { answers }))
+    }
+
+    async fn set_cache_dependencies(
+        &self,
+        request: Request<pb::SetCacheDependenciesRequest>,
+    ) -> Result<Response<pb::SetCacheDependenciesResponse>, Status> {
+        let actor = actor(&request)?;
+        let pb::SetCacheDependenciesRequest { tag, depends_on, reason, validate_only } = request.into_inner();
+        let reason = checked(reason)?;
+        for (param, tags) in [("tag", std::slice::from_ref(&tag)), ("depends_on", &depends_on)] {
+            if !tags.iter().all(|tag| is_tag(tag)) {
+                return Err(Error::Invalid { param, problem: "must have 1 to 64 characters" }.into());
+            }
+        }
+        self.invalidations.depend(&tag, &depends_on, validate_only).await?;
+        if !validate_only {
+            tracing::info!(actor, reason, tag, ?depends_on, "what a tag depends on was set");
+        }
+        Ok(Response::new(pb::SetCacheDependenciesResponse {}))
+    }
+
+    async fn list_cache_dependencies(
+        &self,
+        request: Request<pb::ListCacheDependenciesRequest>,
+    ) -> Result<Response<pb::ListCacheDependenciesResponse>, Status> {
+        let listed = self.invalidations.dependencies(&request.into_inner().tag).await?.into_iter();
+        let dependencies = listed.map(|(tag, depends_on)| pb::CacheDependency { tag, depends_on }).collect();
+        Ok(Response::new(pb::ListCacheDependenciesResponse { dependencies }))
     }
 }
 
-fn chosen(key: &str, [model, endpoint, tag]: [String; 3], cascade: bool) -> Result<Chosen, Error> {
-    let invalid = Error::Invalid { param: "key", problem: "must have 64 hexadecimal digits" };
-    let key = (!key.is_empty()).then(|| key.parse::<Key>().map_err(|_| invalid)).transpose()?;
-    for (param, pattern) in [("model", &model), ("endpoint", &endpoint), ("tag", &tag)] {
-        if pattern.len() > PATTERN {
-            return Err(Error::Invalid { param, problem: "must have at most 200 characters" });
+/// What answers are chosen by, beside their keys.
+struct By {
+    model: String,
+    revision: String,
+    endpoint: String,
+    template: String,
+    tag: String,
+}
+
+impl By {
+    fn chosen(self, key: &str, cascade: bool) -> Result<Chosen, Error> {
+        let Self { model, revision, endpoint, template, tag } = self;
+        let invalid = Error::Invalid { param: "key", problem: "must have 64 hexadecimal digits" };
+        let key = (!key.is_empty()).then(|| key.parse::<Key>().map_err(|_| invalid)).transpose()?;
+        for (param, pattern) in [
+            ("model", &model),
+            ("revision", &revision),
+            ("endpoint", &endpoint),
+            ("template", &template),
+            ("tag", &tag),
+        ] {
+            if pattern.len() > PATTERN {
+                return Err(Error::Invalid { param, problem: "must have at most 200 characters" });
+            }
         }
+        Ok(Chosen { key, model, revision, endpoint, template, tag, cascade, dependents: Vec::new() })
     }
-    Ok(Chosen { key, model, endpoint, tag, cascade })
+}
+
+fn gateway(Standing { gateway, sequence, seen }: Standing) -> pb::CacheGateway {
+    pb::CacheGateway { gateway, sequence, seen_time: Some(time::to_proto(seen)) }
 }
 
 fn row(model: &str, total: &Total, saved_micro_dollars: u64) -> pb::ModelCache {
@@ -98,7 +194,7 @@ fn row(model: &str, total: &Total, saved_micro_dollars: u64) -> pb::ModelCache {
     }
 }
 
-fn answer(key: Key, kept: &Kept) -> pb::CachedAnswer {
+fn answer(key: Key, kept: &Kept, now: policy::Time) -> pb::CachedAnswer {
     let life = i64::try_from(kept.ttl.as_micros()).unwrap_or(i64::MAX);
     pb::CachedAnswer {
         key: key.to_string(),
@@ -112,5 +208,8 @@ fn answer(key: Key, kept: &Kept) -> pb::CachedAnswer {
         expire_time: Some(time::to_proto(policy::Time(kept.made.0.saturating_add(life)))),
         prompt_tokens: kept.usage.prompt,
         completion_tokens: kept.usage.completion,
+        template: kept.of.template.to_string(),
+        revision: kept.of.revision.to_string(),
+        score: kept.score(now),
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn prompt(prompt: Option<&pb::Prompt>, stream: bool) -> Result<(Endpo
         }
     }
     let optional = [
-        ("tollgate", own(&prompt.cache, &prompt.tags)),
+        ("tollgate", own(&prompt.cache, &prompt.tags, &prompt.template)),
         ("max_tokens", prompt.max_tokens.map(Value::from)),
         ("temperature", prompt.temperature.map(Value::from)),
         ("top_p", prompt.top_p.map(Value::from)),
@@ -57,15 +57,17 @@ pub(super) fn embed(request: &pb::EmbedRequest) -> Result<Bytes, Error> {
         return Err(Error::Invalid { param: "inputs", problem: "must hold 1 to 2,048 texts" });
     }
     let mut body = json!({"model": request.model, "input": request.inputs});
-    if let Some(own) = own(&request.cache, &request.tags) {
+    if let Some(own) = own(&request.cache, &request.tags, "") {
         body["tollgate"] = own;
     }
     Ok(body.to_string().into())
 }
 
 /// What is not for the engine.
-fn own(cache: &str, tags: &[String]) -> Option<Value> {
-    (!(cache.is_empty() && tags.is_empty())).then(|| json!({"cache": cache, "tags": tags}))
+fn own(cache: &str, tags: &[String], template: &str) -> Option<Value> {
+    let template = (!template.is_empty()).then_some(template);
+    let said = !cache.is_empty() || !tags.is_empty() || template.is_some();
+    said.then(|| json!({"cache": cache, "tags": tags, "template": template}))
 }
 
 #[derive(Deserialize)]

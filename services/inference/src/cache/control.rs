@@ -27,6 +27,8 @@ pub struct Wish {
     pub max_age: Option<Duration>,
     /// Whose data it is about, sorted.
     pub tags: Arc<[Box<str>]>,
+    /// What the prompt was made from; empty when nothing was said.
+    pub template: Arc<str>,
 }
 
 #[derive(Deserialize)]
@@ -35,6 +37,13 @@ struct Field<'a> {
     cache: Option<Cow<'a, str>>,
     #[serde(default)]
     tags: Vec<Box<str>>,
+    #[serde(default)]
+    template: Option<Box<str>>,
+}
+
+/// Whether this can be a tag, or the name of a template.
+pub(crate) fn is_tag(tag: &str) -> bool {
+    (1..=TAGS.1).contains(&tag.len()) && !tag.contains(char::is_control)
 }
 
 impl Wish {
@@ -44,15 +53,20 @@ impl Wish {
     /// [`Error::Invalid`] that names the part that is not understood.
     pub fn field(json: &str) -> Result<Self, Error> {
         let invalid = |problem| Error::Invalid { param: "tollgate", problem };
-        let Field { cache, mut tags } = serde_json::from_str(json)
-            .map_err(|_| invalid("must be an object with `cache`, a text, and `tags`, a list of texts"))?;
-        let long = |tag: &str| tag.is_empty() || tag.len() > TAGS.1 || tag.contains(char::is_control);
+        let Field { cache, mut tags, template } = serde_json::from_str(json).map_err(|_| {
+            invalid("must be an object with `cache` and `template`, texts, and `tags`, a list of texts")
+        })?;
+        let long = |tag: &str| !is_tag(tag);
+        if template.as_deref().is_some_and(long) {
+            return Err(invalid("takes a `template` of 1 to 64 characters"));
+        }
         if tags.len() > TAGS.0 || tags.iter().any(|tag| long(tag)) {
             return Err(invalid("takes at most 16 `tags` of 1 to 64 characters"));
         }
         tags.sort_unstable();
         tags.dedup();
-        let mut wish = Self { tags: tags.into(), ..Self::default() };
+        let template = template.map(Arc::from).unwrap_or_default();
+        let mut wish = Self { tags: tags.into(), template, ..Self::default() };
         match cache {
             Some(cache) if !wish.hear(cache.as_bytes()) => Err(invalid(DIRECTIVES)),
             _ => Ok(wish),
@@ -137,7 +151,9 @@ mod tests {
             assert!(Wish::default().and_headers(Some(wrong.as_bytes()), None).is_ok(), "{wrong}");
             assert!(Wish::field(&serde_json::json!({ "cache": wrong }).to_string()).is_err(), "{wrong}");
         }
-        for wrong in [r#""x""#, "[1]", r#"{"tags":[""]}"#, r#"{"tags":[1]}"#, r#"{"cache":1}"#] {
+        for wrong in
+            [r#""x""#, "[1]", r#"{"tags":[""]}"#, r#"{"tags":[1]}"#, r#"{"cache":1}"#, r#"{"template":""}"#]
+        {
             assert!(Wish::field(wrong).is_err(), "{wrong}");
         }
         let many: Vec<String> = (0..17).map(|tag| tag.to_string()).collect();

@@ -79,6 +79,11 @@ impl Flight {
         (flight, first)
     }
 
+    /// One that nobody else hears of.
+    pub(crate) fn alone() -> (Arc<Self>, Seat) {
+        Self::new(false)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -9,6 +9,7 @@ use crate::{
     admit::Admitted,
     prompt::{Endpoint, Prompt},
 };
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use sha2::{Digest, Sha256};
 
 /// A hash of a request.
@@ -68,6 +69,7 @@ impl Key {
             &admitted.model.uuid().into_bytes(),
             prompt.served().as_bytes(),
             revision.as_bytes(),
+            prompt.wish.template.as_bytes(),
         ];
         let parts = Parts::of(parts.into_iter().chain(prompt.wish.tags.iter().map(|tag| tag.as_bytes())));
         if prompt.endpoint != Endpoint::Embeddings {
@@ -133,6 +135,18 @@ impl std::str::FromStr for Key {
     }
 }
 
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,6 +196,7 @@ mod tests {
             r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"temperature":0,"cache_salt":"s"}"#,
             r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"temperature":0,"tollgate":{"tags":["t"]}}"#,
             r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"temperature":0,"chat_template":"x"}"#,
+            r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"temperature":0,"tollgate":{"template":"t"}}"#,
             r#"{"model":"n","messages":[{"role":"user","content":"hi"}],"temperature":0}"#,
         ] {
             assert_ne!(key(other), key(PLAIN), "{other}");

@@ -51,8 +51,12 @@ impl Memory {
         self.0.insert(slot, kept);
     }
 
+    pub(super) fn forget(&self, slot: &Slot) {
+        self.0.invalidate(slot);
+    }
+
     /// Drops what is chosen. Returns how many answers that were.
-    pub(super) fn drop_those(&self, chosen: impl Fn(&Key, &Kept) -> bool) -> u64 {
+    pub(super) fn drop_those(&self, mut chosen: impl FnMut(&Key, &Kept) -> bool) -> u64 {
         let mut dropped = 0;
         for (slot, kept) in &self.0 {
             if chosen(&slot.0, &kept) {

@@ -89,6 +89,6 @@ impl Pump {
         // As old as its question: what was chosen to go meanwhile is not kept.
         let asked = i64::try_from(took.as_micros()).unwrap_or(i64::MAX);
         let made = policy::Time(shared::time::now().0.saturating_sub(asked));
-        Some(Kept { bytes, usage_event, usage, took, made, ttl, of, uses: 0.into() })
+        Some(Kept { usage_event, took, ttl, ..Kept::new(bytes, usage, made, of) })
     }
 }

@@ -4,6 +4,7 @@
 //! checksum. Which model, route and tags it is of is known by whoever looks, because the key says it.
 
 use super::{
+    gone::Mark,
     kept::{Kept, Origin},
     key::Key,
 };
@@ -11,11 +12,12 @@ use crate::sse::Usage;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use shared::redis::shelf::{Looked, Shelf};
 use std::time::Duration;
+use uuid::Uuid;
 
 /// How an answer is written; another number is not read.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Bytes before the answer itself.
-const HEAD: usize = 1 + 4 + 9 * 8;
+const HEAD: usize = 1 + 4 + 16 + 9 * 8;
 
 /// Answers in Redis.
 #[derive(Debug, Clone)]
@@ -44,10 +46,10 @@ impl Second {
         Some((Key(fingerprint), read(written, of)?))
     }
 
-    /// Has an answer written with what was asked.
-    pub(super) fn name(&self, name: String, fingerprint: Key, kept: &Kept) {
+    /// Writes an answer with what was asked. Returns whether it is there.
+    pub(super) async fn name(&self, name: String, fingerprint: Key, kept: &Kept) -> bool {
         let (key, answer) = (fingerprint.0, write(kept));
-        self.0.put(name, [&key[..], &answer].concat().into(), kept.ttl);
+        self.0.store(name, [&key[..], &answer].concat().into(), kept.ttl).await
     }
 
     /// Has an answer written.
@@ -67,6 +69,8 @@ fn write(kept: &Kept) -> Bytes {
     let stands =
         usage_event.as_ref().map_or((u64::MAX, u64::MAX), |event| (event.start as u64, event.end as u64));
     let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    body.put_slice(kept.mark.epoch.as_bytes());
+    body.put_u64_le(kept.mark.sequence);
     body.put_i64_le(kept.made.0);
     let Usage { prompt, cached, completion } = kept.usage;
     for number in [micros(kept.ttl), micros(kept.took), prompt, cached, completion, stands.0, stands.1] {
@@ -84,6 +88,9 @@ fn read(mut written: Bytes, of: &Origin) -> Option<Kept> {
     if written.try_get_u8().ok()? != VERSION || written.try_get_u32_le().ok()? != crc32fast::hash(&written) {
         return None;
     }
+    let mut epoch = [0; 16];
+    written.try_copy_to_slice(&mut epoch).ok()?;
+    let mark = Mark { epoch: Uuid::from_bytes(epoch), sequence: written.try_get_u64_le().ok()? };
     let made = policy::Time(written.try_get_i64_le().ok()?);
     let mut number = || written.try_get_u64_le().ok();
     let (ttl, took) = (Duration::from_micros(number()?), Duration::from_micros(number()?));
@@ -94,7 +101,7 @@ fn read(mut written: Bytes, of: &Origin) -> Option<Kept> {
         (Ok(start), Ok(end)) if start <= end && end <= written.len() => Some(start..end),
         _ => return None,
     };
-    Some(Kept { bytes: written, usage_event, usage, took, made, ttl, of: of.clone(), uses: 0.into() })
+    Some(Kept { usage_event, took, ttl, mark, ..Kept::new(written, usage, made, of.clone()) })
 }
 
 #[cfg(test)]
@@ -105,8 +112,9 @@ mod tests {
     fn kept(bytes: &'static [u8], usage_event: Option<std::ops::Range<usize>>) -> Kept {
         let usage = Usage { prompt: 1, cached: 2, completion: 3 };
         let (took, ttl) = (Duration::from_micros(4), Duration::from_secs(5));
-        let (made, of) = (policy::Time(6), Origin::none());
-        Kept { bytes: bytes.into(), usage_event, usage, took, made, ttl, of, uses: 0.into() }
+        let mark = Mark { epoch: Uuid::from_u128(7), sequence: 8 };
+        let kept = Kept::new(bytes.into(), usage, policy::Time(6), Origin::none());
+        Kept { usage_event, took, ttl, mark, ..kept }
     }
 
     #[test]
@@ -116,12 +124,13 @@ mod tests {
             let again = read(write(&written), &Origin::none()).unwrap();
             assert_eq!((again.bytes, again.usage_event, again.usage), (written.bytes, event, written.usage));
             assert_eq!((again.made, again.ttl, again.took), (written.made, written.ttl, written.took));
+            assert_eq!(again.mark, written.mark);
         }
     }
 
     proptest! {
         #[test]
-        fn what_was_changed_on_the_way_is_not_believed(at in 0_usize..80, flip in 1_u8..) {
+        fn what_was_changed_on_the_way_is_not_believed(at in 0_usize..100, flip in 1_u8..) {
             let mut written = write(&kept(b"data: x\n\n", Some(2..5))).to_vec();
             let at = at % written.len();
             written[at] ^= flip;

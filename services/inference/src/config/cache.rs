@@ -28,6 +28,81 @@ pub struct Cache {
     pub endpoints: BTreeMap<String, humantime_serde::Serde<Duration>>,
     /// What differs for a model, by the name that engines know it by.
     pub models: BTreeMap<String, Model>,
+    /// Answers that are made ahead of those who ask for them.
+    pub warm: Warm,
+}
+
+/// What is made ahead of those who ask for it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Warm {
+    /// Whether anything is. Prompts of popular requests are kept in the database then.
+    pub enabled: bool,
+    /// Between two looks at what is to be made.
+    #[serde(with = "humantime_serde")]
+    pub every: Duration,
+    /// Answers that are made after each look, at most.
+    pub most: u32,
+    /// Answers that are made at once.
+    pub at_once: usize,
+    /// Answers that were asked for less often are not made: since they are kept, or in an hour as expected.
+    pub min_uses: u32,
+    /// How long before its end an answer is made anew, and before a full hour what is expected of that hour.
+    #[serde(with = "humantime_serde")]
+    pub ahead: Duration,
+    /// Times of the day in UTC, `06:30`, at which the requests that were asked most in four weeks are made.
+    pub times: Vec<String>,
+    /// Larger bodies of requests are not kept.
+    pub largest_request: usize,
+    /// Requests that are remembered for four weeks, at most.
+    pub remembered: u32,
+}
+
+impl Default for Warm {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            every: Duration::from_secs(60),
+            most: 100,
+            at_once: 2,
+            min_uses: 2,
+            ahead: Duration::from_secs(300),
+            times: Vec::new(),
+            largest_request: 64 * 1024,
+            remembered: 10_000,
+        }
+    }
+}
+
+impl Warm {
+    /// The times of the day, since midnight in UTC.
+    pub fn times(&self) -> impl Iterator<Item = Duration> + '_ {
+        self.times.iter().filter_map(|time| time_of_day(time))
+    }
+
+    fn validate(&self, faults: &mut Vec<String>) {
+        for time in self.times.iter().filter(|time| time_of_day(time).is_none()) {
+            faults.push(format!("inference.cache.warm.times: `{time}` is no time of the day such as 06:30"));
+        }
+        if !(Duration::from_secs(1)..=Duration::from_secs(3_600)).contains(&self.every) {
+            faults.push("inference.cache.warm.every: must be between 1s and 1h".to_owned());
+        }
+        if self.ahead < self.every || self.ahead > Duration::from_secs(3_600) {
+            faults.push(
+                "inference.cache.warm.ahead: must be between inference.cache.warm.every and 1h".to_owned(),
+            );
+        }
+        if self.at_once == 0 || self.most > 1_000 {
+            faults
+                .push("inference.cache.warm: at_once must be at least 1, and most at most 1,000".to_owned());
+        }
+    }
+}
+
+fn time_of_day(text: &str) -> Option<Duration> {
+    let (hours, minutes) = text.split_once(':')?;
+    let (hours, minutes): (u64, u64) = (hours.parse().ok()?, minutes.parse().ok()?);
+    (hours < 24 && minutes < 60).then(|| Duration::from_secs((hours * 60 + minutes) * 60))
 }
 
 /// What differs for one model.
@@ -57,6 +132,7 @@ impl Default for Cache {
             redis_wait: Duration::from_millis(5),
             endpoints: BTreeMap::new(),
             models: BTreeMap::new(),
+            warm: Warm::default(),
         }
     }
 }
@@ -76,7 +152,21 @@ impl Cache {
         model.or_else(endpoint).unwrap_or(self.ttl)
     }
 
+    /// Which of a model's weights and templates answers.
+    #[must_use]
+    pub fn revision_of(&self, model: &str) -> &str {
+        self.models.get(model).map_or("", |model| model.revision.as_str())
+    }
+
+    /// The longest time for which any answer is kept.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        let models = self.models.values().filter_map(|model| model.ttl);
+        self.endpoints.values().map(|ttl| **ttl).chain(models).fold(self.ttl, Duration::max)
+    }
+
     pub(super) fn validate(&self, faults: &mut Vec<String>) {
+        self.warm.validate(faults);
         for endpoint in self.endpoints.keys().filter(|name| !ENDPOINTS.contains(&name.as_str())) {
             faults.push(format!(
                 "inference.cache.endpoints.{endpoint}: there are chat/completions, completions and embeddings"
@@ -108,8 +198,17 @@ mod tests {
         };
         let of = |endpoint, model| cache.ttl_of(endpoint, model).as_secs();
         assert_eq!((of("embeddings", "m"), of("embeddings", "n"), of("completions", "n")), (3, 2, 3_600));
+        assert_eq!(cache.longest(), seconds(3_600));
         let (mut good, mut bad) = (Vec::new(), Vec::new());
-        cache.validate(&mut good);
+        let warm = Warm { times: vec!["06:30".to_owned(), "23:59".to_owned()], ..Warm::default() };
+        assert_eq!(warm.times().collect::<Vec<_>>(), [seconds(23_400), seconds(86_340)]);
+        Cache { warm, ..cache.clone() }.validate(&mut good);
+        for time in ["24:00", "6", "06:60", "x:1", ""] {
+            let warm = Warm { times: vec![time.to_owned()], ..Warm::default() };
+            Cache { warm, ..cache.clone() }.validate(&mut bad);
+        }
+        assert_eq!(bad.len(), 5, "{bad:?}");
+        bad.clear();
         Cache { endpoints: [("chat".to_owned(), seconds(2).into())].into(), ..cache }.validate(&mut bad);
         assert_eq!((good.len(), bad.len()), (0, 1));
     }

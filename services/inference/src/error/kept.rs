@@ -33,10 +33,14 @@ impl Thing {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Kept {
     /// The database is away, busy or refuses.
-    #[error("jobs and files cannot be reached at the moment; send the request again in a moment")]
+    #[error(
+        "the database of jobs, files and invalidations cannot be reached at the moment; send the request again in a moment"
+    )]
     Store(#[source] Arc<sqlx::Error>),
     /// The database was not there yet.
-    #[error("jobs and files cannot be reached yet; send the request again in a moment")]
+    #[error(
+        "the database of jobs, files and invalidations cannot be reached yet; send the request again in a moment"
+    )]
     NotOpen,
     /// A row holds something that this version does not understand.
     #[error("what is stored is not understood by this version; upgrade or repair it")]

@@ -3,7 +3,7 @@
 use super::{Inference, Inferred};
 use crate::{
     admit::Admitted,
-    cache::{Begun, Cached, Flight, Found, Hit, Kept, Key, Once, Plan, Pump, Replay, Seat},
+    cache::{Begun, Cached, Flight, Found, Hit, Kept, Plan, Pump, Replay, Seat},
     dispatch::Answer,
     error::Error,
     goodput::Used,
@@ -16,7 +16,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 /// Ends a call that nobody drives any more, so that nobody waits for it.
-struct Driven(Arc<Flight>);
+pub(super) struct Driven(pub(super) Arc<Flight>);
 
 impl Drop for Driven {
     fn drop(&mut self) {
@@ -27,51 +27,6 @@ impl Drop for Driven {
 }
 
 impl Inference {
-    /// A request that its caller has named: done once.
-    pub(super) async fn once(
-        &self,
-        admitted: Admitted,
-        key: Arc<str>,
-        request_id: &str,
-        deadline: Option<Instant>,
-    ) -> Result<Inferred, Error> {
-        let Some(fingerprint) = Key::fingerprint(&admitted.prompt) else {
-            return self.answer(admitted, request_id, deadline).await;
-        };
-        let user = admitted.person.user;
-        let seat = match self.cache.names().ask(user, &key, fingerprint) {
-            Once::Another => return Err(Error::KeyReused),
-            Once::Again(seat) => {
-                self.cache.statistics().count(admitted.prompt.served(), Found::Repeated);
-                return self.follow(&admitted, seat, request_id, deadline).await;
-            }
-            Once::First(seat, flight) => {
-                let (this, mut admitted) = (self.clone(), admitted.clone());
-                admitted.prompt.wants_usage = true;
-                let id = request_id.to_owned();
-                let task = async move {
-                    let _driven = Driven(Arc::clone(&flight));
-                    let (user, endpoint) = (admitted.person.user, admitted.prompt.endpoint);
-                    let known = this.cache.remembered(user, &key, &admitted).await;
-                    let new = known.is_none();
-                    let answer = match known {
-                        Some((asked, _)) if asked != fingerprint => Err(Error::KeyReused),
-                        Some((_, kept)) => this.kept(&admitted, &kept, &id),
-                        None => Box::pin(this.answer(admitted.clone(), &id, None)).await,
-                    };
-                    let pump = deliver(answer, &flight, endpoint).await;
-                    this.cache.names().landed(user, &key, &flight);
-                    if let Some(pump) = pump.filter(|_| new) {
-                        this.cache.remember((user, &key), fingerprint, &admitted, pump);
-                    }
-                };
-                self.cache.spawn(task.instrument(tracing::Span::current()));
-                seat
-            }
-        };
-        self.lead(&admitted, seat, deadline).await
-    }
-
     /// A request with the answer that is there, or with the one that comes.
     pub(super) async fn answer(
         &self,
@@ -177,7 +132,7 @@ impl Inference {
     }
 
     /// An answer that is kept, for whoever asks again.
-    fn kept(&self, admitted: &Admitted, kept: &Kept, request_id: &str) -> Result<Inferred, Error> {
+    pub(super) fn kept(&self, admitted: &Admitted, kept: &Kept, request_id: &str) -> Result<Inferred, Error> {
         let usage_id = Uuid::now_v7();
         Hit::open(&self.ledger.journal, admitted, usage_id, request_id).whole(kept.usage)?;
         self.cache.statistics().saved(&kept.of.model, kept.usage, kept.took);
@@ -191,7 +146,7 @@ impl Inference {
     }
 
     /// The answer of a call, for whoever asked first.
-    async fn lead(
+    pub(super) async fn lead(
         &self,
         admitted: &Admitted,
         mut seat: Seat,
@@ -208,7 +163,7 @@ impl Inference {
     }
 
     /// The answer of a call, for whoever asked while it was under way or done.
-    async fn follow(
+    pub(super) async fn follow(
         &self,
         admitted: &Admitted,
         mut seat: Seat,
@@ -242,14 +197,18 @@ impl Inference {
     }
 
     /// When a caller has waited long enough.
-    fn patience(&self, deadline: Option<Instant>) -> Instant {
+    pub(super) fn patience(&self, deadline: Option<Instant>) -> Instant {
         let total = Instant::now() + self.dispatcher.fleet.settings().total_timeout;
         deadline.map_or(total, |deadline| deadline.min(total))
     }
 }
 
 /// Passes an answer on to all who wait for it. Returns it unless there is none.
-async fn deliver(answer: Result<Inferred, Error>, flight: &Flight, endpoint: Endpoint) -> Option<Pump> {
+pub(super) async fn deliver(
+    answer: Result<Inferred, Error>,
+    flight: &Flight,
+    endpoint: Endpoint,
+) -> Option<Pump> {
     let Inferred { usage_id, instead, cached, answer } = match answer {
         Ok(answer) => answer,
         Err(error) => {

@@ -20,6 +20,18 @@ impl From<&Person> for Submitter {
 }
 
 impl Submitter {
+    /// As it was kept.
+    #[must_use]
+    pub const fn kept(user: Uuid, key: Option<Uuid>) -> Self {
+        Self { user, key }
+    }
+
+    /// What is kept of it: the user and the key.
+    #[must_use]
+    pub const fn ids(self) -> (Uuid, Option<Uuid>) {
+        (self.user, self.key)
+    }
+
     /// The person, as they are now.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! Keys are changed as those of permissions are: a new one is put first in the list, and once nothing is left the old one
 //! may be taken out of it.
 
-use super::{batches, files};
+use super::{batches, files, popularity};
 use opentelemetry::{KeyValue, metrics::Gauge};
 use shared::{
     claims,
@@ -14,8 +14,14 @@ use shared::{
 use std::{sync::LazyLock, time::Duration};
 
 /// All that is sealed.
-const TABLES: [Table; 5] =
-    [claims::TABLE, files::FILES, files::PIECES, batches::BATCHES, batches::BATCH_LINES];
+const TABLES: [Table; 6] = [
+    claims::TABLE,
+    files::FILES,
+    files::PIECES,
+    batches::BATCHES,
+    batches::BATCH_LINES,
+    popularity::REQUESTS,
+];
 /// Rows of one step; pieces of files are large.
 const STEP: u32 = 20;
 /// Between two looks for what other gateways have sealed with another key since.
@@ -33,7 +39,7 @@ pub(super) fn start(vault: Vault, tasks: &Tasks) {
         async move {
             match convert(&vault).await {
                 Ok(true) => tracing::info!(
-                    "jobs, batches and files are sealed with the current encryption key; older ones are not needed"
+                    "jobs, batches, files and requests are sealed with the current encryption key; older ones are not needed"
                 ),
                 Ok(false) => {}
                 Err(error) => {
