@@ -29,7 +29,7 @@ pub use hit::Hit;
 pub use kept::{Asked, Kept, Origin};
 pub use key::Key;
 pub use once::{Once, Turn};
-pub use pump::Pump;
+pub use pump::{Bounds, Pump};
 pub use replay::Replay;
 pub use statistics::{Found, Statistics, Total};
 pub use texts::{Made, Texts, together};
@@ -51,7 +51,7 @@ use shared::{
 };
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
 };
 use uuid::Uuid;
@@ -145,18 +145,19 @@ impl Cache {
         }))
     }
 
-    /// As configured from now on. Answers of revisions that are no more go at once; nobody would find them anyway.
+    /// As configured from now on.
     pub fn configure(&self, config: &config::Cache) {
-        self.settings_mut().clone_from(config);
-        self.0.memory.drop_those(|_, kept| *kept.of.revision != *config.revision_of(&kept.of.model));
+        self.0.settings.write().unwrap_or_else(PoisonError::into_inner).clone_from(config);
     }
 
     fn settings(&self) -> RwLockReadGuard<'_, config::Cache> {
         self.0.settings.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn settings_mut(&self) -> RwLockWriteGuard<'_, config::Cache> {
-        self.0.settings.write().unwrap_or_else(PoisonError::into_inner)
+    /// Bytes up to which an answer is kept.
+    #[must_use]
+    pub fn largest(&self) -> usize {
+        self.settings().largest_bytes
     }
 
     /// How answers are made ahead of those who ask for them.

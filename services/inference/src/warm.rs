@@ -36,6 +36,8 @@ pub const SYSTEM: UserId = UserId(Uuid::from_u128(0x0000_0000_0000_8000_8000_776
 
 /// Requests whose counts are written at once; those that were asked most.
 const COUNTED: usize = 1_000;
+/// Longest time for the last count of a process that ends.
+const LAST: Duration = Duration::from_secs(2);
 /// Between two times of forgetting what is too old.
 const PURGES: Duration = Duration::from_secs(3_600);
 
@@ -87,6 +89,13 @@ impl Warming {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = rounds => {}
+            }
+            // What was asked since the last look is not forgotten by the next start.
+            let settings = this.cache().warming();
+            if let Ok(db) = this.store.db().cloned()
+                && settings.enabled
+            {
+                let _ = tokio::time::timeout(LAST, this.count(&db, &settings, time::now())).await;
             }
         });
     }
@@ -179,7 +188,7 @@ impl Warming {
         let known = known.iter().filter_map(target);
         due.extend(known.filter(|target| chosen.matches(&target.key, &target.of)));
         let mut seen = HashSet::new();
-        due.retain(|target| seen.insert(target.key));
+        due.retain(|target| seen.insert(target.key) && self.inference.may_warm(target));
         due.truncate(most);
         let answers = due.len() as u64;
         if !only_say {

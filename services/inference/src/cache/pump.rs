@@ -4,7 +4,10 @@ use super::{
     flight::{Flight, Landed, Piece},
     kept::{Kept, Origin},
 };
-use crate::sse::{self, Event, Splitter, Usage};
+use crate::{
+    meter::broken_off,
+    sse::{self, Event, Splitter, Usage},
+};
 use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -21,6 +24,19 @@ pub struct Pump {
     failed: bool,
     stream: bool,
     whole: Bytes,
+    /// Bytes that were passed on.
+    passed: usize,
+    /// Whether it is too large to be kept.
+    large: bool,
+}
+
+/// How much is held of an answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Larger ones are not kept.
+    pub kept: usize,
+    /// Larger ones are broken off: whoever comes late is told all of it from the beginning, so all of it is held.
+    pub held: usize,
 }
 
 impl Pump {
@@ -31,7 +47,7 @@ impl Pump {
     }
 
     /// Passes a stream on until its end.
-    pub async fn stream<B>(&mut self, mut body: B, flight: &Flight)
+    pub async fn stream<B>(&mut self, mut body: B, flight: &Flight, bounds: Bounds)
     where
         B: Body<Data = Bytes, Error = Infallible> + Unpin,
     {
@@ -41,15 +57,28 @@ impl Pump {
             splitter.feed(&frame.into_data().unwrap_or_default());
             let mut pieces = Vec::new();
             while let Some(event) = splitter.cut() {
-                pieces.push(self.hear(event));
+                pieces.push(self.hear(event, bounds.kept));
+            }
+            let too_large = self.passed > bounds.held;
+            if too_large {
+                self.failed = true;
+                pieces.push(Piece { bytes: broken_off("it is too large"), usage: false });
             }
             flight.say(pieces);
+            if too_large {
+                return;
+            }
         }
     }
 
-    fn hear(&mut self, event: Bytes) -> Piece {
+    fn hear(&mut self, event: Bytes, kept: usize) -> Piece {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(&event);
+        self.passed += event.len();
+        if self.passed <= kept {
+            self.bytes.extend_from_slice(&event);
+        } else {
+            (self.large, self.bytes) = (true, BytesMut::new());
+        }
         let heard = sse::read(&event);
         match heard {
             Event::Done(usage) => {
@@ -76,7 +105,7 @@ impl Pump {
     /// The answer as it is kept, when all of it came and the engine says what it took.
     #[must_use]
     pub(super) fn kept(self, of: Origin, ttl: Duration, took: Duration) -> Option<Kept> {
-        let usage = self.usage.filter(|_| self.done && !self.failed)?;
+        let usage = self.usage.filter(|_| self.done && !self.failed && !self.large)?;
         let usage_event = self.stream.then(|| {
             let end = self.bytes.len();
             self.usage_event.clone().unwrap_or(end..end)

@@ -3,10 +3,7 @@
 //! In this process the name finds the call that is under way or done. Between gateways a claim in Redis says who does it;
 //! the others wait for the answer that is written there, and take over from one that died.
 
-use super::{
-    Inference, Inferred,
-    sharing::{Driven, deliver},
-};
+use super::{Inference, Inferred, sharing::Driven};
 use crate::{
     admit::Admitted,
     cache::{Flight, Found, Key, Once, Turn},
@@ -65,7 +62,7 @@ impl Inference {
                 self.kept(admitted, &kept, request_id)
             }
         };
-        deliver(answer, flight, admitted.prompt.endpoint).await;
+        self.deliver(answer, flight, admitted.prompt.endpoint).await;
         self.cache.names().landed(user, key, flight);
     }
 
@@ -73,7 +70,7 @@ impl Inference {
     async fn do_own(&self, Named { admitted, key, fingerprint, request_id, flight }: &Named) {
         let user = admitted.person.user;
         let answer = Box::pin(self.answer(admitted.clone(), request_id, None)).await;
-        let pump = deliver(answer, flight, admitted.prompt.endpoint).await;
+        let pump = self.deliver(answer, flight, admitted.prompt.endpoint).await;
         self.cache.names().landed(user, key, flight);
         if let Some(pump) = pump {
             self.cache.remember((user, key), *fingerprint, admitted, pump).await;

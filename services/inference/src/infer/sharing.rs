@@ -3,7 +3,7 @@
 use super::{Inference, Inferred};
 use crate::{
     admit::Admitted,
-    cache::{Begun, Cached, Flight, Found, Hit, Kept, Plan, Pump, Replay, Seat},
+    cache::{Begun, Bounds, Cached, Flight, Found, Hit, Kept, Plan, Pump, Replay, Seat},
     dispatch::Answer,
     error::Error,
     goodput::Used,
@@ -83,16 +83,16 @@ impl Inference {
             match (&kept, &plan.texts) {
                 (Some(kept), _) => {
                     count(tier);
-                    deliver(self.kept(&admitted, kept, request_id), &flight, endpoint).await
+                    self.deliver(self.kept(&admitted, kept, request_id), &flight, endpoint).await
                 }
                 (None, Some(texts)) => {
                     let answer = Box::pin(self.embed(&admitted, &plan, texts, request_id)).await;
-                    deliver(answer, &flight, endpoint).await
+                    self.deliver(answer, &flight, endpoint).await
                 }
                 (None, None) => {
                     count(Found::Missed);
                     let answer = Box::pin(self.fresh(&admitted, request_id, None)).await;
-                    deliver(
+                    self.deliver(
                         answer.map(|answer| Inferred { cached: Cached::Miss, ..answer }),
                         &flight,
                         endpoint,
@@ -201,43 +201,45 @@ impl Inference {
         let total = Instant::now() + self.dispatcher.fleet.settings().total_timeout;
         deadline.map_or(total, |deadline| deadline.min(total))
     }
-}
 
-/// Passes an answer on to all who wait for it. Returns it unless there is none.
-pub(super) async fn deliver(
-    answer: Result<Inferred, Error>,
-    flight: &Flight,
-    endpoint: Endpoint,
-) -> Option<Pump> {
-    let Inferred { usage_id, instead, cached, answer } = match answer {
-        Ok(answer) => answer,
-        Err(error) => {
-            flight.fail(error);
-            return None;
+    /// Passes an answer on to all who wait for it. Returns it unless there is none.
+    pub(super) async fn deliver(
+        &self,
+        answer: Result<Inferred, Error>,
+        flight: &Flight,
+        endpoint: Endpoint,
+    ) -> Option<Pump> {
+        let bounds = Bounds { kept: self.cache.largest(), held: self.dispatcher.max_answer_bytes };
+        let Inferred { usage_id, instead, cached, answer } = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                flight.fail(error);
+                return None;
+            }
+        };
+        // What another model says is no answer of the one that was asked.
+        let own = instead.is_none();
+        let begin = |whole| flight.begin(Begun { usage_id, instead, cached, whole });
+        let mut pump = Pump::default();
+        match answer {
+            Answer::Whole(json, _) => {
+                pump = Pump::whole(json.clone(), endpoint.usage(&json));
+                begin(Some(json));
+            }
+            Answer::Stream(metered) => {
+                begin(None);
+                pump.stream(metered, flight, bounds).await;
+            }
+            Answer::Relayed(relayed) => {
+                begin(None);
+                pump.stream(relayed, flight, bounds).await;
+            }
+            Answer::Replayed(replay) => {
+                begin(None);
+                pump.stream(replay, flight, bounds).await;
+            }
         }
-    };
-    // What another model says is no answer of the one that was asked.
-    let own = instead.is_none();
-    let begin = |whole| flight.begin(Begun { usage_id, instead, cached, whole });
-    let mut pump = Pump::default();
-    match answer {
-        Answer::Whole(json, _) => {
-            pump = Pump::whole(json.clone(), endpoint.usage(&json));
-            begin(Some(json));
-        }
-        Answer::Stream(metered) => {
-            begin(None);
-            pump.stream(metered, flight).await;
-        }
-        Answer::Relayed(relayed) => {
-            begin(None);
-            pump.stream(relayed, flight).await;
-        }
-        Answer::Replayed(replay) => {
-            begin(None);
-            pump.stream(replay, flight).await;
-        }
+        flight.land(pump.landed());
+        own.then_some(pump)
     }
-    flight.land(pump.landed());
-    own.then_some(pump)
 }

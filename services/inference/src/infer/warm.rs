@@ -1,9 +1,6 @@
 //! An answer that is made ahead of those who will ask for it, in the name of whoever asked first and at nobody's cost.
 
-use super::{
-    Inference,
-    sharing::{Driven, deliver},
-};
+use super::{Inference, sharing::Driven};
 use crate::{
     admit::Admitted,
     cache::{Flight, Key, Plan, Wish},
@@ -66,6 +63,12 @@ impl Inference {
         made
     }
 
+    /// Whether whoever asked first may still, and would be told the same.
+    #[must_use]
+    pub fn may_warm(&self, target: &Target) -> bool {
+        matches!(self.ahead(target), Ok(Some(_)))
+    }
+
     /// The request as whoever asked first would ask it now; nothing when it is another one by now.
     fn ahead(&self, target: &Target) -> Result<Option<(Admitted, Plan)>, Error> {
         let person = target.asked.by.person(&self.policy, time::now())?;
@@ -93,7 +96,7 @@ impl Inference {
         let request_id = format!("system:warm:{}", &key.to_string()[..16]);
         let answer = Box::pin(self.fresh(admitted, &request_id, None)).await;
         let failed = answer.is_err();
-        let pump = deliver(answer, flight).await;
+        let pump = self.deliver(answer, flight).await;
         let kept = pump.and_then(|pump| plan.kept(pump, admitted.accepted.elapsed()));
         let made = kept.is_some() && !failed;
         self.cache.landed(plan, flight, kept);

@@ -51,7 +51,6 @@ pub(crate) async fn set(tx: &mut Tx, tag: &str, depends_on: &[String]) -> Result
             sqlx::query(INSERT).bind(tag).bind(other.as_str()).execute(connection).await.map(drop)
         })?;
     }
-    let count =
-        on_tx!(tx, |connection| { sqlx::query_as::<_, NumberRow>(COUNT).fetch_one(connection).await })?;
+    let count = on_tx!(tx, |connection| sqlx::query_as::<_, NumberRow>(COUNT).fetch_one(connection).await)?;
     Ok(count.number)
 }

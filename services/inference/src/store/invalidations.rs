@@ -64,7 +64,7 @@ pub(crate) struct New<'a> {
 
 /// Adds one and returns how many there are then.
 pub(crate) async fn insert(tx: &mut Tx, new: New<'_>) -> Result<Head, Error> {
-    let head = on_tx!(tx, |connection| { sqlx::query_as::<_, Head>(NEXT).fetch_one(connection).await })?;
+    let head = on_tx!(tx, |connection| sqlx::query_as::<_, Head>(NEXT).fetch_one(connection).await)?;
     on_tx!(tx, |connection| {
         sqlx::query(INSERT)
             .bind(head.sequence)

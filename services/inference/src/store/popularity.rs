@@ -173,3 +173,6 @@ pub(crate) async fn purge(db: &Db, week: i64, since: policy::Time, most: i64) ->
     on!(db, |pool| sqlx::query(SHRINK).bind(most).execute(pool).await.map(drop))?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,11 @@ use proto::{
     inference::v1 as pb,
     monitoring::v1::{Outcome, UsageRecord},
 };
-use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rand::{
+    RngExt, SeedableRng,
+    rngs::StdRng,
+    seq::{IndexedRandom, SliceRandom},
+};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -419,6 +423,40 @@ fn assorted(random: &mut StdRng) -> Value {
     body
 }
 
+/// The same request in other words: fields in another order, letters escaped, numbers written otherwise, defaults said.
+fn in_other_words(random: &mut StdRng, body: &Value) -> String {
+    match body {
+        Value::Object(fields) => {
+            let mut fields: Vec<String> = fields
+                .iter()
+                .map(|(name, value)| {
+                    format!("{} :\n{}", escaped(random, name), in_other_words(random, value))
+                })
+                .collect();
+            fields.shuffle(random);
+            format!("{{ {} }}", fields.join(" , "))
+        }
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(|item| in_other_words(random, item)).collect();
+            format!("[\t{}]", items.join(","))
+        }
+        Value::String(text) => escaped(random, text),
+        // Zeros; whole numbers stay as they are, because engines read no other way to write them.
+        Value::Number(number) if number.as_f64() == Some(0.0) && !number.is_u64() => {
+            (*["0", "0.0", "0e5", "0.00E-1"].choose(random).unwrap()).to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
+fn escaped(random: &mut StdRng, text: &str) -> String {
+    let letters = text.chars().map(|letter| match random.random_bool(0.3) {
+        true => format!("\\u{:04x}", u32::from(letter)),
+        false => letter.to_string(),
+    });
+    format!("\"{}\"", letters.collect::<String>())
+}
+
 /// An answer without what is new in each: its id and its time.
 fn timeless(text: &str) -> Vec<Value> {
     let texts = text.split("\n\n").map(|event| event.trim_start_matches("data: "));
@@ -452,6 +490,14 @@ async fn a_hit_is_what_the_engine_would_answer_whatever_is_asked() {
         let (itself, said) = (engine.post("/v1/chat/completions", &plain).await, timeless(&told));
         assert_eq!(said, timeless(&itself.text().await), "{did}: {body}");
         assert!(!said.is_empty());
+        let mut plain = named(&body, &gateway.model);
+        (plain["temperature"], plain["presence_penalty"]) = (0.0.into(), 0.0.into());
+        plain["user"] = "somebody else".into();
+        let words = in_other_words(&mut random, &plain);
+        let mut request = client::post("/v1/chat/completions", &json!({}));
+        *request.body_mut() = words.clone();
+        let (did, again) = answered(gateway.send(request).await).await;
+        assert_eq!((did.as_str(), &again), ("hit", &told), "{words}");
     }
     assert!(hits > 60 && hits < 340, "{hits} hits");
     gateway.close().await;

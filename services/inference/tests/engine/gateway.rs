@@ -45,6 +45,7 @@ pub(crate) struct Gateway {
     opened: inference::Gateway,
     config: Config,
     folder: TempDir,
+    health: Health,
     /// Whether everything is taken back from the one person.
     pub(crate) taken_back: watch::Sender<bool>,
 }
@@ -93,7 +94,7 @@ impl Gateway {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let grpc = channel::with_service_token(channel::in_process(opened.grpc.clone()), &KEY.into());
         tasks.spawn(server::serve(listener, opened.routes(), Limits::default(), tasks.stopping()));
-        Self { url, model, grpc, records, tasks, opened, config, folder, taken_back }
+        Self { url, model, grpc, records, tasks, opened, config, folder, health, taken_back }
     }
 
     /// Where it listens.
@@ -146,6 +147,19 @@ impl Gateway {
     /// What operators ask of the cache, as the owner.
     pub(crate) fn cache(&self) -> CacheServiceClient<Channel> {
         CacheServiceClient::new(self.grpc.clone())
+    }
+
+    /// How a part of it says that it is: `up`, `degraded`.
+    pub(crate) fn says(&self, component: &str) -> String {
+        let report = serde_json::to_value(self.health.live()).unwrap();
+        report["components"][component]["status"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until parts of it are well.
+    pub(crate) async fn until_up(&self, components: &[&str]) {
+        for component in components {
+            until(component, async || (self.says(component) == "up").then_some(())).await;
+        }
     }
 
     /// Every engine as the gateway sees it.

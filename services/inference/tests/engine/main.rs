@@ -23,11 +23,13 @@ mod engine;
 mod gateway;
 mod grpc;
 mod hang_up;
+mod invalidated;
 mod joint;
 mod judged;
 mod kubernetes;
 mod ledger;
 mod messages;
+mod once;
 mod peers;
 mod queued;
 mod readers;
@@ -38,6 +40,7 @@ mod resumed;
 mod retries;
 mod scoring;
 mod second_tier;
+mod warmed;
 
 use std::time::Duration;
 

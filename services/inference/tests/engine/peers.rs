@@ -49,7 +49,7 @@ impl Permissions {
                 disabled: false,
             }),
             Change::PutKey(PolicyKey {
-                key_id: Uuid::now_v7().to_string(),
+                key_id: Uuid::from_u128(2 << 64).to_string(),
                 key_hash: shared::auth::hash(KEY).as_bytes().to_vec().into(),
                 user_id: user_id.clone(),
                 ..PolicyKey::default()

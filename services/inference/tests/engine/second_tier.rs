@@ -7,6 +7,7 @@ use crate::{
     gateway::Gateway,
     until,
 };
+use futures_util::future::join_all;
 use http::StatusCode;
 use inference::Config;
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ use tokio::{
     task::JoinSet,
 };
 
-fn with_redis(url: &str) -> impl FnOnce(&mut Config) {
+pub(crate) fn with_redis(url: &str) -> impl FnOnce(&mut Config) + Send + 'static {
     let url = url.to_owned();
     move |config| {
         on(config);
@@ -131,18 +132,51 @@ async fn an_idempotency_key_holds_at_every_gateway() {
     other.close().await;
 }
 
+#[tokio::test]
+async fn three_gateways_share_answers_before_and_after_redis_was_killed_and_came_back_empty() {
+    let (engine, mut redis) = (Engine::own(&[]).await, Redis::start());
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        all.push(Gateway::with(&[&engine], with_redis(&redis.url())).await);
+    }
+    let share = async |tokens| {
+        until("all to have what one made", async || {
+            let fresh = ask(&all[0], &chat(tokens), &[("cache-control", "no-cache")]).await;
+            assert_eq!(answered(fresh).await.0, "miss");
+            let others = [&all[1], &all[2]].map(|gateway| async {
+                let kept = ask(gateway, &chat(tokens), &[("cache-control", "only-if-cached")]).await;
+                kept.status == StatusCode::OK
+            });
+            join_all(others).await.into_iter().all(|found| found).then_some(())
+        })
+        .await;
+    };
+    share(5).await;
+    redis.kill();
+    for gateway in &all {
+        for did in ["miss", "hit"] {
+            assert_eq!(answered(gateway.chat(&chat(6)).await).await.0, did, "each has its own");
+        }
+        assert_eq!(answered(gateway.chat(&chat(5)).await).await.0, "hit", "what it had");
+    }
+    redis.start_again();
+    share(7).await;
+    for gateway in all {
+        gateway.close().await;
+    }
+}
+
 /// Passes bytes on, and holds them back while it is told to.
-struct Stalling {
-    url: String,
-    held: watch::Sender<bool>,
+pub(crate) struct Stalling {
+    pub(crate) address: SocketAddr,
+    pub(crate) held: watch::Sender<bool>,
     _running: JoinSet<()>,
 }
 
 impl Stalling {
-    async fn before(redis: &Redis) -> Self {
-        let target: SocketAddr = redis.url().trim_start_matches("redis://").parse().unwrap();
+    pub(crate) async fn before(target: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
         let held = watch::Sender::new(false);
         let (holds, mut running) = (held.subscribe(), JoinSet::new());
         running.spawn(async move {
@@ -154,7 +188,7 @@ impl Stalling {
                 open.spawn(pass(far_in, near_out, holds.clone()));
             }
         });
-        Self { url, held, _running: running }
+        Self { address, held, _running: running }
     }
 }
 
@@ -170,8 +204,8 @@ async fn pass(mut from: tcp::OwnedReadHalf, mut to: tcp::OwnedWriteHalf, mut hel
 #[tokio::test]
 async fn nobody_waits_for_a_redis_that_says_nothing() {
     let (engine, redis) = (Engine::own(&[]).await, Redis::start());
-    let between = Stalling::before(&redis).await;
-    let gateway = Gateway::with(&[&engine], with_redis(&between.url)).await;
+    let between = Stalling::before(redis.url().trim_start_matches("redis://").parse().unwrap()).await;
+    let gateway = Gateway::with(&[&engine], with_redis(&format!("redis://{}", between.address))).await;
     answered(gateway.chat(&chat(5)).await).await;
     between.held.send_replace(true);
     // More than after which it is not asked any more, and all are answered while it is silent.

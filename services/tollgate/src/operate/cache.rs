@@ -2,7 +2,7 @@
 
 use super::plan::{Column, Plan};
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const STATISTICS: &[Column] = &[
     ("MODEL", "model"),
@@ -26,9 +26,15 @@ const ANSWERS: &[Column] = &[
     ("BYTES", "bytes"),
     ("MADE", "create_time"),
     ("ENDS", "expire_time"),
+    ("SCORE", "score"),
+    ("TEMPLATE", "template"),
     ("TAGS", "tags"),
     ("KEY", "key"),
 ];
+
+const GATEWAYS: &[Column] = &[("GATEWAY", "gateway"), ("INVALIDATIONS", "sequence"), ("SEEN", "seen_time")];
+
+const DEPENDENCIES: &[Column] = &[("TAG", "tag"), ("DEPENDS ON", "depends_on")];
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Cache {
@@ -38,25 +44,64 @@ pub(crate) enum Cache {
         #[arg(long, default_value = "")]
         model: String,
     },
+    /// How far each gateway is with what was invalidated.
+    Gateways,
     /// Lists answers in memory, the most used first.
     List {
         #[command(flatten)]
         chosen: Chosen,
+        /// In the order in which they are made anew: by uses × novelty.
+        #[arg(long)]
+        by_score: bool,
         /// At most this many.
         #[arg(long, default_value_t = 100)]
         limit: u16,
     },
-    /// Drops answers, in memory and in Redis.
+    /// Drops answers at every gateway, in memory and in Redis.
     Invalidate {
         #[command(flatten)]
         chosen: Chosen,
-        /// A tag stands for those below it as well: `customer/7` for `customer/7/mail`.
+        /// A tag or template stands for those below it, and a tag for those that depend on it.
         #[arg(long)]
         cascade: bool,
         /// Why.
         #[arg(long, default_value = "")]
         reason: String,
         /// Only say how many would go.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Has answers made anew, the most used first.
+    Warm {
+        #[command(flatten)]
+        chosen: Chosen,
+        /// At most this many; else as many as are made at a time.
+        #[arg(long, default_value_t = 0)]
+        limit: u16,
+        /// Why.
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// Only say how many it would be.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Lists the tags that depend on others.
+    Dependencies {
+        /// Only this tag.
+        #[arg(long, default_value = "")]
+        tag: String,
+    },
+    /// Says on which tags a tag depends; none: on nothing any more.
+    Depend {
+        /// The tag.
+        tag: String,
+        /// One on which it depends; may be given several times.
+        #[arg(long)]
+        on: Vec<String>,
+        /// Why.
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// Only check it.
         #[arg(long)]
         dry_run: bool,
     },
@@ -77,6 +122,30 @@ pub(crate) struct Chosen {
     /// Those with a tag that matches.
     #[arg(long, default_value = "")]
     tag: String,
+    /// Those of templates that match.
+    #[arg(long, default_value = "")]
+    template: String,
+    /// Those of revisions of models that match.
+    #[arg(long, default_value = "")]
+    revision: String,
+}
+
+impl Chosen {
+    /// The same with what else is asked.
+    fn and(self, mut asked: Value) -> Value {
+        let Self { key, model, endpoint, tag, template, revision } = self;
+        for (name, value) in [
+            ("key", key),
+            ("model", model),
+            ("endpoint", endpoint),
+            ("tag", tag),
+            ("template", template),
+            ("revision", revision),
+        ] {
+            asked[name] = value.into();
+        }
+        asked
+    }
 }
 
 impl Cache {
@@ -86,17 +155,27 @@ impl Cache {
                 let asked = json!({ "model": model });
                 Plan::list("CacheService/GetCacheStatistics", asked, "models", STATISTICS)
             }
-            Self::List { chosen: Chosen { key, model, endpoint, tag }, limit } => {
-                let asked =
-                    json!({"key": key, "model": model, "endpoint": endpoint, "tag": tag, "page_size": limit});
+            Self::Gateways => Plan::list("CacheService/GetCacheStatistics", json!({}), "gateways", GATEWAYS),
+            Self::List { chosen, by_score, limit } => {
+                let asked = chosen.and(json!({"page_size": limit, "by_score": by_score}));
                 Plan::list("CacheService/ListCached", asked, "answers", ANSWERS)
             }
-            Self::Invalidate { chosen: Chosen { key, model, endpoint, tag }, cascade, reason, dry_run } => {
-                let asked = json!({
-                    "key": key, "model": model, "endpoint": endpoint, "tag": tag,
-                    "cascade": cascade, "reason": reason, "validate_only": dry_run,
-                });
+            Self::Invalidate { chosen, cascade, reason, dry_run } => {
+                let asked =
+                    chosen.and(json!({"cascade": cascade, "reason": reason, "validate_only": dry_run}));
                 Plan::thing("CacheService/InvalidateCached", asked, "")
+            }
+            Self::Warm { chosen, limit, reason, dry_run } => {
+                let asked = chosen.and(json!({"limit": limit, "reason": reason, "validate_only": dry_run}));
+                Plan::thing("CacheService/WarmCache", asked, "")
+            }
+            Self::Dependencies { tag } => {
+                let asked = json!({ "tag": tag });
+                Plan::list("CacheService/ListCacheDependencies", asked, "dependencies", DEPENDENCIES)
+            }
+            Self::Depend { tag, on, reason, dry_run } => {
+                let asked = json!({"tag": tag, "depends_on": on, "reason": reason, "validate_only": dry_run});
+                Plan::done("CacheService/SetCacheDependencies", asked, "set")
             }
         }
     }
