@@ -35,7 +35,7 @@ impl Inference {
                 let (this, mut admitted) = (self.clone(), admitted.clone());
                 admitted.prompt.wants_usage = true;
                 let named = Named { admitted, key, fingerprint, request_id: request_id.to_owned(), flight };
-                let task = async move { this.do_once(named).await };
+                let task = async move { Box::pin(this.do_once(named)).await };
                 self.cache.spawn(task.instrument(tracing::Span::current()));
                 seat
             }
@@ -48,10 +48,10 @@ impl Inference {
         let _driven = Driven(Arc::clone(flight));
         let user = admitted.person.user;
         let answer = match self.cache.turn(user, key, admitted, self.patience(None)).await {
-            Turn::Own(None) => return self.do_own(&named).await,
+            Turn::Own(None) => return Box::pin(self.do_own(&named)).await,
             Turn::Own(Some(claim)) => {
                 return tokio::select! {
-                    () = self.do_own(&named) => {}
+                    () = Box::pin(self.do_own(&named)) => {}
                     never = claim.renewed() => match never {},
                 };
             }

@@ -11,6 +11,7 @@ use http::StatusCode;
 use inference::{Config, warm::SYSTEM};
 use proto::{inference::v1 as pb, monitoring::v1::UsageRecord};
 use serde_json::{Value, json};
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use std::time::Duration;
 use tonic::Code;
 
@@ -126,6 +127,57 @@ async fn what_was_asked_is_remembered_over_a_restart_and_made_when_an_operator_s
     drop(pb::InvalidateCachedRequest { model: "*".into(), ..Default::default() }).await;
     assert_eq!(warm_now(&other, "", true).await.unwrap(), 2);
     other.close().await;
+}
+
+/// Weeks since 1970 and the hour of the week from Monday in UTC, so many hours from now.
+fn hour_in(hours: i64) -> (i64, i64) {
+    let since_monday = shared::time::now().0 / 3_600_000_000 + 3 * 24 + hours;
+    (since_monday / (7 * 24), since_monday % (7 * 24))
+}
+
+/// Has it that the requests with this tag were asked so often in the coming hours of the last four weeks.
+async fn were_asked(folder: &std::path::Path, uses: &[(&str, i64)]) {
+    let options = SqliteConnectOptions::new().filename(folder.join("inference.db"));
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::query("DELETE FROM cache_uses").execute(&mut connection).await.unwrap();
+    // The clock may strike meanwhile.
+    for (week, hour) in [hour_in(1), hour_in(2)] {
+        for before in 1..=4 {
+            for (tag, uses) in uses {
+                let query =
+                    "INSERT INTO cache_uses SELECT key, $1, $2, $3 FROM cache_requests WHERE tags = $4";
+                let query = sqlx::query(query).bind(week - before).bind(hour).bind(uses);
+                query.bind(format!("[\"{tag}\"]")).execute(&mut connection).await.unwrap();
+            }
+        }
+    }
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_expected_of_the_coming_hour_is_made_ahead_of_it() {
+    let engine = Engine::own(&[]).await;
+    let gateway = Gateway::with(&[&engine], warm).await;
+    for tag in ["mondays", "sometimes"] {
+        use_it(&gateway, tag, 1).await;
+    }
+    let (_, folder) = gateway.end().await;
+    were_asked(folder.path(), &[("mondays", 2), ("sometimes", 1)]).await;
+    let ahead = |config: &mut Config| {
+        warm(config);
+        // The coming hour is never further away.
+        config.cache.warm.ahead = Duration::from_secs(3_600);
+        config.cache.ttl = Duration::from_secs(10_000);
+    };
+    let gateway = Gateway::within(folder, &[&engine], ahead).await;
+    let only = [("cache-control", "only-if-cached")];
+    until("it to be made", async || {
+        (ask(&gateway, &tagged("mondays"), &only).await.status == StatusCode::OK).then_some(())
+    })
+    .await;
+    assert_eq!(ask(&gateway, &tagged("sometimes"), &only).await.status, StatusCode::GATEWAY_TIMEOUT);
+    let records = gateway.close().await;
+    assert_eq!(own(&records).len(), 1, "made once, and young since");
 }
 
 #[tokio::test]
