@@ -108,6 +108,12 @@ impl Gateways {
         }
     }
 
+    /// The address by which the others know one.
+    #[must_use]
+    pub fn url(&self, number: usize) -> String {
+        format!("http://{}", self.running[number].address)
+    }
+
     /// Engines that one owns.
     pub async fn owned(&self, number: usize) -> u64 {
         self.metric(number, "tollgate_gateway_engines_owned", "").await

@@ -2,10 +2,12 @@
 //!
 //! [`owner`] says to whom, [`claims`] how much each may hold, both pure. This file brings to [`claims`] what happens and
 //! from it to the queue what follows. What the others say comes with the reports to permissions, or from [`ask`]ing;
-//! [`place`] chooses where a call goes, [`forward`] sends it to another gateway, and [`relay`] is its answer.
+//! [`place`] chooses where a call goes, [`forward`] sends it to another gateway, and [`relay`] is its answer; [`everyone`]
+//! is asked who waits.
 
 pub mod ask;
 pub mod claims;
+pub mod everyone;
 pub mod forward;
 pub mod relay;
 pub mod word;
@@ -69,6 +71,8 @@ pub struct Gateways(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     id: GatewayId,
+    /// Where the others reach it.
+    address: String,
     /// The time of the claims counts from here.
     origin: Instant,
     state: Mutex<State>,
@@ -105,6 +109,7 @@ impl Gateways {
         let state = State { claims, parts: BTreeMap::new(), owners: BTreeMap::new() };
         Self(Arc::new(Inner {
             id,
+            address: config.advertise.clone(),
             origin: Instant::now(),
             state: Mutex::new(state),
             fleet: fleet.clone(),

@@ -2,7 +2,7 @@
 
 use crate::chat::{CHAT, chat, named, streamed};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tests::{
     engine::Engine,
     gateways::Gateways,
@@ -228,4 +228,65 @@ async fn any_of_three_equal_gateways_may_be_killed() {
     scene.never_held_too_much().await;
     scene.gateways.start_again(1).await;
     scene.accounted_for(&ends).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whichever_gateway_is_asked_says_who_waits_at_all_of_them() {
+    // REST asks the first; the second owns everything, so that all who wait do so there.
+    let mut scene = Scene::start(&[1.0, 1e9, 1.0]).await;
+    scene.call(0, "long", 14, 400);
+    scene.until_full().await;
+    let (owner, there) = (scene.gateways.apart.owner(), scene.gateways.url(1));
+    let waits = 14 - LIMIT as usize * ENGINES;
+    let all = until("all who wait", async || {
+        let listed = owner.get("/api/v1/queue/requests").await.data()["requests"].take();
+        listed.as_array().filter(|listed| listed.len() == waits).cloned()
+    })
+    .await;
+    assert!(all.iter().all(|row| row["gateway"] == there.as_str()), "{all:?}");
+    let (mut seen, mut token) = (BTreeSet::new(), String::new());
+    for _ in 0..=waits {
+        let page = owner.get(&format!("/api/v1/queue/requests?page_size=4&page_token={token}")).await.data();
+        for row in page["requests"].as_array().into_iter().flatten() {
+            assert!(seen.insert(row["usage_id"].as_str().unwrap().to_owned()), "{row} twice");
+        }
+        token = page["next_page_token"].as_str().unwrap_or_default().to_owned();
+        if token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!((seen.len(), token.as_str()), (waits, ""));
+    let queues = owner.get("/api/v1/queue/models").await.data();
+    let waiting = |row: &Value| row["waiting_batch"].as_u64().unwrap_or(0);
+    let rows = queues["queues"].as_array().unwrap();
+    assert!(
+        rows.iter().any(|row| row["gateway"] == there.as_str() && waiting(row) == waits as u64),
+        "{queues}"
+    );
+    let elsewhere = scene.gateways.url(2);
+    let named = owner.get(&format!("/api/v1/queue/requests?gateway={elsewhere}")).await.data();
+    assert_eq!(named["requests"].as_array().map_or(0, Vec::len), 0, "{named}");
+    assert_eq!(owner.get("/api/v1/queue/requests?gateway=nobody").await.status, 400);
+
+    let id = all[0]["usage_id"].as_str().unwrap();
+    let cancel = format!("/api/v1/queue/requests/{id}:cancel");
+    assert_eq!(owner.post(&cancel, &serde_json::json!({"reason": "deploy"})).await.status, 200);
+    assert_eq!(owner.post(&cancel, &serde_json::json!({})).await.status, 404);
+
+    scene.gateways.running[2].process.signal("STOP");
+    let queues = owner.get("/api/v1/queue/models").await.data();
+    assert_eq!(queues["unreached"], serde_json::json!([elsewhere]), "{queues}");
+    scene.gateways.running[2].process.signal("CONT");
+
+    let ends = scene.ends().await;
+    let withdrawn = End::Refused(409, "request_withdrawn".to_owned());
+    assert_eq!(ends.values().filter(|(_, end)| *end == withdrawn).count(), 1, "{ends:?}");
+    let goodput = until("what was served to be judged", async || {
+        let rows = owner.get("/api/v1/queue/goodput?window=3600s").await.data()["goodput"].take();
+        let offered = rows.as_array()?.iter().filter(|row| row["gateway"] == there.as_str());
+        let offered: u64 = offered.filter_map(|row| row["offered"].as_u64()).sum();
+        (offered >= 14).then_some(rows)
+    })
+    .await;
+    assert!(goodput.as_array().is_some_and(|rows| !rows.is_empty()));
 }

@@ -17,6 +17,7 @@ const MODELS: &[Column] = &[
     ("DRAINED IN", "predicted_drain"),
     ("WHY", "wait_reason"),
     ("STOPPED", "preemptions"),
+    ("GATEWAY", "gateway"),
 ];
 
 const REQUESTS: &[Column] = &[
@@ -28,6 +29,7 @@ const REQUESTS: &[Column] = &[
     ("WHY", "wait_reason"),
     ("USER", "user_id"),
     ("ID", "usage_id"),
+    ("GATEWAY", "gateway"),
 ];
 
 const GOODPUT: &[Column] = &[
@@ -45,6 +47,7 @@ const GOODPUT: &[Column] = &[
     ("DECODE/S", "decode_tokens_per_second"),
     ("FIRST TOKEN P99", "first_token.p99"),
     ("PER TOKEN P99", "per_token.p99"),
+    ("GATEWAY", "gateway"),
 ];
 
 #[derive(Debug, Subcommand)]
