@@ -92,10 +92,10 @@ impl Warming {
             }
             // What was asked since the last look is not forgotten by the next start.
             let settings = this.cache().warming();
-            if let Ok(db) = this.store.db().cloned()
+            if let Ok(vault) = this.store.vault()
                 && settings.enabled
             {
-                let _ = tokio::time::timeout(LAST, this.count(&db, &settings, time::now())).await;
+                let _ = tokio::time::timeout(LAST, this.count(vault, &settings, time::now())).await;
             }
         });
     }

@@ -4,10 +4,7 @@ use super::{
     flight::{Flight, Landed, Piece},
     kept::{Kept, Origin},
 };
-use crate::{
-    meter::broken_off,
-    sse::{self, Event, Splitter, Usage},
-};
+use crate::sse::{self, Ending, Event, Splitter, Usage};
 use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -46,8 +43,8 @@ impl Pump {
         Self { usage, whole: json, done: true, ..Self::default() }
     }
 
-    /// Passes a stream on until its end.
-    pub async fn stream<B>(&mut self, mut body: B, flight: &Flight, bounds: Bounds)
+    /// Passes a stream on until its end, which is this one if it has to be broken off.
+    pub async fn stream<B>(&mut self, mut body: B, flight: &Flight, bounds: Bounds, mut ending: Ending)
     where
         B: Body<Data = Bytes, Error = Infallible> + Unpin,
     {
@@ -57,12 +54,13 @@ impl Pump {
             splitter.feed(&frame.into_data().unwrap_or_default());
             let mut pieces = Vec::new();
             while let Some(event) = splitter.cut() {
+                ending.passed(&event);
                 pieces.push(self.hear(event, bounds.kept));
             }
             let too_large = self.passed > bounds.held;
             if too_large {
                 self.failed = true;
-                pieces.push(Piece { bytes: broken_off("it is too large"), usage: false });
+                pieces.push(Piece { bytes: ending.broken_off("it is too large"), usage: false });
             }
             flight.say(pieces);
             if too_large {

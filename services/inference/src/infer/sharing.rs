@@ -8,6 +8,7 @@ use crate::{
     error::Error,
     goodput::Used,
     prompt::Endpoint,
+    sse::Ending,
 };
 use shared::time;
 use std::sync::Arc;
@@ -220,7 +221,7 @@ impl Inference {
         // What another model says is no answer of the one that was asked.
         let own = instead.is_none();
         let begin = |whole| flight.begin(Begun { usage_id, instead, cached, whole });
-        let mut pump = Pump::default();
+        let (mut pump, ending) = (Pump::default(), Ending::of(endpoint.dialect()));
         match answer {
             Answer::Whole(json, _) => {
                 pump = Pump::whole(json.clone(), endpoint.usage(&json));
@@ -228,15 +229,15 @@ impl Inference {
             }
             Answer::Stream(metered) => {
                 begin(None);
-                pump.stream(metered, flight, bounds).await;
+                pump.stream(metered, flight, bounds, ending).await;
             }
             Answer::Relayed(relayed) => {
                 begin(None);
-                pump.stream(relayed, flight, bounds).await;
+                pump.stream(relayed, flight, bounds, ending).await;
             }
             Answer::Replayed(replay) => {
                 begin(None);
-                pump.stream(replay, flight, bounds).await;
+                pump.stream(replay, flight, bounds, ending).await;
             }
         }
         flight.land(pump.landed());

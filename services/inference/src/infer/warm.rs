@@ -96,7 +96,7 @@ impl Inference {
         let request_id = format!("system:warm:{}", &key.to_string()[..16]);
         let answer = Box::pin(self.fresh(admitted, &request_id, None)).await;
         let failed = answer.is_err();
-        let pump = self.deliver(answer, flight).await;
+        let pump = self.deliver(answer, flight, admitted.prompt.endpoint).await;
         let kept = pump.and_then(|pump| plan.kept(pump, admitted.accepted.elapsed()));
         let made = kept.is_some() && !failed;
         self.cache.landed(plan, flight, kept);
