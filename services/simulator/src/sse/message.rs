@@ -21,7 +21,8 @@ impl Speaking {
     /// All of it.
     pub(crate) fn whole(&self, text: &str, finish: &Finish, usage: Usage, reused: Option<Reused>) -> String {
         let (id, model, text) = (json(&self.id), json(&self.model), json(text));
-        let stop = stop(finish);
+        // Nothing that is null is said here.
+        let stop = stop(finish).replace(",\"stop_sequence\":null", "");
         format!(
             "{{\"id\":{id},\"type\":\"message\",\"role\":\"assistant\",\"content\":[{{\"type\":\"text\",\"text\":{text}}}],\
              \"model\":{model},{stop},\"usage\":{}}}",
