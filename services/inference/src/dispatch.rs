@@ -3,6 +3,8 @@
 //! Engines answer 200 to a stream at once, while it waits, and may put an error into it. Until the first event is
 //! read the request can still go to another engine.
 
+mod refusal;
+
 use crate::{
     cache::Replay,
     config,
@@ -22,7 +24,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use serde::Deserialize;
+pub(crate) use refusal::Said;
 use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 
@@ -264,12 +266,12 @@ impl Sent<'_> {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(_)) | Err(_) => Bytes::new(),
         };
-        let said = serde_json::from_slice::<ErrorBody>(&bytes).ok().map(|body| body.error);
-        if status == StatusCode::NOT_FOUND && said.as_ref().is_some_and(ErrorFields::is_about_the_model) {
+        let said = Said::read(&bytes);
+        if status == StatusCode::NOT_FOUND && said.as_ref().is_some_and(Said::is_about_the_model) {
             self.attempt.lost(self.prompt.served());
             return self.unspent(Fault::Busy, "unknown model");
         }
-        let refusal = self.refusal(status, said);
+        let refusal = refusal::of(self.prompt, status, said);
         match refusal {
             Error::EngineFailed { .. } => self.attempt.fail(Fault::Error, now()),
             _ => self.attempt.finish(now()),
@@ -350,66 +352,4 @@ async fn first_event(upstream: &mut Incoming) -> Option<(Bytes, Event)> {
 /// An engine that is full takes nothing on.
 fn busy(status: StatusCode) -> bool {
     matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
-}
-
-#[derive(Deserialize)]
-struct ErrorBody {
-    error: ErrorFields,
-}
-
-#[derive(Deserialize)]
-struct ErrorFields {
-    message: String,
-    #[serde(default)]
-    r#type: Option<String>,
-    #[serde(default)]
-    param: Option<String>,
-}
-
-impl ErrorFields {
-    /// Whether it is the model that is not there. A route that an engine does not have is said in other words.
-    fn is_about_the_model(&self) -> bool {
-        self.param.as_deref().is_none_or(|param| param == "model")
-    }
-
-    /// Whether it is the response that the request goes on from.
-    fn is_about_a_response(&self) -> bool {
-        matches!(self.param.as_deref(), Some("response_id" | "previous_response_id"))
-    }
-}
-
-impl Sent<'_> {
-    /// The engine's own words where they help the caller; what only tells of our set-up is put in ours.
-    fn refusal(&self, status: StatusCode, said: Option<ErrorFields>) -> Error {
-        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            let code = status.as_u16();
-            tracing::error!(status = code, "an engine refuses our key: check inference.engine_key");
-            return Error::EngineFailed { cause: "it refuses the gateway" };
-        }
-        let unserved = |status| {
-            let known = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
-            known.contains(&status)
-        };
-        let (code, prompt) = (status.as_u16(), self.prompt);
-        let kind = "BadRequestError".to_owned();
-        match (said, &prompt.previous) {
-            _ if status == StatusCode::NOT_IMPLEMENTED => Error::not_served(prompt),
-            (Some(error), Some(id)) if status == StatusCode::NOT_FOUND && error.is_about_a_response() => {
-                Error::ResponseLost { id: id.clone() }
-            }
-            (Some(error), _) => Error::Refused {
-                status: code,
-                kind: error.r#type.filter(|kind| kind != "Bad Request").unwrap_or(kind),
-                param: error.param,
-                message: error.message,
-            },
-            (None, _) if unserved(status) => Error::not_served(prompt),
-            (None, _) => Error::Refused {
-                status: code,
-                kind,
-                param: None,
-                message: format!("the engine refused the request with status {code}"),
-            },
-        }
-    }
 }

@@ -2,13 +2,13 @@
 
 use super::Inference;
 use crate::{
+    dispatch::Said,
     engines::Engine,
     error::{Error, Kept, Thing},
 };
 use bytes::Bytes;
 use http::{Method, StatusCode, uri::PathAndQuery};
 use http_body_util::{BodyExt, Limited};
-use serde::Deserialize;
 use shared::auth::Person;
 use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
@@ -22,20 +22,6 @@ pub enum Stored {
     Cancelled,
     /// It is forgotten.
     Deleted,
-}
-
-#[derive(Deserialize)]
-struct Said {
-    error: Words,
-}
-
-#[derive(Deserialize)]
-struct Words {
-    message: String,
-    #[serde(default, rename = "type")]
-    kind: Option<String>,
-    #[serde(default)]
-    param: Option<String>,
 }
 
 impl Stored {
@@ -91,12 +77,11 @@ impl Inference {
 }
 
 fn refusal(id: &str, status: StatusCode, body: &[u8]) -> Error {
-    let said = serde_json::from_slice::<Said>(body).ok();
-    match said {
+    match Said::read(body) {
         Some(_) if status == StatusCode::NOT_FOUND => Error::ResponseLost { id: id.into() },
-        Some(Said { error }) if status.is_client_error() => Error::Refused {
+        Some(error) if status.is_client_error() => Error::Refused {
             status: status.as_u16(),
-            kind: error.kind.unwrap_or_else(|| "BadRequestError".into()),
+            kind: error.r#type.unwrap_or_else(|| "BadRequestError".into()),
             param: error.param,
             message: error.message,
         },

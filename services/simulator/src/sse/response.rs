@@ -50,6 +50,12 @@ struct Object<'a> {
     truncation: &'static str,
     usage: Option<Value>,
     user: (),
+    presence_penalty: f64,
+    frequency_penalty: f64,
+    kv_transfer_params: (),
+    ec_transfer_params: (),
+    input_messages: (),
+    output_messages: (),
 }
 
 impl Responding {
@@ -67,9 +73,15 @@ impl Responding {
         let reason = cut.then(|| tree!({"reason": "max_output_tokens"}));
         let usage = tree!({
             "input_tokens": usage.prompt,
-            "input_tokens_details": {"cached_tokens": cached},
+            "input_tokens_details": {
+                "cached_tokens": cached, "cache_write_tokens": 0, "input_tokens_per_turn": [],
+                "cached_tokens_per_turn": [],
+            },
             "output_tokens": usage.completion,
-            "output_tokens_details": {"reasoning_tokens": 0, "tool_output_tokens": 0},
+            "output_tokens_details": {
+                "reasoning_tokens": 0, "tool_output_tokens": 0, "output_tokens_per_turn": [],
+                "tool_output_tokens_per_turn": [],
+            },
             "total_tokens": usage.prompt + usage.completion,
         });
         let status = if cut { "incomplete" } else { "completed" };
@@ -87,10 +99,11 @@ impl Responding {
     pub(crate) fn open(&mut self) -> [Bytes; 2] {
         let item = json(&self.item);
         let added = format!(
-            "\"item\":{{\"id\":{item},\"content\":[],\"role\":\"assistant\",\"status\":\"in_progress\",\"type\":\"message\"}},\
+            "\"item\":{{\"id\":{item},\"content\":[],\"role\":\"assistant\",\"status\":\"in_progress\",\"type\":\"message\",\
+             \"phase\":null}},\
              \"output_index\":0"
         );
-        let part = format!("{},\"part\":{}", self.place(), text_part(""));
+        let part = format!("{},\"part\":{}", self.place(), text_part("", "[]"));
         [self.event("response.output_item.added", &added), self.event("response.content_part.added", &part)]
     }
 
@@ -104,7 +117,7 @@ impl Responding {
     /// What is said behind the last token; `whole` is all of it.
     pub(crate) fn close(&mut self, whole: &str) -> [Bytes; 4] {
         let text = format!("{},\"logprobs\":[],\"text\":{}", self.place(), json(&self.text));
-        let part = format!("{},\"part\":{}", self.place(), text_part(&self.text));
+        let part = format!("{},\"part\":{}", self.place(), text_part(&self.text, "null"));
         let item = format!("\"item\":{},\"output_index\":0", self.message());
         [
             self.event("response.output_text.done", &text),
@@ -148,6 +161,12 @@ impl Responding {
             truncation: "disabled",
             usage,
             user: (),
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            kv_transfer_params: (),
+            ec_transfer_params: (),
+            input_messages: (),
+            output_messages: (),
         })
     }
 
@@ -155,7 +174,7 @@ impl Responding {
         tree!({
             "id": self.item,
             "content": [{"annotations": [], "text": self.text, "type": "output_text", "logprobs": null}],
-            "role": "assistant", "status": "completed", "type": "message",
+            "role": "assistant", "status": "completed", "type": "message", "phase": null,
         })
     }
 
@@ -171,6 +190,7 @@ impl Responding {
     }
 }
 
-fn text_part(text: &str) -> String {
-    format!("{{\"annotations\":[],\"text\":{},\"type\":\"output_text\",\"logprobs\":[]}}", json(text))
+fn text_part(text: &str, logprobs: &str) -> String {
+    let text = json(text);
+    format!("{{\"annotations\":[],\"text\":{text},\"type\":\"output_text\",\"logprobs\":{logprobs}}}")
 }

@@ -20,3 +20,4 @@ mod order;
 mod pace;
 mod sse;
 mod stop;
+mod surface;
