@@ -1,8 +1,4 @@
-/**
- * All of it in one process, so that the tests share their gateways as they share a real engine.
- *
- * The client of `/v1/responses` is in `responses.ts`.
- */
+/** All of it in one process, so that the tests share their gateways as they share a real engine. */
 
 import './answers.js'
 import './embeddings.js'
@@ -10,4 +6,5 @@ import './errors.js'
 import './files.js'
 import './batches.js'
 import './tools.js'
+import './responses.js'
 import './load.js'

@@ -2,6 +2,7 @@
 
 mod plans;
 mod sealed;
+mod swept;
 
 use crate::{
     client,
