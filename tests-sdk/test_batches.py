@@ -124,7 +124,7 @@ def test_a_batch_that_is_cancelled_keeps_what_was_answered(client, gateway):
     long = dict(messages=hello, max_tokens=500, ignore_eos=True)
     made = create(client, lines(*[ask(gateway.model, f"{n}", **long) for n in range(400)]))
     until("it runs", lambda: client.batches.retrieve(made.id).status == "in_progress")
-    assert client.batches.cancel(made.id).status == "cancelling"
+    assert client.batches.cancel(made.id).status in ("cancelling", "cancelled")
     batch = over(client, made)
     counts = batch.request_counts
     assert batch.status == "cancelled" and counts.total == 400 and counts.completed + counts.failed < 400

@@ -103,7 +103,7 @@ test('a batch that is cancelled keeps what was answered', async () => {
   const all = Array.from({ length: 400 }, (_, at) => ask(model, `${at}`, CHAT, { ...chat(`${at}`, 500), ...EXACTLY }))
   const made = await create(client, lines(...all))
   await until('it runs', async () => (await client.batches.retrieve(made.id)).status === 'in_progress')
-  assert.equal((await client.batches.cancel(made.id)).status, 'cancelling')
+  assert.ok(['cancelling', 'cancelled'].includes((await client.batches.cancel(made.id)).status))
   const batch = await over(client, made)
   assert.equal(batch.status, 'cancelled')
   const { completed, failed, total } = batch.request_counts!

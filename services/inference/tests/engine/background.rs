@@ -257,7 +257,7 @@ async fn a_batch_that_cannot_be_begun_is_refused() {
     for (fields, status, code) in [
         (json!({"input_file_id": "file-0190a1ff9fcad772d9834232742475a7"}), 404, "file_not_found"),
         (json!({"input_file_id": "nonsense"}), 404, "file_not_found"),
-        (json!({"endpoint": "/v1/rerank"}), 400, "invalid_field"),
+        (json!({"endpoint": "/v1/nothing"}), 400, "invalid_field"),
         (json!({"completion_window": "soon"}), 400, "invalid_field"),
         (json!({"metadata": {"k".repeat(65): "v"}}), 400, "invalid_field"),
         (json!({"metadata": 5}), 400, "body_malformed"),
