@@ -86,6 +86,15 @@ fn decide(criterion: &mut Criterion) {
             });
         }
     }
+    let mut limiter = Limiter::new(Settings::default());
+    decisions.bench_function("a place among those under way", |bencher| {
+        bencher.iter(|| {
+            let place = limiter.begin("POST", black_box("/tollgate.permissions.v1.UserService/ListUsers"));
+            if let Ok(Some(place)) = &place {
+                limiter.over(place);
+            }
+        });
+    });
     decisions.finish();
 }
 

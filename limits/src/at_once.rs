@@ -4,8 +4,10 @@
 //! is under way is counted, so there are never more counters than calls.
 
 use crate::{route::Routes, subject::name, table};
+use ahash::RandomState;
+use hashbrown::HashMap;
 use serde::Deserialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// What a call of an endpoint weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -95,13 +97,13 @@ pub(crate) struct UnderWay {
     settings: AtOnce,
     weights: Routes<Weight>,
     all: u32,
-    each: HashMap<u128, u32>,
+    each: HashMap<u128, u32, RandomState>,
 }
 
 impl UnderWay {
     pub(crate) fn new(settings: &AtOnce) -> Self {
         let mut under_way =
-            Self { settings: AtOnce::default(), weights: Routes::default(), all: 0, each: HashMap::new() };
+            Self { settings: AtOnce::default(), weights: Routes::default(), all: 0, each: HashMap::default() };
         under_way.set(settings);
         under_way
     }

@@ -78,22 +78,21 @@ impl Counts {
         self.0.invalidate_all();
     }
 
+    /// Whether an engine can be asked for those that are not known: they are texts, and few.
+    pub(super) fn may_ask(&self, part: &Part) -> bool {
+        let mut unknown = part.texts.iter().filter(|text| self.one(text).is_none());
+        part.is_plain && unknown.clone().count() <= ASKED && unknown.all(|(_, text)| text.starts_with(b"\""))
+    }
+
     /// Asks an engine for those that are not known. Returns the tokens of all, unless it does not say.
     pub(super) async fn ask(&self, fleet: &Fleet, engine: &Engine, part: &Part) -> Option<u64> {
         let unknown: Vec<_> = part.texts.iter().filter(|text| self.one(text).is_none()).collect();
-        if unknown.len() > ASKED {
-            return None;
-        }
         let asked = unknown.iter().map(|(_, text)| count(fleet, engine, &part.model, text));
         let counted = tokio::time::timeout(PATIENCE, join_all(asked)).await.ok()?;
-        let mut sum = 0;
         for ((key, _), count) in unknown.into_iter().zip(counted) {
             self.0.insert(*key, count?);
-            sum += count?;
         }
-        let known = part.texts.iter().filter_map(|text| self.one(text));
-        debug_assert!(sum <= known.clone().sum::<u64>());
-        Some(known.sum())
+        self.of(part)
     }
 }
 

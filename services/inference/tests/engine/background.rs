@@ -12,11 +12,13 @@ use crate::{
 };
 use http::{Method, Request, StatusCode, header};
 use inference::Config;
+use limits::{Action, Layer, Limit, Measure};
 use proto::inference::v1::{
     self as pb, JobState, inference_batch_service_client::InferenceBatchServiceClient,
     job_service_client::JobServiceClient, submit_job_request::Work,
 };
 use serde_json::{Value, json};
+use shared::limits::Gate;
 use std::{collections::BTreeSet, time::Duration};
 use tonic::Code;
 
@@ -298,6 +300,29 @@ async fn a_cancelled_batch_keeps_what_was_answered_and_asks_no_more() {
         (again.status, again.json().await["error"]["code"].as_str()),
         (StatusCode::BAD_REQUEST, Some("job_over"))
     );
+    gateway.close().await;
+}
+
+#[tokio::test]
+async fn lines_count_against_limits_of_tokens_and_wait_where_a_call_would_be_refused() {
+    let engine = Engine::simulated("tiny", &[]).await;
+    // Of nine tokens each, so that one of them fits at a time, and two into a window.
+    let window = Some(Duration::from_secs(1));
+    let tokens = Limit { tokens: Some(20), window, ..Limit::default() };
+    let action = Action { limits: vec![tokens], scaled: false, ..Action::default() };
+    let settings = limits::Settings { actions: [("inference".to_owned(), action)].into(), ..Default::default() };
+    let gate = Gate::new(settings);
+    let set = |config: &mut Config| {
+        quick(config);
+        config.limits = gate.clone();
+    };
+    let gateway = Gateway::with(&[&engine], set).await;
+    let all: Vec<Value> = (0..5).map(|number| line("tiny", &format!("line-{number}"))).collect();
+    let batch = gateway.batch(&lines(&all)).await;
+    let batch = gateway.ended(&batch).await;
+    assert_eq!((&batch["status"], &batch["request_counts"]["completed"]), (&json!("completed"), &json!(5)));
+    let seen = gate.lock().seen(Layer::User, None, gate.now());
+    assert!(seen.iter().any(|seen| seen.row.measure == Measure::Tokens), "nothing was counted: {seen:?}");
     gateway.close().await;
 }
 
