@@ -102,8 +102,12 @@ pub(crate) struct UnderWay {
 
 impl UnderWay {
     pub(crate) fn new(settings: &AtOnce) -> Self {
-        let mut under_way =
-            Self { settings: AtOnce::default(), weights: Routes::default(), all: 0, each: HashMap::default() };
+        let mut under_way = Self {
+            settings: AtOnce::default(),
+            weights: Routes::default(),
+            all: 0,
+            each: HashMap::default(),
+        };
         under_way.set(settings);
         under_way
     }

@@ -246,16 +246,16 @@ impl Joint {
         // First, so that whoever is told to go alone does not find this one under way.
         drop(lead);
         let mut parts = came.map(Vec::into_iter);
-        for (number, turn) in turns.into_iter().enumerate() {
+        let mut first = true;
+        for turn in turns {
             let own = match &mut parts {
                 Ok(parts) => parts.next().map(Ok),
                 Err(call::Fault::Engine(failed)) => Some(Err(failed.clone())),
                 Err(call::Fault::Refused | call::Fault::Miscounted) => None,
             };
-            let first = number == 0;
             let told = own.map_or(Turn::Apart, |came| Turn::Together(Together { came, first }));
             // Who has left is told nothing.
-            drop(turn.send(told));
+            first &= turn.send(told).is_err();
         }
     }
 

@@ -310,7 +310,8 @@ async fn lines_count_against_limits_of_tokens_and_wait_where_a_call_would_be_ref
     let window = Some(Duration::from_secs(1));
     let tokens = Limit { tokens: Some(20), window, ..Limit::default() };
     let action = Action { limits: vec![tokens], scaled: false, ..Action::default() };
-    let settings = limits::Settings { actions: [("inference".to_owned(), action)].into(), ..Default::default() };
+    let settings =
+        limits::Settings { actions: [("inference".to_owned(), action)].into(), ..Default::default() };
     let gate = Gate::new(settings);
     let set = |config: &mut Config| {
         quick(config);
