@@ -278,7 +278,7 @@ impl Asking {
         let person = self.by.person(&self.inference.policy, time::now())?;
         let prompt = prompt(self.batch.endpoint, body)?;
         let id = line::id(self.batch.id, number);
-        let asked = self.inference.infer(person, prompt, &id, None);
+        let asked = Box::pin(self.inference.infer(person, prompt, &id, None));
         match self.limits.background().around(asked).await?.answer {
             Answer::Whole(answer, _) => Ok(answer),
             Answer::Stream(_) | Answer::Relayed(_) | Answer::Replayed(_) => {

@@ -59,7 +59,7 @@ impl Runner {
         let person = payload.by.person(&self.0.inference.policy, time::now())?;
         let prompt = prompt(endpoint, Bytes::from(body))?;
         let id = claim.ticket.id.to_string();
-        let asked = self.0.inference.infer(person, prompt, &id, None);
+        let asked = Box::pin(self.0.inference.infer(person, prompt, &id, None));
         let inferred = self.0.limits.background().around(asked).await?;
         match inferred.answer {
             Answer::Whole(answer, _) if answer.len() <= LARGEST => Ok(answer.into()),
