@@ -5,6 +5,7 @@
 //! `Idempotency-Key` is one [`flight`] for as long as its key is remembered. [`crate::infer`] puts them together.
 
 mod canonical;
+mod choose;
 mod chosen;
 mod control;
 pub mod flight;
@@ -14,6 +15,7 @@ mod kept;
 mod key;
 mod memory;
 mod once;
+mod plan;
 mod pump;
 mod replay;
 mod second;
@@ -29,12 +31,13 @@ pub use hit::Hit;
 pub use kept::{Asked, Kept, Origin};
 pub use key::Key;
 pub use once::{Once, Turn};
+pub use plan::Plan;
 pub use pump::{Bounds, Pump};
 pub use replay::Replay;
 pub use statistics::{Found, Statistics, Total};
 pub use texts::{Made, Texts, together};
 
-use crate::{admit::Admitted, config, jobs::person::Submitter, prompt::Repeats, queue::Class};
+use crate::{config, queue::Class};
 use futures_util::future::join_all;
 use gone::Gone;
 use memory::{Memory, Slot};
@@ -42,10 +45,7 @@ use once::Names;
 use second::Second;
 use shared::{
     limits::Ticket,
-    redis::{
-        locks::{self, Locks},
-        shelf::Shelf,
-    },
+    redis::{locks::Locks, shelf::Shelf},
     server::Tasks,
     time,
 };
@@ -54,7 +54,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
 };
-use uuid::Uuid;
 
 /// What an answer had to do with the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,8 +78,6 @@ impl Cached {
     }
 }
 
-/// Longest wait for Redis of work that nobody waits for.
-const LOCK_WAIT: Duration = Duration::from_millis(250);
 /// Vectors that are looked up in the second tier for one call.
 const MOST_LOOKED_UP: usize = 256;
 
@@ -109,23 +106,6 @@ struct Inner {
 struct UnderWay {
     flight: Arc<Flight>,
     of: Origin,
-}
-
-/// How a request goes through the cache.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// What its answer is kept under.
-    pub key: Key,
-    /// How long its answer is kept.
-    pub ttl: Duration,
-    /// Whether it streams.
-    pub stream: bool,
-    /// The texts whose vectors are asked for.
-    pub texts: Option<Texts>,
-    course: Course,
-    origin: Origin,
-    mark: Mark,
-    asked: Option<Asked>,
 }
 
 impl Cache {
@@ -160,12 +140,6 @@ impl Cache {
         self.settings().largest_bytes
     }
 
-    /// How answers are made ahead of those who ask for them.
-    #[must_use]
-    pub fn warming(&self) -> config::Warm {
-        self.settings().warm.clone()
-    }
-
     /// The longest time for which any answer is kept.
     #[must_use]
     pub fn longest(&self) -> Duration {
@@ -191,39 +165,6 @@ impl Cache {
             Some(ticket) => self.0.tasks.spawn(ticket.around(task)),
             None => self.0.tasks.spawn(task),
         }
-    }
-
-    /// How a request goes through the cache, when it does.
-    #[must_use]
-    pub fn plan(&self, admitted: &Admitted) -> Option<Plan> {
-        let prompt = &admitted.prompt;
-        match prompt.repeats {
-            _ if prompt.wish.no_store => return None,
-            Repeats::Exactly => {}
-            Repeats::Otherwise if prompt.wish.store => {}
-            Repeats::Otherwise | Repeats::Never => return None,
-        }
-        // Before anything is looked for: what is said to go from now on goes.
-        let mark = self.0.gone.mark();
-        let (model, endpoint) = (prompt.served(), prompt.endpoint.name());
-        let settings = self.settings();
-        let ttl = settings.ttl_of(endpoint, model);
-        if !settings.enabled || ttl.is_zero() {
-            return None;
-        }
-        let revision = settings.revision_of(model);
-        let (key, texts) = Key::of(admitted, revision)?;
-        let origin = origin(admitted, revision);
-        let again =
-            settings.warm.enabled && texts.is_none() && prompt.body.len() <= settings.warm.largest_request;
-        drop(settings);
-        let asked = again.then(|| Asked {
-            by: Submitter::from(&admitted.person),
-            body: prompt.body.clone(),
-            in_time: true,
-        });
-        let course = (key, prompt.stream, prompt.class);
-        Some(Plan { key, ttl, stream: prompt.stream, texts, course, origin, mark, asked })
     }
 
     /// An answer that is kept and young enough.
@@ -355,75 +296,6 @@ impl Cache {
         }
     }
 
-    /// Drops what further invalidations chose, wherever it is kept or under way. Returns how many answers each of them
-    /// found in memory.
-    pub fn hear(&self, mark: Mark, rows: &[(u64, Chosen)]) -> Vec<u64> {
-        // First, so that none comes back from the second tier.
-        self.0.gone.hear(mark, rows);
-        // Whoever waits already is told what comes; whoever comes now is not.
-        self.flights().retain(|(key, _, _), under_way| {
-            !rows.iter().any(|(_, chosen)| chosen.matches(key, &under_way.of))
-        });
-        let mut found = vec![0; rows.len()];
-        self.0.memory.drop_those(|key, kept| {
-            let mut goes = false;
-            for ((sequence, chosen), found) in rows.iter().zip(&mut found) {
-                if !kept.mark.knew(mark.epoch, *sequence) && chosen.matches(key, &kept.of) {
-                    *found += 1;
-                    goes = true;
-                }
-            }
-            goes
-        });
-        found
-    }
-
-    /// How far it was heard what is to go.
-    #[must_use]
-    pub fn mark(&self) -> Mark {
-        self.0.gone.mark()
-    }
-
-    /// What is kept in memory and chosen, with its keys, the most used first.
-    #[must_use]
-    pub fn list(&self, chosen: &Chosen, most: usize) -> Vec<(Key, Arc<Kept>)> {
-        let mut listed = self.0.memory.list(|key, kept| chosen.matches(key, &kept.of));
-        listed.sort_by_key(|(key, kept)| (std::cmp::Reverse(kept.uses()), *key));
-        listed.truncate(most);
-        listed
-    }
-
-    /// The same in the order in which they are made anew: the highest score first.
-    #[must_use]
-    pub fn by_score(&self, chosen: &Chosen, most: usize) -> Vec<(Key, Arc<Kept>)> {
-        let now = time::now();
-        let listed = self.0.memory.list(|key, kept| chosen.matches(key, &kept.of)).into_iter();
-        let mut listed: Vec<_> = listed.map(|(key, kept)| (kept.score(now), key, kept)).collect();
-        listed.sort_by(|(one, first, _), (other, second, _)| other.total_cmp(one).then(first.cmp(second)));
-        listed.truncate(most);
-        listed.into_iter().map(|(_, key, kept)| (key, kept)).collect()
-    }
-
-    /// What was asked since it was counted last, where it may be asked again, and how often.
-    #[must_use]
-    pub fn newly_asked(&self) -> Vec<(Key, Arc<Kept>, u64)> {
-        let asked = self.0.memory.list(|_, kept| kept.asked.is_some() && kept.newly_asked() > 0).into_iter();
-        asked.map(|(key, kept)| (key, Arc::clone(&kept), kept.newly_asked())).collect()
-    }
-
-    /// Whether an answer is this gateway's to make ahead: of several that see the same Redis one does it in a time.
-    pub async fn claims_warming(&self, key: Key, time: Duration) -> bool {
-        let token = Uuid::new_v4().to_string();
-        match self.0.locks.ask_for(&format!("warm:{key}"), &token, time, LOCK_WAIT).await {
-            locks::Asked::Held(lock) => {
-                lock.keep();
-                true
-            }
-            locks::Asked::Taken => false,
-            locks::Asked::Unknown => true,
-        }
-    }
-
     /// What the tokens that a model was saved would have cost, in micro-dollars.
     #[must_use]
     pub fn price(&self, model: &str, total: &Total) -> u64 {
@@ -443,38 +315,5 @@ impl Cache {
 
     fn flights(&self) -> MutexGuard<'_, HashMap<Course, UnderWay>> {
         self.0.flights.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What a request's answer is of.
-fn origin(admitted: &Admitted, revision: &str) -> Origin {
-    let (prompt, wish) = (&admitted.prompt, &admitted.prompt.wish);
-    Origin {
-        model: prompt.served().into(),
-        revision: revision.into(),
-        endpoint: prompt.endpoint.name(),
-        template: Arc::clone(&wish.template),
-        tags: Arc::clone(&wish.tags),
-    }
-}
-
-impl Plan {
-    /// What its answer is of.
-    #[must_use]
-    pub const fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
-    /// An answer as it is kept under this plan.
-    #[must_use]
-    pub fn kept(&self, pump: Pump, took: Duration) -> Option<Kept> {
-        let kept = pump.kept(self.origin.clone(), self.ttl, took)?;
-        Some(Kept { mark: self.mark, asked: self.asked.clone(), ..kept })
-    }
-
-    /// The same for nobody who asks now.
-    #[must_use]
-    pub fn ahead(self) -> Self {
-        Self { asked: self.asked.map(|asked| Asked { in_time: false, ..asked }), ..self }
     }
 }

@@ -103,6 +103,7 @@ pub fn cache_control(input: &[u8]) {
     if let Ok(wish) = Wish::field(&String::from_utf8_lossy(field)) {
         assert!(wish.tags.len() <= 16 && wish.tags.is_sorted(), "{wish:?}");
         assert!(wish.tags.iter().all(|tag| (1..=64).contains(&tag.len())), "{wish:?}");
+        assert!(wish.template.len() <= 64, "{wish:?}");
         assert!(wish.and_headers(Some(header), None).is_ok(), "what was meant for others is passed over");
     }
     let Ok(wish) = Wish::default().and_headers(None, Some(header)) else { return };

@@ -4,7 +4,7 @@ use super::{
     flight::{Flight, Seat},
     kept::Kept,
     key::Key,
-    origin,
+    plan::origin,
     pump::Pump,
 };
 use crate::{admit::Admitted, config};

@@ -47,7 +47,8 @@ impl Inference {
             Err(Error::PolicyUnavailable) => return Warmed::Failed,
             Err(_) => return Warmed::Gone,
         };
-        if let Some(good_for) = good_for {
+        // Half of its time is young enough of one that is kept for less.
+        if let Some(good_for) = good_for.map(|good_for| good_for.min(plan.ttl / 2)) {
             let wish = &admitted.prompt.wish;
             let kept = match self.cache.get(&plan, wish).filter(|kept| kept.left(time::now()) > good_for) {
                 Some(kept) => Some(kept),
