@@ -259,7 +259,7 @@ async fn a_batch_that_cannot_be_begun_is_refused() {
     for (fields, status, code) in [
         (json!({"input_file_id": "file-0190a1ff9fcad772d9834232742475a7"}), 404, "file_not_found"),
         (json!({"input_file_id": "nonsense"}), 404, "file_not_found"),
-        (json!({"endpoint": "/v1/nothing"}), 400, "invalid_field"),
+        (json!({"endpoint": "/v1/messages"}), 400, "invalid_field"),
         (json!({"completion_window": "soon"}), 400, "invalid_field"),
         (json!({"metadata": {"k".repeat(65): "v"}}), 400, "invalid_field"),
         (json!({"metadata": 5}), 400, "body_malformed"),
@@ -550,5 +550,32 @@ async fn a_gateway_serves_models_while_its_database_is_away() {
         (status.code(), shared::status::reason(&status).as_str()),
         (Code::Unavailable, "STORE_UNAVAILABLE")
     );
+    gateway.close().await;
+}
+
+#[tokio::test]
+async fn a_batch_of_responses_or_of_ranks_is_run_like_any_other() {
+    let engine = Engine::simulated("tiny", &["--task", "both"]).await;
+    let gateway = Gateway::with(&[&engine], quick).await;
+    let response = json!({"input": "w1 w2", "max_output_tokens": 3, "ignore_eos": true, "store": false});
+    let ranking = json!({"query": "w1", "documents": ["w2 w3", "w1"]});
+    for (endpoint, mut body, tokens) in [("/v1/responses", response, (5, 3)), ("/v1/rerank", ranking, (4, 0))]
+    {
+        body["model"] = "tiny".into();
+        let line = json!({"custom_id": "a", "method": "POST", "url": endpoint, "body": body});
+        let file = gateway.upload(&lines(&[line])).await;
+        let asked = json!({"input_file_id": file, "endpoint": endpoint, "completion_window": "24h"});
+        let batch = gateway.send(client::post("/v1/batches", &asked)).await.json().await;
+        let ended = gateway.ended(&batch).await;
+        assert_eq!(ended["request_counts"]["completed"], 1, "{ended}");
+        let written = gateway.content(&ended, "output_file_id").await;
+        let usage = &written[0]["response"]["body"]["usage"];
+        assert_eq!(usage["total_tokens"], tokens.0 + tokens.1, "{written:?}");
+        let record = until("its record", async || {
+            gateway.records().into_iter().find(|record| endpoint.ends_with(&record.endpoint))
+        });
+        let record = record.await;
+        assert_eq!((record.prompt_tokens, record.completion_tokens), tokens);
+    }
     gateway.close().await;
 }
