@@ -206,7 +206,7 @@ async fn deadlines_are_known_to_the_owner(scene: &Scene) {
         let (status, code, _) = caller.send(request).await.openai_error();
         assert_eq!((status, code.as_str()), (408, "deadline_exceeded"));
     };
-    the_owner_ends_it_by_itself(scene, over_http).await;
+    Box::pin(the_owner_ends_it_by_itself(scene, over_http)).await;
     scene.is_free().await;
 
     let mut grpc = scene.grpc().await;
@@ -215,7 +215,7 @@ async fn deadlines_are_known_to_the_owner(scene: &Scene) {
         request.set_timeout(DEADLINE);
         grpc.infer(request).await.unwrap_err();
     };
-    the_owner_ends_it_by_itself(scene, over_grpc).await;
+    Box::pin(the_owner_ends_it_by_itself(scene, over_grpc)).await;
     scene.is_free().await;
 }
 
