@@ -322,7 +322,7 @@ async fn whoever_leaves_leaves_the_others_alone_and_when_all_left_the_engine_is_
             };
             tokio::join!(embed(&gateway, &first), later, end)
         };
-        let (first, ((), staying), ()) = all.await;
+        let (first, ((), staying), ()) = Box::pin(all).await;
         assert_eq!(first.status, StatusCode::OK);
         assert_eq!(staying.is_some(), stays);
         if let Some(answer) = staying {
