@@ -47,7 +47,7 @@ impl std::fmt::Debug for Tokens {
 impl Tokens {
     /// The tokens of the installation that the store belongs to.
     pub(crate) fn new(cluster: Uuid, sealer: &Sealer) -> Self {
-        let derived = sealer.indexes("revision tokens", &cluster.to_string());
+        let derived = sealer.indexes("revision tokens", cluster.to_string());
         let keys = derived.iter().filter_map(|key| Hmac::new_from_slice(key).ok()).collect();
         Self(Arc::new(Inner { cluster, keys, latest: Mutex::default() }))
     }

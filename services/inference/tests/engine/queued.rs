@@ -111,7 +111,10 @@ async fn operators_see_who_waits_and_take_out_whom_they_name() {
         let wrong = gateway.queue().list_queued(only("ana".into())).await.unwrap_err();
         assert_eq!(wrong.code(), Code::InvalidArgument);
 
-        let summed = gateway.queue().list_queues(ListQueuesRequest { model: engine.model.clone() }).await;
+        let summed = gateway
+            .queue()
+            .list_queues(ListQueuesRequest { model: engine.model.clone(), ..ListQueuesRequest::default() })
+            .await;
         let queue = summed.unwrap().into_inner().queues.remove(0);
         assert_eq!((queue.waiting_default, queue.waiting_batch), (3, 1));
         assert_eq!(queue.wait_reason(), WaitReason::EnginesFull);
@@ -120,7 +123,8 @@ async fn operators_see_who_waits_and_take_out_whom_they_name() {
         assert_eq!((held.requests, held.requests_limit), (1, 1));
 
         let usage_id = waiting.iter().find(|row| row.request_id == "three").unwrap().usage_id.clone();
-        let cancel = CancelQueuedRequest { usage_id, reason: "a deploy".into() };
+        let cancel =
+            CancelQueuedRequest { usage_id, reason: "a deploy".into(), ..CancelQueuedRequest::default() };
         gateway.queue().cancel_queued(cancel.clone()).await.unwrap();
         let gone = gateway.queue().cancel_queued(cancel).await.unwrap_err();
         assert_eq!(gone.code(), Code::NotFound);

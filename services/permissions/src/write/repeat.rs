@@ -68,7 +68,7 @@ pub(super) async fn answered<R: Message + Default>(
     let Some(repeat) = write.origin.repeat else { return Ok(None) };
     let (actor, since) = (write.origin.name(), write.now().minus(KEPT));
     let Some(kept) = answers::find(&mut write.tx, &actor, repeat.id, since).await? else { return Ok(None) };
-    if !sealer.indexes(COLUMN, &repeat.text()).contains(&kept.body) {
+    if !sealer.indexes(COLUMN, repeat.text()).contains(&kept.body) {
         return Err(Error::invalid("request_id", "was used for another request within the last 24 hours"));
     }
     let plain = sealer.open(&repeat.place(&actor), &kept.answer)?;
@@ -81,7 +81,7 @@ pub(super) async fn keep(write: &mut Write, answer: &impl Message, sealer: &Seal
     let actor = write.origin.name();
     let sealed = sealer.seal(&repeat.place(&actor), &answer.encode_to_vec());
     let now = write.now();
-    let body = sealer.index(COLUMN, &repeat.text());
+    let body = sealer.index(COLUMN, repeat.text());
     answers::put(&mut write.tx, (&actor, repeat.id), &body, &sealed, now).await?;
     Ok(())
 }
