@@ -174,7 +174,7 @@ async fn a_dump_tells_nothing_and_keys_can_be_changed(place: Place, folder: Temp
     let (_, folder) = gateway.end().await;
     let db = place.open().await;
     let said = dump(&db, folder.path()).await;
-    let current = Sealer::new(&[old.clone()]).unwrap().current();
+    let current = Sealer::new(std::slice::from_ref(&old)).unwrap().current();
     assert!(holds(&said, "ai_tasks") && holds(&said, &current), "the dump is one");
     for secret in SECRETS {
         assert!(!holds(&said, secret), "{secret} is in the dump");
@@ -182,7 +182,7 @@ async fn a_dump_tells_nothing_and_keys_can_be_changed(place: Place, folder: Temp
 
     // The new key takes over, and the old one may go.
     let gateway = Gateway::within(folder, &[&engine], with(vec![new.clone(), old.clone()])).await;
-    let alone = Vault { db: db.clone(), sealer: Sealer::new(&[new.clone()]).unwrap() };
+    let alone = Vault { db: db.clone(), sealer: Sealer::new(std::slice::from_ref(&new)).unwrap() };
     until("a database that needs the new key alone", async || rows::prove(&alone).await.ok()).await;
     kept.can_be_read(&gateway).await;
     let (_, folder) = gateway.end().await;
