@@ -74,7 +74,7 @@ fn runtime() -> io::Result<Runtime> {
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command.unwrap_or(Command::Up(cli.options)) {
-        Command::Up(options) => up::run(options).await?,
+        Command::Up(options) => Box::pin(up::run(options)).await?,
         Command::Permissions(options) => roles::permissions(options).await?,
         Command::Inference(options) => roles::inference(options).await?,
         Command::Monitoring(options) => roles::monitoring(options).await?,

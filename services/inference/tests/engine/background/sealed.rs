@@ -211,11 +211,11 @@ async fn a_dump_tells_nothing_and_keys_can_be_changed(place: Place, folder: Temp
 #[tokio::test]
 async fn on_sqlite() {
     let folder = tempfile::tempdir().unwrap();
-    a_dump_tells_nothing_and_keys_can_be_changed(Place::sqlite(folder.path()), folder).await;
+    Box::pin(a_dump_tells_nothing_and_keys_can_be_changed(Place::sqlite(folder.path()), folder)).await;
 }
 
 #[tokio::test]
 async fn on_postgres() {
     let folder = tempfile::tempdir().unwrap();
-    a_dump_tells_nothing_and_keys_can_be_changed(Place::postgres().await, folder).await;
+    Box::pin(a_dump_tells_nothing_and_keys_can_be_changed(Place::postgres().await, folder)).await;
 }
