@@ -7,8 +7,9 @@ use crate::store::{
 };
 use sqlx::{Connection, PgConnection};
 
-async fn both(test: impl AsyncFn(&Db)) {
-    test(&Db::memory(&MIGRATIONS).await.unwrap()).await;
+async fn both(test: impl AsyncFn(&Vault)) {
+    let sealer = Sealer::new(&[Sealer::generate()]).unwrap();
+    test(&Vault { db: Db::memory(&MIGRATIONS).await.unwrap(), sealer: sealer.clone() }).await;
     let server = tokio::task::spawn_blocking(::tests::postgres::url).await.unwrap();
     let name = format!("popularity_{}", Uuid::now_v7().simple());
     let run = async |command: &str| {
@@ -19,7 +20,7 @@ async fn both(test: impl AsyncFn(&Db)) {
     run("CREATE DATABASE ").await;
     let (address, _) = server.rsplit_once('/').unwrap();
     let db = Db::open(&format!("{address}/{name}").into(), SCHEMA, &MIGRATIONS).await.unwrap();
-    test(&db).await;
+    test(&Vault { db: db.clone(), sealer }).await;
     db.close().await;
     run("DROP DATABASE ").await;
 }
@@ -41,9 +42,9 @@ fn asked(key: u8, uses: i64) -> Asked {
 
 const NOW: policy::Time = policy::Time(1_700_000_000_000_000);
 
-async fn note(db: &Db, asked: &Asked, week: i64, hour: i32) {
-    let mut tx = db.begin().await.unwrap();
-    count(&mut tx, asked, Hour { week, hour }, NOW).await.unwrap();
+async fn note(vault: &Vault, asked: &Asked, week: i64, hour: i32) {
+    let mut tx = vault.begin().await.unwrap();
+    count(&mut tx, &vault.sealer, asked, Hour { week, hour }, NOW).await.unwrap();
     tx.commit().await.unwrap();
 }
 
@@ -53,21 +54,28 @@ fn keys(asked: &[Asked]) -> Vec<(u8, i64)> {
 
 #[tokio::test]
 async fn an_hour_is_expected_to_be_as_it_was_in_the_four_weeks_before() {
-    both(async |db| {
+    both(async |vault| {
+        let db = &vault.db;
         for week in 96..=100 {
-            note(db, &asked(1, 2), week, 9).await;
+            note(vault, &asked(1, 2), week, 9).await;
         }
-        note(db, &asked(1, 1), 99, 9).await;
-        note(db, &asked(2, 20), 97, 9).await;
-        note(db, &asked(2, 50), 99, 10).await;
-        note(db, &asked(3, 90), 95, 9).await;
+        note(vault, &asked(1, 1), 99, 9).await;
+        note(vault, &asked(2, 20), 97, 9).await;
+        note(vault, &asked(2, 50), 99, 10).await;
+        note(vault, &asked(3, 90), 95, 9).await;
         let next = Hour { week: 100, hour: 9 };
-        assert_eq!(keys(&expected(db, next, 4, 10).await.unwrap()), [(2, 20), (1, 9)]);
-        assert_eq!(keys(&expected(db, next, 4, 1).await.unwrap()), [(2, 20)]);
-        assert_eq!(keys(&popular(db, 96, 10).await.unwrap()), [(2, 70), (1, 11)]);
+        assert_eq!(keys(&expected(vault, next, 4, 10).await.unwrap()), [(2, 20), (1, 9)]);
+        assert_eq!(keys(&expected(vault, next, 4, 1).await.unwrap()), [(2, 20)]);
+        let most = popular(vault, 96, 10).await.unwrap();
+        assert_eq!(keys(&most), [(2, 70), (1, 11)]);
+        assert!(most.iter().all(|asked| asked.body == b"{}"));
+        let kept: Vec<(Vec<u8>,)> =
+            on!(db, |pool| { sqlx::query_as("SELECT body FROM cache_requests").fetch_all(pool).await })
+                .unwrap();
+        assert!(kept.iter().all(|(body,)| !body.windows(2).any(|part| part == b"{}")), "it is sealed");
         purge(db, 96, policy::Time(NOW.0 - 1), 10).await.unwrap();
         assert_eq!(
-            keys(&popular(db, 0, 10).await.unwrap()),
+            keys(&popular(vault, 0, 10).await.unwrap()),
             [(2, 70), (1, 11)],
             "weeks before are forgotten"
         );
@@ -75,20 +83,21 @@ async fn an_hour_is_expected_to_be_as_it_was_in_the_four_weeks_before() {
         assert_eq!(known(&mut tx).await.unwrap().len(), 3);
         forget(&mut tx, &[2; 32]).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(keys(&popular(db, 0, 10).await.unwrap()), [(1, 11)], "counts go with their request");
+        assert_eq!(keys(&popular(vault, 0, 10).await.unwrap()), [(1, 11)], "counts go with their request");
         purge(db, 0, policy::Time(0), 1).await.unwrap();
         let mut tx = db.begin().await.unwrap();
         assert_eq!(known(&mut tx).await.unwrap().len(), 1, "no more than are remembered");
         tx.commit().await.unwrap();
         purge(db, 0, NOW, 1).await.unwrap();
-        assert_eq!(keys(&popular(db, 0, 10).await.unwrap()), [], "not asked for so long");
+        assert_eq!(keys(&popular(vault, 0, 10).await.unwrap()), [], "not asked for so long");
     })
     .await;
 }
 
 #[tokio::test]
 async fn invalidations_are_read_in_the_order_of_their_numbers_until_they_are_of_no_use() {
-    both(async |db| {
+    both(async |vault| {
+        let db = &vault.db;
         let before = invalidations::head(db).await.unwrap();
         assert_eq!(before.sequence, 0);
         for expires in [10, 30, 20] {
