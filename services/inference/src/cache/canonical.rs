@@ -104,10 +104,11 @@ impl<'de> Visitor<'de> for Value<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         self.0.push(b'[');
+        let start = self.0.len();
         while seq.next_element_seed(Value(self.0))?.is_some() {
             self.0.push(b',');
         }
-        self.0.push(b']');
+        close(self.0, start, b']');
         Ok(())
     }
 
@@ -169,8 +170,16 @@ fn object<'de, A: MapAccess<'de>>(
         out.truncate(start);
         out.append(&mut sorted);
     }
-    out.push(b'}');
+    close(out, start, b'}');
     Ok(())
+}
+
+/// Ends what began at `start`; of its parts, each has a comma behind it.
+fn close(out: &mut Vec<u8>, start: usize, with: u8) {
+    if out.len() > start {
+        out.pop();
+    }
+    out.push(with);
 }
 
 fn json<T: serde::Serialize + ?Sized, E: Error>(value: &T, out: &mut Vec<u8>) -> Result<(), E> {
@@ -193,7 +202,7 @@ mod tests {
     fn order_spaces_escapes_and_ways_to_write_a_number_are_one() {
         let one = canonical(r#"{"b": [1.0, {"y": 2e0, "x": "\u0041"}], "a": null}"#);
         assert_eq!(one, canonical(r#"{"a":null,"b":[1,{"x":"A","y":2}]}"#));
-        assert_eq!(one, r#"{"a":null,"b":[1,{"x":"A","y":2,},],}"#);
+        assert_eq!(one, r#"{"a":null,"b":[1,{"x":"A","y":2}]}"#);
         assert_ne!(canonical(r#"{"a":"1"}"#), canonical(r#"{"a":1}"#));
         assert_ne!(canonical(r#"{"a":0.1}"#), canonical(r#"{"a":0.2}"#));
         assert_ne!(canonical(r#"{"a":[1,2]}"#), canonical(r#"{"a":[2,1]}"#));
@@ -204,7 +213,7 @@ mod tests {
         let mut out = Vec::new();
         let body = br#"{"user":"u","n":1,"messages":[{"user":"kept"}]}"#;
         write(body, &mut out, |name, value| name == "user" || (name, value) == ("n", b"1")).unwrap();
-        assert_eq!(out, br#"{"messages":[{"user":"kept",},],}"#);
+        assert_eq!(out, br#"{"messages":[{"user":"kept"}]}"#);
         assert!(write(b"[1]", &mut out, |_, _| false).is_err());
         assert!(write(br#"{"a":1} x"#, &mut out, |_, _| false).is_err());
     }
