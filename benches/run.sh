@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures the gateway beside the bare engine, a bare proxy of the same libraries, nginx and two routers for vLLM, each alone on core 0; everything else shares
+# Measures the gateway beside the bare engine, a bare server and a bare proxy of the same libraries, nginx and two routers for vLLM, each alone on core 0; everything else shares
 # core 1.
 #
 #   benches/run.sh [options of `compare`, such as --rounds 5 --seconds 20]
@@ -90,15 +90,16 @@ start_router() {
     arguments+=(--target "$name=http://127.0.0.1:$port,$pid")
 }
 
-# The least that a gateway of hyper's server and client can cost.
-start_bare_proxy() {
-    local port=${BARE_PROXY_PORT:-18004}
-    taskset -c 0 "$bin/bare-proxy" --listen "127.0.0.1:$port" --engine "127.0.0.1:$engine_port" \
-        >"$work/bare-proxy.log" 2>&1 &
+# The least that a gateway of hyper's server and client can cost, and of its server alone: $1 is the name.
+start_bare() {
+    local name=$1 port=$2
+    shift 2
+    taskset -c 0 "$bin/bare-proxy" --listen "127.0.0.1:$port" --engine "127.0.0.1:$engine_port" "$@" \
+        >"$work/bare-$port.log" 2>&1 &
     local pid=$!
     started+=("$pid")
-    wait_for "http://127.0.0.1:$port/health" "$work/bare-proxy.log"
-    arguments+=(--target "bare proxy=http://127.0.0.1:$port,$pid")
+    wait_for "http://127.0.0.1:$port/health" "$work/bare-$port.log"
+    arguments+=(--target "$name=http://127.0.0.1:$port,$pid")
 }
 
 arguments=()
@@ -106,7 +107,8 @@ arguments=()
 cargo build --quiet $release -p benches --bin mock-engine --bin compare --bin bare-proxy
 start_engine
 arguments+=(--target "bare engine=http://127.0.0.1:$engine_port")
-start_bare_proxy
+start_bare "bare server" "${BARE_SERVER_PORT:-18005}" --alone
+start_bare "bare proxy" "${BARE_PROXY_PORT:-18004}"
 if command -v nginx >/dev/null; then
     start_nginx
     arguments+=(--target "nginx=http://127.0.0.1:$nginx_port,$nginx_pids")

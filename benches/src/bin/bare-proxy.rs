@@ -1,5 +1,6 @@
 //! The floor of a gateway on this stack: hyper's server and hyper's pooling client, a request read whole, as whoever
-//! must know its model has to, and an answer passed on as it comes. Nothing is asked, counted, or written down.
+//! must know its model has to, and an answer passed on as it comes. Nothing is asked, counted, or written down. Alone, it
+//! is the floor of an answer from memory.
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -27,7 +28,13 @@ struct Args {
     /// The engine, as `host:port`.
     #[arg(long, default_value = "127.0.0.1:18000")]
     engine: uri::Authority,
+    /// Answers by itself, the same each time.
+    #[arg(long)]
+    alone: bool,
 }
+
+/// As long as a small completion.
+static ANSWER: [u8; 450] = [b' '; 450];
 
 type Engines = Client<HttpConnector, Full<Bytes>>;
 
@@ -43,6 +50,11 @@ async fn pass_on(
     Ok(engines.request(Request::from_parts(head, body)).await?)
 }
 
+async fn answer(request: Request<Incoming>) -> anyhow::Result<Response<Full<Bytes>>> {
+    request.into_body().collect().await?;
+    Ok(Response::new(Full::new(Bytes::from_static(&ANSWER))))
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
@@ -54,9 +66,14 @@ async fn main() -> anyhow::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
+        while connections.try_join_next().is_some() {}
+        let stream = TokioIo::new(stream);
+        if args.alone {
+            connections.spawn(http1::Builder::new().serve_connection(stream, service_fn(answer)));
+            continue;
+        }
         let (engines, engine) = (engines.clone(), args.engine.clone());
         let service = service_fn(move |request| pass_on(engines.clone(), engine.clone(), request));
-        connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
-        while connections.try_join_next().is_some() {}
+        connections.spawn(http1::Builder::new().serve_connection(stream, service));
     }
 }

@@ -234,13 +234,8 @@ async fn what_is_made_for_several_counts_once_and_what_is_given_again_costs_noth
         until(what, async || {
             let rows = owner.get(&path).await.data();
             let mut rows = rows["usage"].as_array().into_iter().flatten();
-            let tokens = rows.find(|row| row["measure"] == "LIMIT_MEASURE_TOKENS");
-            let tokens = tokens.map_or(0, |row| {
-                row["used"]
-                    .as_str()
-                    .map_or_else(|| row["used"].as_u64().unwrap_or(0), |text| text.parse().unwrap())
-            });
-            (tokens == wanted).then_some(())
+            let row = rows.find(|row| row["limit"]["measure"] == "LIMIT_MEASURE_TOKENS");
+            row.is_some_and(|row| row["used"] == wanted).then_some(())
         })
         .await;
     };
