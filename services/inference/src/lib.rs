@@ -43,6 +43,7 @@ pub mod weights;
 mod resume;
 mod serve;
 mod store;
+mod vectors;
 
 pub use config::Config;
 pub use error::Error;

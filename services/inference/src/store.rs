@@ -105,12 +105,6 @@ impl Store {
         answered
     }
 
-    /// A store over a database that is open.
-    #[must_use]
-    pub fn of(vault: Vault) -> Self {
-        Self(Arc::new(OnceLock::from(vault)))
-    }
-
     /// The database, for what is not sealed.
     ///
     /// # Errors

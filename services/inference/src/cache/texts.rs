@@ -8,9 +8,12 @@ use super::{
     kept::Kept,
     key::{Key, Parts},
 };
-use crate::prompt::Prompt;
+use crate::{
+    prompt::Prompt,
+    vectors::{Answer, Around},
+};
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use std::{ops::Range, sync::Arc};
 
@@ -26,55 +29,6 @@ pub struct Texts {
 struct Body<'a> {
     #[serde(borrow)]
     input: &'a RawValue,
-}
-
-/// An engine's answer, as far as it is put together anew.
-#[derive(Deserialize)]
-struct Answer<'a> {
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    created: Option<&'a RawValue>,
-    #[serde(borrow)]
-    data: Vec<Vector<'a>>,
-    usage: Usage,
-}
-
-#[derive(Deserialize)]
-struct Vector<'a> {
-    index: usize,
-    #[serde(borrow)]
-    embedding: &'a RawValue,
-}
-
-#[derive(Deserialize)]
-struct Usage {
-    prompt_tokens: u64,
-}
-
-#[derive(Serialize)]
-struct Told<'a> {
-    id: &'a RawValue,
-    object: &'static str,
-    created: &'a RawValue,
-    model: &'a str,
-    data: Vec<ToldVector<'a>>,
-    usage: ToldUsage,
-}
-
-#[derive(Serialize)]
-struct ToldVector<'a> {
-    index: usize,
-    object: &'static str,
-    embedding: &'a RawValue,
-}
-
-#[derive(Serialize)]
-struct ToldUsage {
-    prompt_tokens: u64,
-    total_tokens: u64,
-    completion_tokens: u64,
-    prompt_tokens_details: Option<()>,
 }
 
 /// Vectors that an engine made, each with its tokens, and what it said around them.
@@ -153,16 +107,11 @@ impl Texts {
     /// The vectors of an answer to a call for some of the texts; `None` when it is not understood.
     #[must_use]
     pub fn made(&self, json: &[u8], places: &[usize]) -> Option<Made> {
-        let mut answer: Answer<'_> = serde_json::from_slice(json).ok()?;
-        answer.data.sort_unstable_by_key(|vector| vector.index);
-        let in_order = answer.data.iter().enumerate().all(|(place, vector)| vector.index == place);
-        if answer.data.len() != places.len() || !in_order {
-            return None;
-        }
+        let answer = Answer::read(json, places.len())?;
         let sizes: Vec<u64> = places.iter().map(|place| self.texts[*place].1.len() as u64).collect();
-        let tokens = apportioned(answer.usage.prompt_tokens, &sizes);
-        let vectors = answer.data.iter().zip(places).zip(tokens).map(|((vector, place), tokens)| {
-            (self.texts[*place].0, Bytes::copy_from_slice(vector.embedding.get().as_bytes()), tokens)
+        let tokens = apportioned(answer.tokens(), &sizes);
+        let vectors = answer.vectors().zip(places).zip(tokens).map(|((vector, place), tokens)| {
+            (self.texts[*place].0, Bytes::copy_from_slice(vector.get().as_bytes()), tokens)
         });
         Some(Made {
             vectors: vectors.collect(),
@@ -202,23 +151,9 @@ pub fn together(
     let id = id.or_else(|| to_raw_value(&format!("embd-{}", usage_id.simple())).ok())?;
     let created = made.and_then(|made| made.created.clone());
     let created = created.or_else(|| to_raw_value(&(shared::time::now().0 / 1_000_000)).ok())?;
-    let data = vectors_raw.iter().enumerate();
-    let data = data.map(|(index, embedding)| ToldVector { index, object: "embedding", embedding });
     let tokens = vectors.iter().map(|(_, tokens)| tokens).sum();
-    let told = Told {
-        id: &id,
-        object: "list",
-        created: &created,
-        model,
-        data: data.collect(),
-        usage: ToldUsage {
-            prompt_tokens: tokens,
-            total_tokens: tokens,
-            completion_tokens: 0,
-            prompt_tokens_details: None,
-        },
-    };
-    serde_json::to_vec(&told).ok().map(Bytes::from)
+    let around = Around { id: &id, created: Some(&*created), model: Some(model), tokens };
+    around.write(vectors_raw.iter().map(|vector| &**vector))
 }
 
 #[cfg(test)]

@@ -4,12 +4,12 @@ use super::{Failed, Part, Waiter};
 use crate::{
     engines::{Engine, Fleet},
     prompt::Endpoint,
+    vectors::{Answer, Around},
 };
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Serialize;
 
 /// Why a shared call gave its callers nothing.
 #[derive(Debug)]
@@ -98,86 +98,22 @@ pub(super) async fn send(
     }
 }
 
-#[derive(Deserialize)]
-struct Answer<'a> {
-    #[serde(borrow)]
-    created: Option<&'a RawValue>,
-    #[serde(borrow)]
-    model: Option<&'a RawValue>,
-    #[serde(borrow)]
-    data: Vec<Vector<'a>>,
-    usage: Usage,
-}
-
-#[derive(Deserialize)]
-struct Vector<'a> {
-    index: usize,
-    #[serde(borrow)]
-    embedding: &'a RawValue,
-}
-
-#[derive(Deserialize)]
-struct Usage {
-    prompt_tokens: u64,
-}
-
-#[derive(Serialize)]
-struct Told<'a> {
-    id: String,
-    object: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    created: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    model: Option<&'a RawValue>,
-    data: Vec<ToldVector<'a>>,
-    usage: ToldUsage,
-}
-
-#[derive(Serialize)]
-struct ToldVector<'a> {
-    index: usize,
-    object: &'static str,
-    embedding: &'a RawValue,
-}
-
-#[derive(Serialize)]
-struct ToldUsage {
-    prompt_tokens: u64,
-    total_tokens: u64,
-    completion_tokens: u64,
-    prompt_tokens_details: Option<()>,
-}
-
 /// Each caller's answer, as the engine would have given it to them alone.
 pub(super) fn split(answer: &[u8], shares: &[Share]) -> Result<Vec<Bytes>, Fault> {
-    let mut answer: Answer<'_> = serde_json::from_slice(answer).map_err(|_| Fault::Refused)?;
-    answer.data.sort_unstable_by_key(|vector| vector.index);
-    let in_order = answer.data.iter().enumerate().all(|(place, vector)| vector.index == place);
-    if !in_order || answer.data.len() != shares.iter().map(|share| share.texts).sum::<usize>() {
-        return Err(Fault::Refused);
-    }
-    if answer.usage.prompt_tokens != shares.iter().map(|share| share.tokens).sum::<u64>() {
+    let texts = shares.iter().map(|share| share.texts).sum();
+    let answer = Answer::read(answer, texts).ok_or(Fault::Refused)?;
+    if answer.tokens() != shares.iter().map(|share| share.tokens).sum::<u64>() {
         return Err(Fault::Miscounted);
     }
-    let mut vectors = answer.data.iter();
+    let mut vectors = answer.vectors();
     let own = shares.iter().map(|share| {
-        let own = vectors.by_ref().take(share.texts).enumerate();
-        let told = Told {
+        let around = Around {
             id: format!("embd-{}", share.usage_id),
-            object: "list",
             created: answer.created,
             model: answer.model,
-            data: own
-                .map(|(index, vector)| ToldVector { index, object: "embedding", embedding: vector.embedding })
-                .collect(),
-            usage: ToldUsage {
-                prompt_tokens: share.tokens,
-                total_tokens: share.tokens,
-                completion_tokens: 0,
-                prompt_tokens_details: None,
-            },
+            tokens: share.tokens,
         };
-        serde_json::to_vec(&told).map(Bytes::from).map_err(|_| Fault::Refused)
+        around.write(vectors.by_ref().take(share.texts)).ok_or(Fault::Refused)
     });
     own.collect()
 }
