@@ -236,6 +236,17 @@ impl Stream {
         .await
     }
 
+    /// What is still to come, as one answer: a refusal has no events.
+    pub async fn reply(mut self) -> Reply {
+        within("the end of an answer", async {
+            while let Some(Ok(frame)) = self.body.frame().await {
+                self.rest.extend_from_slice(&frame.into_data().unwrap_or_default());
+            }
+        })
+        .await;
+        Reply { status: self.status, headers: self.headers, body: self.rest.freeze() }
+    }
+
     /// The data of all events that are still to come.
     pub async fn all(&mut self) -> Vec<String> {
         let mut events = Vec::new();

@@ -147,14 +147,13 @@ async fn events(client: &Client, id: &str, tokens: u64) -> End {
     let mut request = named(client, id, &streamed(2, tokens));
     request.headers_mut().insert("x-tollgate-priority", "batch".parse().unwrap());
     let Ok(mut stream) = client.try_stream(request).await else { return End::Cut };
-    let events = stream.all().await;
-    match events.last().map(String::as_str) {
+    if stream.status != 200 {
+        let (status, code, _) = stream.reply().await.openai_error();
+        return End::Refused(status, code);
+    }
+    match stream.all().await.last().map(String::as_str) {
         Some("[DONE]") => End::Whole,
         Some(last) if last.contains("stream_interrupted") => End::BrokenOff,
-        Some(last) if stream.status != 200 => {
-            let error: Value = serde_json::from_str(last).unwrap();
-            End::Refused(stream.status, error["error"]["code"].as_str().unwrap().to_owned())
-        }
         _ => End::Cut,
     }
 }
