@@ -81,6 +81,7 @@ impl World {
                 Share { id: 1, weight: 1 },
             ],
             class,
+            spare: false,
             prompt: 100 + (self.arrived % 13) as u32 * 10,
             most: None,
             prefix: Arc::default(),

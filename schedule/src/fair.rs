@@ -172,6 +172,24 @@ impl Shares {
         self.climb(leaf.0, |node| node.counter = node.counter.saturating_sub(tokens * PARTS / node.weight));
     }
 
+    /// Gives up what a leaf, or somebody above it, has had less than those beyond the band, so that one of them may be
+    /// next. Whether there was anybody.
+    pub(crate) fn pass(&mut self, leaf: Leaf) -> bool {
+        let mut at = leaf.0;
+        while let Some(parent) = self.nodes[at].parent {
+            if let Some(&(counter, _)) = self.nodes[parent].beyond.first() {
+                self.withdraw(parent, at);
+                self.nodes[at].counter = counter;
+                self.offer(parent, at);
+                self.prune(parent);
+                self.settle(parent);
+                return true;
+            }
+            at = parent;
+        }
+        false
+    }
+
     /// Nodes in use, the root among them.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {

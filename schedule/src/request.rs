@@ -44,6 +44,8 @@ pub struct Request<'a> {
     pub path: &'a [Share],
     /// How urgent it is.
     pub class: Class,
+    /// Whether it is done only as far as others leave time for it, and never moves up.
+    pub spare: bool,
     /// Tokens of its prompt.
     pub prompt: u32,
     /// Most tokens it may be answered with, when that is bounded. 0 for what makes none, such as an embedding.

@@ -28,7 +28,7 @@ pub enum Users {
     Zipf,
     /// Sixteen, of which the first sends half.
     Noisy,
-    /// A hundred as before, and one more whose jobs are all that is of class batch.
+    /// A hundred as before, and one more whose batches are all that is of class batch.
     Jobs,
 }
 
@@ -43,6 +43,8 @@ pub struct Offered {
     pub output: u32,
     /// How urgent.
     pub class: Class,
+    /// Whether it is done only as far as others leave time for it: a line of a batch.
+    pub spare: bool,
     /// From whom.
     pub user: usize,
     /// Longest time to the first token, seconds: what its class is promised, but never less than three times what an
@@ -94,8 +96,9 @@ impl Workload {
                 }
                 let anyone = crowd.pick(chance.random());
                 let class = pick_class(&setting.mix, chance.random());
-                let user = if class == Class::Batch { crowd.jobs.unwrap_or(anyone) } else { anyone };
-                offered.push(request(&setting.profile, at, row, class, user));
+                let jobs = crowd.jobs.filter(|_| class == Class::Batch);
+                let one = request(&setting.profile, at, row, class, jobs.unwrap_or(anyone));
+                offered.push(Offered { spare: jobs.is_some(), ..one });
             }
             lap += 1.0;
             if trace.is_empty() {
@@ -132,7 +135,8 @@ fn request(profile: &Profile, at: f64, row: &Recorded, class: Class, user: usize
         }
         Objective::Whole(whole) => (whole.as_secs_f64(), 0.0),
     };
-    Offered { at: Duration::from_secs_f64(at), prompt, output, class, user, patience, per_token }
+    let at = Duration::from_secs_f64(at);
+    Offered { at, prompt, output, class, spare: false, user, patience, per_token }
 }
 
 fn stretched(offered: &[Offered]) -> f64 {

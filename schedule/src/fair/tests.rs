@@ -170,6 +170,7 @@ enum Step {
     Charge { of: usize, tokens: u64 },
     Refund { of: usize, tokens: u64 },
     Release { of: usize },
+    Pass,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -182,6 +183,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (of.clone(), 0..2_000_u64).prop_map(|(of, tokens)| Step::Charge { of, tokens }),
         1 => (of.clone(), 0..2_000_u64).prop_map(|(of, tokens)| Step::Refund { of, tokens }),
         2 => of.prop_map(|of| Step::Release { of }),
+        2 => Just(Step::Pass),
     ]
 }
 
@@ -229,6 +231,12 @@ impl Both {
                 self.naive.refund(&path, tokens);
             }
             Step::Release { of } => self.release(of),
+            Step::Pass => {
+                let Some((_, first)) = self.shares.first(&Class::ALL) else { return };
+                let (leaf, ..) = self.waits.iter().copied().find(|wait| wait.3 == first).unwrap();
+                let (_, path) = self.holds.iter().find(|held| held.0 == leaf).cloned().unwrap();
+                assert_eq!(self.shares.pass(leaf), self.naive.pass(&path));
+            }
         }
     }
 

@@ -76,6 +76,7 @@ impl Scheduler {
                     self.send(ticket, place, now);
                 }
             }
+            Err(Blocked::Gated | Blocked::Spare) if self.pass(ticket) => {}
             Err(blocked) => {
                 self.queues[queue].held_up = Some(Why::from(&blocked));
                 if matches!(blocked, Blocked::Elsewhere | Blocked::Spare) {
@@ -135,7 +136,7 @@ impl Scheduler {
             let correction = engine.cost.correction(prefill.tokens, now.as_secs_f64());
             let own = engine.cost.prefill(prefill) * correction;
             let gated = !engine.gate_is_open(own);
-            if gated || (self.settings.pacing && !engine.can_spare(own, now.as_secs_f64())) {
+            if gated || (self.settings.pacing && !engine.can_spare(own + waiting.leaves, now.as_secs_f64())) {
                 // Nobody tells when the prompt of an answer that does not stream is done.
                 let waits = !gated || engine.is_silent();
                 blocked = match blocked {
@@ -219,6 +220,12 @@ impl Scheduler {
             self.queues[queue].stopped += 1;
             self.actions.push_back(Action::Stop { ticket });
         }
+    }
+
+    /// Lets those pass who had more than whoever sent this spare work. Whether there were any.
+    fn pass(&mut self, ticket: Ticket) -> bool {
+        let spare = self.waiting.get(&ticket).filter(|waiting| waiting.leaves > 0.0);
+        spare.is_some_and(|waiting| self.queues[waiting.queue].shares.pass(waiting.leaf))
     }
 
     /// Lets those behind a request pass which only may not go where there is room.

@@ -34,15 +34,16 @@ fn call() -> impl Strategy<Value = Call> {
     let avoid = prop_oneof![9 => Just(None), 1 => (0..3_usize).prop_map(Some)];
     let only = prop_oneof![9 => Just(None), 1 => (0..3_usize).prop_map(Some)];
     let who = (0..4_u128, 1..4_u32, 0..2_usize, class);
-    let what = (prompt, answer, any::<bool>(), 0..4_u64);
+    let what = (prompt, answer, any::<[bool; 2]>(), 0..4_u64);
     (who, what, patience, avoid, only).prop_map(
         |((user, weight, model, class), what, patience, avoid, only)| {
-            let (prompt, answer, streams, prefix) = what;
+            let (prompt, answer, [streams, spare], prefix) = what;
             Call {
                 user,
                 weight,
                 model,
                 class,
+                spare: spare && class == Class::Batch,
                 prompt,
                 answer,
                 streams,

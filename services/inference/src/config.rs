@@ -92,6 +92,9 @@ pub struct Queue {
     pub promises: Promises,
     /// Whether users take turns by the tokens that they had; without it, whoever sends more gets more.
     pub fair: bool,
+    /// Time that answers under way have to have left, beside what a prompt takes, for a line of a batch to be let in.
+    #[serde(with = "humantime_serde")]
+    pub spare: Duration,
     /// Part of the engines' work that is kept for a class while it has requests waiting, 0 to 1.
     pub reserved: BTreeMap<String, f64>,
     /// Who gets more than others do.
@@ -172,6 +175,7 @@ impl Queue {
         Settings {
             objectives: [interactive, interactive, ordinary, Objective::Whole(said.batch_whole)],
             shares,
+            spare: self.spare,
             length: self.length,
             ..base
         }
@@ -241,6 +245,7 @@ impl Default for Queue {
             wait: Duration::from_secs(600),
             promises: Promises::default(),
             fair: true,
+            spare: Settings::fair().spare,
             reserved: BTreeMap::new(),
             weights: Weights::default(),
         }

@@ -245,6 +245,7 @@ impl Inference {
             model: prompt.served(),
             path: &admitted.path,
             class: prompt.class,
+            spare: prompt.spare,
             prompt: whole(input),
             most: most.map(whole),
             prefix: Arc::clone(&prompt.prefix),

@@ -60,6 +60,8 @@ pub struct Prompt {
     pub asks: u64,
     /// How urgent it is.
     pub class: Class,
+    /// Whether it is done only as far as others leave time for it.
+    pub spare: bool,
     /// Whether the same again would be answered the same.
     pub repeats: Repeats,
     /// What its caller wants of the cache.
@@ -267,6 +269,7 @@ impl Prompt {
             prefix,
             asks,
             class: Class::Default,
+            spare: false,
             repeats,
             wish,
             saved: 0,

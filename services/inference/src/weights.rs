@@ -71,6 +71,7 @@ mod tests {
                 model: "m",
                 path,
                 class: Class::Batch,
+                spare: false,
                 prompt: 4_000,
                 most: Some(1),
                 prefix: [].into(),

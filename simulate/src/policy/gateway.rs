@@ -54,6 +54,7 @@ impl Gateway {
             model: MODEL,
             path: &[Share { id: offered.user as u128, weight: 1 }],
             class: offered.class,
+            spare: offered.spare,
             prompt: offered.prompt,
             most: self.lengths_known.then_some(offered.output),
             prefix: [].into(),

@@ -68,6 +68,21 @@ impl Naive {
         self.climb(path, |node| node.counter = node.counter.saturating_sub(tokens * PARTS / node.weight));
     }
 
+    /// Whether somebody was beyond the band, beside whom the path is now.
+    pub(super) fn pass(&mut self, path: &[u128]) -> bool {
+        for end in (1..=path.len()).rev() {
+            let (at, parent) = (&path[..end], &path[..end - 1]);
+            let most = self.least(parent).unwrap_or(0) + self.band;
+            let counters = self.children(parent).filter(|(_, child)| child.active).map(|(_, child)| child.counter);
+            if let Some(counter) = counters.filter(|counter| *counter > most).min() {
+                self.node(at).counter = counter;
+                self.climb(at, |_| ());
+                return true;
+            }
+        }
+        false
+    }
+
     pub(super) fn first(&self, order: &[Class]) -> Option<(Class, Ticket)> {
         order.iter().find_map(|&class| Some((class, self.best(&[], class)?.1)))
     }

@@ -45,6 +45,7 @@ impl Steps {
             model: "model",
             path: &[],
             class: crate::Class::Interactive,
+            spare: false,
             prompt,
             most: None,
             prefix: Arc::default(),

@@ -7,6 +7,8 @@ use super::{
 use crate::{Class, Outcome, Settings};
 use std::time::Duration;
 
+const HOUR: Duration = Duration::from_secs(3_600);
+
 fn runs(world: &World) -> usize {
     world.those(|job| matches!(job.state, State::Runs { .. })).len()
 }
@@ -141,4 +143,43 @@ fn no_more_is_held_than_is_allowed_whatever_the_engine_takes() {
     assert_eq!(runs(&world), 9);
     world.open(0, false);
     assert_eq!(world.scheduler.backlog("small", world.now), None);
+}
+
+/// Whoever waits who sent this call.
+fn waits(world: &World, user: u128) -> usize {
+    world.those(|job| job.call.user == user && matches!(job.state, State::Waits { .. })).len()
+}
+
+#[test]
+fn spare_work_leaves_time_for_whoever_comes_next() {
+    let settings = Settings { spare: Duration::from_secs(2), ..Settings::fair() };
+    let mut world = World::new(settings, vec![Machine::new(&[0], 64, None)]);
+    let answered = world.arrive(&Call { answer: 400, ..Call::default() }).unwrap();
+    world.pass(Duration::from_millis(100));
+    let spare = Call { user: 2, class: Class::Batch, spare: true, patience: HOUR, ..Call::default() };
+    world.arrive(&spare);
+    world.arrive(&Call { user: 3, spare: false, ..spare.clone() });
+    world.pass(Duration::from_millis(100));
+    assert_eq!((waits(&world, 2), waits(&world, 3)), (1, 0), "the answer has a second to spare, not two");
+    world.pass(Duration::from_secs(2));
+    assert_eq!(waits(&world, 2), 0, "it gained more than a second");
+    assert!(matches!(world.jobs[&answered].state, State::Runs { .. }), "and is still under way");
+}
+
+#[test]
+fn spare_work_holds_up_nobody_who_had_more() {
+    let settings = Settings { spare: HOUR, ..Settings::fair() };
+    let mut world = World::new(settings, vec![Machine::new(&[0], 64, None)]);
+    let long = world.arrive(&Call { answer: 10_000, ..Call::default() }).unwrap();
+    world.pass(Duration::from_millis(100));
+    world.arrive(&Call { user: 2, class: Class::Batch, spare: true, patience: HOUR, ..Call::default() });
+    for _ in 0..40 {
+        let had_much = world.arrive(&Call { user: 3, prompt: 2_900, answer: 1, ..Call::default() }).unwrap();
+        world.pass(Duration::from_secs(1));
+        assert!(world.jobs[&had_much].ran, "it had up to three bands of tokens more than the spare work");
+    }
+    assert_eq!(waits(&world, 2), 1);
+    world.cancel(long);
+    world.pass(Duration::from_millis(100));
+    assert_eq!(waits(&world, 2), 0, "an idle engine takes it");
 }

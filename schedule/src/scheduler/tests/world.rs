@@ -81,6 +81,7 @@ impl World {
             model: MODELS[call.model],
             path: &[Share { id: call.user % 2, weight: 1 }, Share { id: call.user, weight: call.weight }],
             class: call.class,
+            spare: call.spare,
             prompt: call.prompt,
             most: Some(call.answer.max(1) * 2),
             prefix: if call.prefix == 0 { Arc::default() } else { Arc::new([call.prefix, call.prefix + 1]) },

@@ -69,7 +69,8 @@ fn read(message: ForwardRequest) -> Result<(Person, Prompt), Error> {
     let class = Class::from_word(&message.priority).unwrap_or(Class::Default);
     let mut prompt = Prompt::read(endpoint, message.body)?;
     // The body asks for the usage by now, whoever wanted it.
-    (prompt.model, prompt.wants_usage, prompt.class) = (message.model, message.wants_usage, class);
+    (prompt.model, prompt.wants_usage) = (message.model, message.wants_usage);
+    (prompt.class, prompt.spare) = (class, message.spare);
     Ok((person, prompt))
 }
 

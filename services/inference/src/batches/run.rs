@@ -276,7 +276,8 @@ impl Asking {
 
     async fn answer(&self, number: u32, body: Bytes) -> Result<Bytes, Error> {
         let person = self.by.person(&self.inference.policy, time::now())?;
-        let prompt = prompt(self.batch.endpoint, body)?;
+        let mut prompt = prompt(self.batch.endpoint, body)?;
+        prompt.spare = true;
         let id = line::id(self.batch.id, number);
         let asked = Box::pin(self.inference.infer(person, prompt, &id, None));
         match self.limits.background().around(asked).await?.answer {

@@ -158,6 +158,7 @@ fn request(admitted: &Admitted, request_id: &str, until: Instant) -> Request<For
         model: prompt.model.clone(),
         wants_usage: prompt.wants_usage,
         priority: prompt.class.as_str().to_owned(),
+        spare: prompt.spare,
         caller: Some(word::caller(&admitted.person)),
     });
     request.set_timeout(until.saturating_duration_since(Instant::now()));

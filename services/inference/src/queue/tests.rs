@@ -9,6 +9,7 @@ fn arrival(queue: &Queue) -> Request<'static> {
         model: "m",
         path: &[],
         class: Class::Default,
+        spare: false,
         prompt: 1,
         most: None,
         prefix: [].into(),
