@@ -197,5 +197,7 @@ function binary(): string {
 function environment(settings: Settings): NodeJS.ProcessEnv {
   const clean = Object.entries(process.env).filter(([name]) => !name.startsWith('TOLLGATE_'))
   const ports = ['PERMISSIONS', 'INFERENCE', 'MONITORING'].map((name) => [`TOLLGATE_PORTS__${name}`, '127.0.0.1:0'])
-  return { ...Object.fromEntries([...clean, ...ports]), ...settings }
+  // How busy the machine is says nothing of what a client gets.
+  const calm = ['WARNING', 'CRITICAL'].map((level) => [`TOLLGATE_LIMITS__LOAD__${level}_FACTOR`, '1'])
+  return { ...Object.fromEntries([...clean, ...ports, ...calm]), ...settings }
 }
