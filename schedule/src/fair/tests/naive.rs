@@ -73,7 +73,8 @@ impl Naive {
         for end in (1..=path.len()).rev() {
             let (at, parent) = (&path[..end], &path[..end - 1]);
             let most = self.least(parent).unwrap_or(0) + self.band;
-            let counters = self.children(parent).filter(|(_, child)| child.active).map(|(_, child)| child.counter);
+            let counters =
+                self.children(parent).filter(|(_, child)| child.active).map(|(_, child)| child.counter);
             if let Some(counter) = counters.filter(|counter| *counter > most).min() {
                 self.node(at).counter = counter;
                 self.climb(at, |_| ());
