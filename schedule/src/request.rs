@@ -44,7 +44,7 @@ pub struct Request<'a> {
     pub path: &'a [Share],
     /// How urgent it is.
     pub class: Class,
-    /// Whether it is done only as far as others leave time for it, and never moves up.
+    /// Whether it is done only as far as others leave time for it, after all else of its class, and never moves up.
     pub spare: bool,
     /// Tokens of its prompt.
     pub prompt: u32,

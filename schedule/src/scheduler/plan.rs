@@ -17,6 +17,8 @@ const AGED: f64 = 0.8;
 /// A wait that is predicted to be this many times too long is not begun. It is only a prediction, and what turns out
 /// too late is still refused later.
 const HOPELESS: f64 = 4.0;
+/// Seconds by which spare work is ordered behind all else of its class: longer than anything waits.
+const BEHIND: f64 = 1e9;
 /// Bounds of what is told as the time after which asking again is worth it.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(600));
 
@@ -67,6 +69,8 @@ impl Scheduler {
         // Who comes back when told goes before those who come for the first time.
         let waited = request.arrived.saturating_sub(came_first).as_secs_f64();
         let rank = promise.order - waited + self.settings.cost_weight * cost;
+        // Spare work may be held back where other work of its class is not, so it must not be in its way.
+        let rank = if request.spare { rank + BEHIND } else { rank };
         Ok(Waiting {
             queue,
             leaf,

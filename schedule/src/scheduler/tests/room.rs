@@ -167,6 +167,20 @@ fn spare_work_leaves_time_for_whoever_comes_next() {
 }
 
 #[test]
+fn spare_work_is_not_in_the_way_of_its_own_sender() {
+    let settings = Settings { spare: HOUR, ..Settings::fair() };
+    let mut world = World::new(settings, vec![Machine::new(&[0], 64, None)]);
+    world.arrive(&Call { answer: 10_000, ..Call::default() });
+    world.pass(Duration::from_millis(100));
+    let line = Call { user: 2, class: Class::Batch, spare: true, patience: HOUR, ..Call::default() };
+    world.arrive(&line);
+    let ordinary = world.arrive(&Call { spare: false, ..line }).unwrap();
+    world.pass(Duration::from_millis(100));
+    assert!(world.jobs[&ordinary].ran);
+    assert_eq!(waits(&world, 2), 1);
+}
+
+#[test]
 fn spare_work_holds_up_nobody_who_had_more() {
     let settings = Settings { spare: HOUR, ..Settings::fair() };
     let mut world = World::new(settings, vec![Machine::new(&[0], 64, None)]);
