@@ -81,8 +81,9 @@ impl Cached {
 /// Vectors that are looked up in the second tier for one call.
 const MOST_LOOKED_UP: usize = 256;
 
-/// Who may share a call: equal requests in one form. Who is more urgent does not wait for the turn of who is less.
-type Course = (Key, bool, Class);
+/// Who may share a call: equal requests in one form. Who is more urgent does not wait for the turn of who is less, such as
+/// spare work.
+type Course = (Key, bool, Class, bool);
 
 /// The answers that are kept, and those on their way.
 #[derive(Debug, Clone)]

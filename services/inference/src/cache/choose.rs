@@ -16,7 +16,7 @@ impl Cache {
         // First, so that none comes back from the second tier.
         self.0.gone.hear(mark, rows);
         // Whoever waits already is told what comes; whoever comes now is not.
-        self.flights().retain(|(key, _, _), under_way| {
+        self.flights().retain(|(key, ..), under_way| {
             !rows.iter().any(|(_, chosen)| chosen.matches(key, &under_way.of))
         });
         let mut found = vec![0; rows.len()];

@@ -58,7 +58,7 @@ impl Cache {
             body: prompt.body.clone(),
             in_time: true,
         });
-        let course = (key, prompt.stream, prompt.class);
+        let course = (key, prompt.stream, prompt.class, prompt.spare);
         Some(Plan { key, ttl, stream: prompt.stream, texts, course, origin, mark, asked })
     }
 }
