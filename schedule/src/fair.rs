@@ -178,10 +178,7 @@ impl Shares {
         let mut at = leaf.0;
         while let Some(parent) = self.nodes[at].parent {
             if let Some(&(counter, _)) = self.nodes[parent].beyond.first() {
-                self.withdraw(parent, at);
-                self.nodes[at].counter = counter;
-                self.offer(parent, at);
-                self.prune(parent);
+                self.relist(parent, at, |node| node.counter = counter);
                 self.settle(parent);
                 return true;
             }
@@ -220,9 +217,7 @@ impl Shares {
     fn settle(&mut self, from: usize) {
         let mut at = from;
         while let Some(parent) = self.nodes[at].parent.filter(|_| !self.nodes[at].is_settled()) {
-            self.withdraw(parent, at);
-            self.offer(parent, at);
-            self.prune(parent);
+            self.relist(parent, at, |_| ());
             at = parent;
         }
     }
@@ -231,12 +226,17 @@ impl Shares {
     fn climb(&mut self, from: usize, change: impl Fn(&mut Node)) {
         let mut at = from;
         while let Some(parent) = self.nodes[at].parent {
-            self.withdraw(parent, at);
-            change(&mut self.nodes[at]);
-            self.offer(parent, at);
-            self.prune(parent);
+            self.relist(parent, at, &change);
             at = parent;
         }
+    }
+
+    /// Changes a child, and its place in its parent's order.
+    fn relist(&mut self, parent: usize, child: usize, change: impl FnOnce(&mut Node)) {
+        self.withdraw(parent, child);
+        change(&mut self.nodes[child]);
+        self.offer(parent, child);
+        self.prune(parent);
     }
 
     /// Takes a child out of its parent's order, as if nobody waited below it.

@@ -64,7 +64,7 @@ pub(crate) struct Waiting {
     pub(crate) leaf: Leaf,
     pub(crate) class: Class,
     /// Seconds that answers under way have to have left beside what its prompt takes.
-    pub(crate) leaves: f64,
+    pub(crate) headroom: f64,
     /// Where it stands now, which is higher once it has waited for long.
     pub(crate) level: Class,
     pub(crate) rank: Rank,

@@ -75,7 +75,7 @@ impl Scheduler {
             queue,
             leaf,
             class: request.class,
-            leaves: if request.spare { self.settings.spare.as_secs_f64() } else { 0.0 },
+            headroom: if request.spare { self.settings.spare.as_secs_f64() } else { 0.0 },
             level,
             rank: (rank * 1e6) as i64,
             print,

@@ -136,7 +136,8 @@ impl Scheduler {
             let correction = engine.cost.correction(prefill.tokens, now.as_secs_f64());
             let own = engine.cost.prefill(prefill) * correction;
             let gated = !engine.gate_is_open(own);
-            if gated || (self.settings.pacing && !engine.can_spare(own + waiting.leaves, now.as_secs_f64())) {
+            if gated || (self.settings.pacing && !engine.can_spare(own + waiting.headroom, now.as_secs_f64()))
+            {
                 // Nobody tells when the prompt of an answer that does not stream is done.
                 let waits = !gated || engine.is_silent();
                 blocked = match blocked {
@@ -224,7 +225,7 @@ impl Scheduler {
 
     /// Lets those pass who had more than whoever sent this spare work. Whether there were any.
     fn pass(&mut self, ticket: Ticket) -> bool {
-        let spare = self.waiting.get(&ticket).filter(|waiting| waiting.leaves > 0.0);
+        let spare = self.waiting.get(&ticket).filter(|waiting| waiting.headroom > 0.0);
         spare.is_some_and(|waiting| self.queues[waiting.queue].shares.pass(waiting.leaf))
     }
 
