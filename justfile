@@ -67,6 +67,10 @@ frontier TRACE *ARGS:
 killed *ARGS:
     cargo run --release -p benches --bin killed -- {{ARGS}}
 
+# What a batch leaves to others, in real time, beside a gateway without one: `just spare --trace azure-llm-2023-conv.csv`.
+spare *ARGS:
+    cargo run --release -p benches --bin spare -- {{ARGS}}
+
 # One workload simulated and replayed in real time, side by side: `just agree --trace azure-llm-2023-conv.csv`.
 agree *ARGS:
     cargo run --release -p benches --bin agree -- {{ARGS}}

@@ -2,7 +2,7 @@
 //!
 //! [`binary`] finds the program, [`process`] runs it with a folder and ports of its own; [`suite`] is `tollgate up`,
 //! [`apart`] the four services as processes of their own, [`several`] and [`gateways`] one of them several times, [`engine`] a simulated engine. [`http`] and [`rpc`] are the
-//! clients, [`people`] makes users and grants, [`ledger`] reads usage back, [`metrics`] reads `/metrics`.
+//! clients, [`people`] makes users and grants, [`batches`] files of requests, [`ledger`] reads usage back, [`metrics`] reads `/metrics`.
 //! [`killing`] replays a recording while [`subject`]s, engines simulated or real, are killed.
 //! [`steady`] is a load that must go on whatever happens, of callers with keys and of others with a [`session`]; [`relay`]
 //! stands before a process that is replaced.
@@ -19,6 +19,7 @@
 
 pub mod apart;
 pub mod authority;
+pub mod batches;
 pub mod binary;
 pub mod engine;
 pub mod fuzz;

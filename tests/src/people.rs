@@ -1,6 +1,6 @@
 //! Users, groups, keys and grants, made over REST.
 
-use crate::http::Client;
+use crate::{http::Client, suite::MODEL, until};
 use serde_json::{Value, json};
 
 /// A user with a key.
@@ -57,4 +57,31 @@ pub async fn revoke(owner: &Client, grant: &str) {
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
+}
+
+/// Makes so many users who may use the simulated model, and waits until the last of them may. Returns their keys.
+pub async fn crowd(owner: &Client, many: usize) -> Vec<String> {
+    let known = until("the model", async || {
+        let models = owner.get("/api/v1/models").await.data();
+        let known = models["models"]
+            .as_array()
+            .is_some_and(|models| models.iter().any(|model| model["name"] == MODEL));
+        known.then_some(())
+    });
+    known.await;
+    let model = model_id(owner, MODEL).await;
+    let mut keys = Vec::new();
+    for number in 0..many {
+        let person = person(owner, &format!("user-{number}")).await;
+        grant(owner, &model, &json!({"user_id": person.id})).await;
+        keys.push(person.key);
+    }
+    let last = owner.with_key(&keys[many - 1]);
+    until("a user who may", async || {
+        let may =
+            last.get("/v1/models").await.json()["data"].as_array().is_some_and(|models| !models.is_empty());
+        may.then_some(())
+    })
+    .await;
+    keys
 }

@@ -7,7 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "like a test, it fails by panicking")]
 
 use clap::Parser;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::{
     fs,
     io::{self, Write},
@@ -15,14 +15,7 @@ use std::{
     process::ExitCode,
 };
 use tempfile::TempDir;
-use tests::{
-    engine::Engine,
-    http::Client,
-    people,
-    process::Process,
-    suite::{MODEL, Suite},
-    until,
-};
+use tests::{engine::Engine, people, process::Process, suite::Suite};
 
 /// What to compare.
 #[derive(Debug, Parser)]
@@ -158,7 +151,7 @@ async fn replay(args: &Args, folder: &TempDir, rate: f64) -> Value {
     let suite = Suite::start(&[("TOLLGATE_ENGINES", &urls.join(","))]).await;
     let keys = folder.path().join("keys");
     let many = if args.users == "noisy" { 16 } else { 100 };
-    fs::write(&keys, users(&suite.owner(), many).await.join("\n")).unwrap();
+    fs::write(&keys, people::crowd(&suite.owner(), many).await.join("\n")).unwrap();
     let own = [
         "replay".to_owned(),
         "--json".to_owned(),
@@ -167,31 +160,4 @@ async fn replay(args: &Args, folder: &TempDir, rate: f64) -> Value {
         format!("--rate={rate}"),
     ];
     run("replay", &[own.to_vec(), workload(args)].concat(), folder).await
-}
-
-/// Makes users who may use the model, with a key each.
-async fn users(owner: &Client, many: usize) -> Vec<String> {
-    let model = until("the model", async || {
-        let models = owner.get("/api/v1/models").await.data();
-        let known = models["models"]
-            .as_array()
-            .is_some_and(|models| models.iter().any(|model| model["name"] == MODEL));
-        known.then_some(())
-    });
-    model.await;
-    let model = people::model_id(owner, MODEL).await;
-    let mut keys = Vec::new();
-    for number in 0..many {
-        let person = people::person(owner, &format!("user-{number}")).await;
-        people::grant(owner, &model, &json!({"user_id": person.id})).await;
-        keys.push(person.key);
-    }
-    let last = owner.with_key(&keys[many - 1]);
-    until("a user who may", async || {
-        let may =
-            last.get("/v1/models").await.json()["data"].as_array().is_some_and(|models| !models.is_empty());
-        may.then_some(())
-    })
-    .await;
-    keys
 }

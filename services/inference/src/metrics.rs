@@ -350,7 +350,7 @@ pub fn observe_cache(cache: &Cache) {
         })
         .build();
     meter
-        .u64_observable_gauge("tollgate.cache.bytes")
+        .u64_observable_gauge("tollgate.cache.size")
         .with_description("Bytes of answers in memory")
         .with_unit("By")
         .with_callback(move |observer| observer.observe(sizes.size().1, &[]))

@@ -2,11 +2,12 @@
 //! a job whose gateway is gone is taken up by another, and a lock holds wherever its second caller comes.
 
 use crate::chat::{CHAT, chat, until_usable};
-use http::{Request, header};
+use http::Request;
 use proto::inference::v1::{GetJobRequest, Job, JobState, job_service_client::JobServiceClient};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tests::{
+    batches,
     engine::Engine,
     gateways::Gateways,
     http::{Body, Client},
@@ -20,22 +21,8 @@ use tests::{
 use tokio::time::{Duration, Instant};
 
 const LINES: usize = 10_000;
-const BOUNDARY: &str = "the-end-of-a-part";
 /// Tokens that take an engine many seconds.
 const LONG: u64 = 600;
-
-/// A form with a file of requests.
-fn form(client: &Client, content: &str) -> Request<Body> {
-    let part = |head: &str, body: &str| {
-        format!("--{BOUNDARY}\r\ncontent-disposition: form-data; {head}\r\n\r\n{body}\r\n")
-    };
-    let parts = part("name=\"purpose\"", "batch") + &part("name=\"file\"; filename=\"lines.jsonl\"", content);
-    client
-        .builder("POST", "/v1/files")
-        .header(header::CONTENT_TYPE, format!("multipart/form-data; boundary={BOUNDARY}"))
-        .body(Body::from(parts + &format!("--{BOUNDARY}--\r\n")))
-        .unwrap()
-}
 
 /// Begins a batch of so many lines. Returns its path.
 async fn begin(client: &Client, lines: usize) -> String {
@@ -45,16 +32,7 @@ async fn begin(client: &Client, lines: usize) -> String {
         format!("{line}\n")
     };
     let content: String = (0..lines).map(line).collect();
-    let file = client.send(form(client, &content)).await.ok().json()["id"].as_str().unwrap().to_owned();
-    let asked = json!({"input_file_id": file, "endpoint": CHAT, "completion_window": "24h"});
-    let batch = client.post("/v1/batches", &asked).await.ok().json();
-    format!("/v1/batches/{}", batch["id"].as_str().unwrap())
-}
-
-/// Lines that are answered by now; none while nobody says so.
-async fn answered(client: &Client, path: &str) -> u64 {
-    let Ok(answer) = client.try_send(client.request("GET", path)).await else { return 0 };
-    if answer.status == 200 { answer.json()["request_counts"]["completed"].as_u64().unwrap() } else { 0 }
+    batches::begin(client, &content).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,7 +48,7 @@ async fn a_batch_of_ten_thousand_lines_outlives_its_process_and_answers_each_onc
     until_usable(&owner).await;
     let (begun, path) = (Instant::now(), begin(&owner, LINES).await);
     for some in [1_500, 4_000] {
-        until("some answers", async || (answered(&owner, &path).await >= some).then_some(())).await;
+        until("some answers", async || (batches::answered(&owner, &path).await >= some).then_some(())).await;
         suite.process.kill();
         suite.start_again().await;
     }
