@@ -149,7 +149,8 @@ impl Inference {
     fn limit(&self, admitted: &Admitted) -> Result<(), Error> {
         let Some(ticket) = Ticket::current() else { return Ok(()) };
         let prompt = &admitted.prompt;
-        let input = self.ledger.estimator.tokens(&prompt.model, prompt.input_bytes);
+        let user = admitted.person.user;
+        let input = self.ledger.estimator.tokens(&prompt.model, user, prompt.input_bytes);
         let most = asked(prompt).most.unwrap_or(0).saturating_mul(prompt.choices);
         let prompted = Prompted {
             person: &admitted.person,
@@ -238,7 +239,7 @@ impl Inference {
         trial: Option<&mut Trial>,
     ) -> Result<Routed, Error> {
         let prompt = &admitted.prompt;
-        let input = self.ledger.estimator.tokens(&prompt.model, prompt.input_bytes);
+        let input = self.ledger.estimator.tokens(&prompt.model, who.user, prompt.input_bytes);
         let most = asked(prompt).most.map(|tokens| tokens.saturating_mul(prompt.choices));
         let whole = |tokens: u64| u32::try_from(tokens).unwrap_or(u32::MAX);
         let request = Request {
@@ -295,7 +296,8 @@ impl Inference {
             saved_prompt_tokens: prompt.saved,
             ..UsageRecord::default()
         };
-        Account::begin(self.ledger.clone(), record, prompt, admitted.accepted).map_err(|error| {
+        let (ledger, user) = (self.ledger.clone(), admitted.person.user);
+        Account::begin(ledger, record, user, prompt, admitted.accepted).map_err(|error| {
             tracing::error!(%error, "the journal could not be written");
             Error::Journal
         })

@@ -10,6 +10,9 @@ use crate::{
     queue::Class,
     sse::Usage,
 };
+use ahash::RandomState;
+use moka::sync::Cache;
+use policy::UserId;
 use proto::monitoring::v1::{Outcome, UsageRecord};
 use shared::{limits::Ticket, time};
 use std::{
@@ -18,10 +21,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How many bytes of input make a token, learned per model from exact counts.
-#[derive(Debug, Default)]
+/// How many bytes of input make a token, learned from exact counts: per model and caller, because what one caller sends is
+/// alike (a language, a kind of data), and per model for callers who are new.
+#[derive(Debug)]
 pub struct Estimator {
-    bytes_per_token: Mutex<HashMap<String, f64>>,
+    by_model: Mutex<HashMap<String, f64>>,
+    /// By a hash of model and user.
+    by_caller: Cache<u64, f64>,
+    hasher: RandomState,
 }
 
 /// Where nothing was learned yet: English text, about four characters.
@@ -30,24 +37,36 @@ const BYTES_PER_TOKEN: f64 = 4.0;
 const MOST_TOKENS: u64 = 1_000_000_000;
 /// Weight of the newest count.
 const LEARNING: f64 = 0.05;
+/// Callers remembered; those who come most stay.
+const CALLERS: u64 = 100_000;
+
+impl Default for Estimator {
+    fn default() -> Self {
+        Self { by_model: Mutex::default(), by_caller: Cache::new(CALLERS), hasher: RandomState::new() }
+    }
+}
 
 impl Estimator {
     /// The tokens of an input of this many bytes, as far as is known.
     #[must_use]
-    pub fn tokens(&self, model: &str, bytes: usize) -> u64 {
-        let known = self.bytes_per_token.lock().unwrap_or_else(PoisonError::into_inner);
-        let ratio = known.get(model).copied().unwrap_or(BYTES_PER_TOKEN);
+    pub fn tokens(&self, model: &str, user: UserId, bytes: usize) -> u64 {
+        let of_caller = self.by_caller.get(&self.hasher.hash_one((model, user)));
+        let known = || self.by_model.lock().unwrap_or_else(PoisonError::into_inner).get(model).copied();
+        let ratio = of_caller.or_else(known).unwrap_or(BYTES_PER_TOKEN);
         (bytes as f64 / ratio).ceil() as u64
     }
 
-    fn learn(&self, model: &str, bytes: usize, tokens: u64) {
+    fn learn(&self, model: &str, user: UserId, bytes: usize, tokens: u64) {
         if tokens == 0 || bytes == 0 {
             return;
         }
         let seen = bytes as f64 / tokens as f64;
-        let mut known = self.bytes_per_token.lock().unwrap_or_else(PoisonError::into_inner);
+        let nearer = |ratio: f64| ratio + LEARNING * (seen - ratio);
+        let caller = self.hasher.hash_one((model, user));
+        self.by_caller.insert(caller, self.by_caller.get(&caller).map_or(seen, nearer));
+        let mut known = self.by_model.lock().unwrap_or_else(PoisonError::into_inner);
         match known.get_mut(model) {
-            Some(ratio) => *ratio += LEARNING * (seen - *ratio),
+            Some(ratio) => *ratio = nearer(*ratio),
             None => {
                 known.insert(model.to_owned(), seen);
             }
@@ -69,6 +88,7 @@ pub struct Ledger {
 pub struct Account {
     ledger: Ledger,
     record: UsageRecord,
+    user: UserId,
     endpoint: Endpoint,
     class: Class,
     input_bytes: usize,
@@ -95,15 +115,17 @@ impl Account {
     pub fn begin(
         ledger: Ledger,
         record: UsageRecord,
+        user: UserId,
         prompt: &Prompt,
         accepted: Instant,
     ) -> std::io::Result<Self> {
-        let estimate = ledger.estimator.tokens(&record.model, prompt.input_bytes);
+        let estimate = ledger.estimator.tokens(&record.model, user, prompt.input_bytes);
         let record = UsageRecord { prompt_tokens: estimate, ..record };
         ledger.journal.begin(&record).inspect_err(|_| metrics::journal_error())?;
         let account = Self {
             ledger,
             record,
+            user,
             endpoint: prompt.endpoint,
             class: prompt.class,
             input_bytes: prompt.input_bytes,
@@ -200,7 +222,8 @@ impl Account {
                 let made = usage.completion.max(if estimated { self.events } else { 0 });
                 record.completion_tokens = made.min(MOST_TOKENS);
                 if outcome == Outcome::Finished {
-                    self.ledger.estimator.learn(&record.model, self.input_bytes, usage.prompt);
+                    let estimator = &self.ledger.estimator;
+                    estimator.learn(&record.model, self.user, self.input_bytes, usage.prompt);
                 }
             }
             None => record.completion_tokens = self.events,
@@ -249,5 +272,27 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         self.settle(Outcome::Cancelled, true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn what_a_caller_sends_says_nothing_of_what_others_do() {
+        let estimator = Estimator::default();
+        let [english, korean, new] = [1, 2, 3].map(|user| UserId(Uuid::from_u128(user)));
+        assert_eq!(estimator.tokens("m", new, 4_000), 1_000, "nothing is known");
+        for _ in 0..200 {
+            estimator.learn("m", english, 5_000, 1_000);
+            estimator.learn("m", korean, 2_000, 1_000);
+        }
+        assert_eq!(estimator.tokens("m", english, 5_000), 1_000);
+        assert_eq!(estimator.tokens("m", korean, 5_000), 2_500);
+        let between = estimator.tokens("m", new, 5_000);
+        assert!((1_000..2_500).contains(&between), "{between}");
+        assert_eq!(estimator.tokens("another", korean, 4_000), 1_000, "nothing is known of this model");
     }
 }
