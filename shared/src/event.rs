@@ -2,6 +2,14 @@
 //!
 //! Each event carries the SHA-256 of itself and of the one before it, so none can be changed, left out, added or moved
 //! without all that follow telling. Events name people by id; names and addresses live elsewhere and can be erased.
+//!
+//! A service that changes something notes an [`Origin`] and its [`Change`]s in its [`log`], in the same transaction.
+//! Permissions has a log of its own, whose revisions are also those of the policy.
+
+pub mod log;
+mod origin;
+
+pub use origin::{Change, Origin};
 
 use policy::{Revision, Time};
 use serde_json::Value;

@@ -27,6 +27,7 @@ macro_rules! on_both_engines {
     };
 }
 
+mod events;
 mod identify;
 mod interrupt;
 mod ledger;
