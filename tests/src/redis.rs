@@ -31,7 +31,13 @@ impl Redis {
         Self { address, child, folder }
     }
 
-    /// Where it is.
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The same as a URL.
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)

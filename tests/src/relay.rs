@@ -21,7 +21,11 @@ pub struct Relay {
 impl Relay {
     /// Begins to pass connections on.
     pub async fn start(target: SocketAddr) -> Self {
-        let address = free_address();
+        Self::at(free_address(), target).await
+    }
+
+    /// Begins to pass on the connections of an address where another one did.
+    pub async fn at(address: SocketAddr, target: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let target = watch::Sender::new(target);
         let mut running = JoinSet::new();

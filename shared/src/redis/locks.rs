@@ -2,7 +2,7 @@
 //!
 //! Nobody waits for Redis: what it does not answer within [`LIMIT`] goes on without a lock, and is told so.
 
-use super::{Config, LIMIT as PATIENCE, connection::Connection};
+use super::{BACK_OFF, Config, LIMIT as PATIENCE, connection::Connection};
 use crate::{
     health::{Condition, Reporter},
     server::Tasks,
@@ -13,6 +13,7 @@ use fred::{
     types::{ClusterHash, CustomCommand},
 };
 use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// Longest time that anybody waits for a lock.
 const LIMIT: Duration = Duration::from_millis(10);
@@ -92,15 +93,36 @@ impl Locks {
         }
     }
 
-    /// Gives a lock back that was kept.
+    /// Gives a lock back that was kept. While Redis does not say that it is free, it is tried again, as long as locks last:
+    /// a connection that breaks takes with it what it had not sent.
     pub fn free(&self, name: &str, token: &str) {
-        let Some(client) = self.client() else { return };
+        let (locks, name, token) = (self.clone(), name.to_owned(), token.to_owned());
+        self.0.tasks.spawn(async move {
+            if locks.freed(&name, &token).await {
+                return;
+            }
+            let again = async {
+                let end = Instant::now() + LIFE;
+                let mut wait = BACK_OFF.0;
+                while Instant::now() < end {
+                    tokio::time::sleep(wait).await;
+                    if locks.freed(&name, &token).await {
+                        break;
+                    }
+                    wait = (wait * 2).min(BACK_OFF.1);
+                }
+            };
+            // What cannot be given back ends by itself.
+            let _ = locks.0.tasks.stopping().run_until_cancelled(again).await;
+        });
+    }
+
+    async fn freed(&self, name: &str, token: &str) -> bool {
+        let Some(client) = self.client() else { return false };
         let eval = CustomCommand::new_static("EVAL", ClusterHash::Offset(2), false);
         let arguments = vec![FREE.to_owned(), "1".to_owned(), key(name), token.to_owned()];
-        self.0.tasks.spawn(async move {
-            // What cannot be given back ends by itself.
-            let _ = tokio::time::timeout(PATIENCE, client.custom::<i64, _>(eval, arguments)).await;
-        });
+        let freed = tokio::time::timeout(PATIENCE, client.custom::<i64, _>(eval, arguments)).await;
+        matches!(freed, Ok(Ok(_)))
     }
 
     fn client(&self) -> Option<Client> {
@@ -135,4 +157,32 @@ impl Drop for Lock {
 
 fn key(name: &str) -> String {
     format!("tollgate:lock:{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::Health;
+    use ::tests::{redis::Redis, relay::Relay, until};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_lock_is_given_back_though_the_connection_broke_meanwhile() {
+        let redis = Redis::start();
+        let relay = Relay::start(redis.address()).await;
+        let (address, tasks) = (relay.address, Tasks::default());
+        let config = Config { url: format!("redis://{address}").into() };
+        let health = Health::default();
+        let locks = Locks::open(&config, &tasks, || health.component("locks", false));
+        let held = until("the lock", async || match locks.ask("a", "1").await {
+            Asked::Held(lock) => Some(lock),
+            Asked::Taken | Asked::Unknown => None,
+        });
+        let held = held.await;
+        drop(relay);
+        drop(held);
+        let _relay = Relay::at(address, redis.address()).await;
+        until("it to be free", async || matches!(locks.ask("a", "2").await, Asked::Held(_)).then_some(()))
+            .await;
+        tasks.end(PATIENCE).await;
+    }
 }
