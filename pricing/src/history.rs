@@ -1,0 +1,38 @@
+//! The prices of one model over time.
+
+use crate::Price;
+
+/// A price from a time on. `I` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version<I> {
+    /// Its name.
+    pub id: I,
+    /// From when on it counts, in microseconds since 1970.
+    pub from: i64,
+    /// When it was written down; of two that count from the same time, the later one does.
+    pub written: i64,
+    /// The price.
+    pub price: Price,
+}
+
+/// All versions of one model's price.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History<I>(Vec<Version<I>>);
+
+impl<I: Ord> History<I> {
+    /// Of these versions, in any order.
+    #[must_use]
+    pub fn new(mut versions: Vec<Version<I>>) -> Self {
+        versions.sort_by(|one, other| {
+            (one.from, one.written, &one.id).cmp(&(other.from, other.written, &other.id))
+        });
+        Self(versions)
+    }
+
+    /// The version that counts at a time: the last that began by then.
+    #[must_use]
+    pub fn at(&self, time: i64) -> Option<&Version<I>> {
+        let begun = self.0.partition_point(|version| version.from <= time);
+        self.0[..begun].last()
+    }
+}
