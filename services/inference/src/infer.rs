@@ -294,6 +294,8 @@ impl Inference {
             start_time: Some(time::to_proto(start)),
             queue_duration: Some(time::duration_to_proto(queued)),
             saved_prompt_tokens: prompt.saved,
+            group_id: admitted.group.map(|group| group.to_string()).unwrap_or_default(),
+            served_model: prompt.renamed().unwrap_or_default().to_owned(),
             ..UsageRecord::default()
         };
         let (ledger, user) = (self.ledger.clone(), admitted.person.user);

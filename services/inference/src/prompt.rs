@@ -160,6 +160,12 @@ impl Prompt {
         self.served.as_deref().unwrap_or(&self.model)
     }
 
+    /// The model as engines name it, when its caller used another name.
+    #[must_use]
+    pub fn renamed(&self) -> Option<&str> {
+        self.served.as_deref()
+    }
+
     /// The same for a caller who used a further name of the model: engines know only its own.
     #[must_use]
     pub fn served_as(mut self, name: String) -> Self {

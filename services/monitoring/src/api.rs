@@ -1,16 +1,18 @@
 //! The calls of this service: translated in, decided by one domain function, translated out.
 //!
-//! [`usage`] serves them; [`record`] reads and writes single records, [`query`] what is asked of them, [`field`] the
-//! fields that both have.
+//! [`usage`] and [`prices`] serve them; [`record`] reads and writes single records, [`query`] what is asked of them,
+//! [`change`] what becomes of them, [`field`] the fields that all have.
 
+mod change;
 mod field;
+mod prices;
 mod query;
 mod record;
 mod usage;
 
 use shared::db::Db;
 
-/// Serves `UsageService`.
+/// Serves `UsageService` and `PriceService`.
 #[derive(Debug, Clone)]
 pub(crate) struct Api {
     db: Db,

@@ -36,6 +36,15 @@ pub(crate) enum Error {
     /// The caller's role shows it its own usage alone.
     #[error("your role shows you your own usage alone: leave user_id out, or ask an owner, admin or auditor")]
     OthersUsage,
+    /// The id that the caller gave the request was given to another one before.
+    #[error("this request_id was used for another request; use a new one for each")]
+    RequestReused,
+    /// There is no such record.
+    #[error("the ledger has no record of this usage_id and attempt")]
+    NoRecord,
+    /// A line could not be written.
+    #[error("a record could not be written as a line; nothing is wrong with the ledger")]
+    Unwritable,
     /// The database is away, busy or refuses.
     #[error("the usage ledger cannot be reached; send the request again in a moment")]
     Store(#[source] sqlx::Error),
@@ -64,6 +73,9 @@ impl IntoStatus for Error {
         match self {
             Self::Invalid(_) => Fault::new(Code::InvalidArgument, "INVALID_FIELD"),
             Self::OthersUsage => Fault::new(Code::PermissionDenied, "USAGE_OF_OTHERS"),
+            Self::RequestReused => Fault::new(Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED"),
+            Self::NoRecord => Fault::new(Code::NotFound, "USAGE_RECORD_NOT_FOUND"),
+            Self::Unwritable => Fault::new(Code::Internal, "EXPORT_FAILED"),
             Self::Store(error) => Fault::retry(Code::Unavailable, "STORE_UNAVAILABLE", retry_after(error)),
             Self::Corrupt(_) => Fault::new(Code::Internal, "STORE_CORRUPT"),
         }

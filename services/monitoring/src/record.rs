@@ -4,9 +4,10 @@
 //! sender: it counts as a duplicate, and is logged and counted as a conflict.
 
 use crate::{
+    charge::Prices,
     error::Error,
     store::{self, records, rollup},
-    usage::{Entry, HourKey, RecordKey, Sums},
+    usage::{Charge, Entry, HourKey, RecordKey, Sums},
 };
 use opentelemetry::{KeyValue, metrics::Counter};
 use shared::{db::Db, telemetry};
@@ -19,6 +20,20 @@ static RECORDS: LazyLock<Counter<u64>> = LazyLock::new(|| {
     let meter = telemetry::meter();
     let records = meter.u64_counter("tollgate.usage.records").with_unit("{record}");
     records.with_description("Usage records received, by what became of them").build()
+});
+
+static COST: LazyLock<Counter<f64>> = LazyLock::new(|| {
+    let meter = telemetry::meter();
+    let cost = meter.f64_counter("llm.cost.usd");
+    cost.with_description("Cost of requests whose models have a price, in dollars").build()
+});
+
+static UNPRICED: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    let meter = telemetry::meter();
+    let unpriced = meter.u64_counter("tollgate.usage.unpriced").with_unit("{record}");
+    unpriced
+        .with_description("Usage records whose cost is not known, because their model has no price")
+        .build()
 });
 
 /// What became of the records of one call.
@@ -44,12 +59,15 @@ pub(crate) async fn record(db: &Db, entries: Vec<Entry>) -> Result<Recorded, Err
 
 async fn keep(db: &Db, entries: &[Entry]) -> Result<(usize, Vec<RecordKey>), sqlx::Error> {
     let mut tx = db.begin().await?;
-    let new = records::insert(&mut tx, entries).await?;
+    let prices = Prices::of(&mut tx, entries.iter().map(|entry| &entry.record)).await?;
+    let charges: Vec<Charge> = entries.iter().map(|entry| prices.charge(&entry.record)).collect();
+    let new = records::insert(&mut tx, entries, &charges).await?;
     let known: Vec<&Entry> = entries.iter().filter(|entry| !new.contains(&entry.record.key)).collect();
     let kept = records::hashes(&mut tx, &known).await?;
     // Last, because every caller adds to the same few hours, and waits there for whoever came before.
-    rollup::add(&mut tx, &hourly(entries, &new)).await?;
+    rollup::add(&mut tx, &hourly(entries, &charges, &new)).await?;
     tx.commit().await?;
+    charged(entries, &charges, &new);
     let differs = |entry: &&&Entry| kept.get(&entry.record.key) != Some(&entry.body_hash);
     Ok((new.len(), known.iter().filter(differs).map(|entry| entry.record.key).collect()))
 }
@@ -80,12 +98,27 @@ impl Batch {
 }
 
 /// What the new entries add to each hour, in the order of the hours' keys.
-fn hourly(entries: &[Entry], new: &HashSet<RecordKey>) -> Vec<(HourKey, Sums)> {
+fn hourly(entries: &[Entry], charges: &[Charge], new: &HashSet<RecordKey>) -> Vec<(HourKey, Sums)> {
     let mut hours: BTreeMap<HourKey, Sums> = BTreeMap::new();
-    for Entry { record, .. } in entries.iter().filter(|entry| new.contains(&entry.record.key)) {
-        hours.entry(record.hour_key()).or_default().count(record);
+    let new = entries.iter().zip(charges).filter(|(entry, _)| new.contains(&entry.record.key));
+    for (Entry { record, .. }, charge) in new {
+        hours.entry(record.hour_key()).or_default().count(record, *charge);
     }
     hours.into_iter().collect()
+}
+
+/// Tells what new records cost, by the names of their models, which are few.
+fn charged(entries: &[Entry], charges: &[Charge], new: &HashSet<RecordKey>) {
+    for (Entry { record, .. }, charge) in
+        entries.iter().zip(charges).filter(|(entry, _)| new.contains(&entry.record.key))
+    {
+        let labels = [KeyValue::new("model", record.priced_as().to_owned())];
+        match charge.cost {
+            // A counter is no account: the ledger is exact.
+            Some(cost) => COST.add(cost.0 as f64 / 1e12, &labels),
+            None => UNPRICED.add(1, &labels),
+        }
+    }
 }
 
 fn count(new: usize, duplicates: usize, conflicts: &[RecordKey]) {

@@ -4,7 +4,7 @@ use crate::{
     error::Error,
     place::{self, Place, is_time},
     store::{self, records},
-    usage::{Outcome, Record},
+    usage::{Kept, Outcome, Record},
 };
 use policy::{KeyId, Time, UserId};
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,20 @@ pub(crate) struct Position {
     pub(crate) attempt: u32,
 }
 
+impl Position {
+    /// Where a record is.
+    pub(crate) const fn of(record: &Record) -> Self {
+        Self { start: record.start, usage_id: record.key.usage_id, attempt: record.key.attempt }
+    }
+}
+
+/// Which records come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    NewestFirst,
+    OldestFirst,
+}
+
 impl Place for Position {
     fn is_possible(&self) -> bool {
         is_time(self.start)
@@ -41,7 +55,7 @@ impl Place for Position {
 /// A page and the token of the next one, empty at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Page {
-    pub(crate) records: Vec<Record>,
+    pub(crate) records: Vec<Kept>,
     pub(crate) next: String,
 }
 
@@ -52,16 +66,12 @@ pub(crate) struct Page {
 pub(crate) async fn list(db: &Db, query: &Query, size: u32, token: &str) -> Result<Page, Error> {
     let filter = serde_json::to_string(&("usage_records", query)).unwrap_or_default();
     let after: Option<Position> = place::read(&filter, token)?;
-    let read = records::page(db, query, after.as_ref(), size + 1);
+    let read = records::page(db, query, Order::NewestFirst, after.as_ref(), size + 1);
     let mut records = store::timed(db, "list_usage_records", read).await?;
     let more = records.len() > size as usize;
     records.truncate(size as usize);
     let next = match records.last() {
-        Some(last) if more => {
-            let Record { start, key, .. } = last;
-            let position = Position { start: *start, usage_id: key.usage_id, attempt: key.attempt };
-            place::token(&filter, &position)
-        }
+        Some(last) if more => place::token(&filter, &Position::of(&last.record)),
         _ => String::new(),
     };
     Ok(Page { records, next })

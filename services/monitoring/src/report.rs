@@ -1,4 +1,4 @@
-//! Reports: sums over whole hours, by user, key, model, endpoint and time bucket, in pages.
+//! Reports: sums over whole hours, by user, key, group, model, endpoint and time bucket, in pages.
 //!
 //! Rows come in the order of their groups, so a page starts after the last group of the one before it.
 
@@ -8,7 +8,7 @@ use crate::{
     store::{self, rollup},
     usage::Sums,
 };
-use policy::{KeyId, Time, UserId};
+use policy::{GroupId, KeyId, Time, UserId};
 use serde::{Deserialize, Serialize};
 use shared::db::Db;
 use uuid::Uuid;
@@ -28,6 +28,7 @@ pub(crate) enum Bucket {
 pub(crate) struct Dimensions {
     pub(crate) user: bool,
     pub(crate) key: bool,
+    pub(crate) group: bool,
     pub(crate) model: bool,
     pub(crate) endpoint: bool,
 }
@@ -41,6 +42,7 @@ pub(crate) struct Query {
     pub(crate) bucket: Bucket,
     pub(crate) user: Option<UserId>,
     pub(crate) api_key: Option<KeyId>,
+    pub(crate) group: Option<GroupId>,
     pub(crate) model: Option<String>,
 }
 
@@ -50,6 +52,7 @@ pub(crate) struct Group {
     pub(crate) bucket: Time,
     pub(crate) user: Uuid,
     pub(crate) key: Uuid,
+    pub(crate) group: Uuid,
     pub(crate) model: String,
     pub(crate) endpoint: String,
 }

@@ -1,9 +1,13 @@
-//! The tables of the ledger: [`records`], one row per request and attempt, and [`rollup`], their sums by the hour.
+//! The tables of the ledger: [`records`], one row per request and attempt, [`corrections`] that supersede some of them,
+//! [`rollup`], the sums by the hour, and [`prices`].
 //!
 //! One text per query for both engines. Only what calls do as a whole is measured here, by the name of the call.
 
+pub(crate) mod corrections;
+pub(crate) mod prices;
 pub(crate) mod records;
 pub(crate) mod rollup;
+pub(crate) mod totals;
 
 use opentelemetry::{KeyValue, metrics::Histogram};
 use shared::{db::Db, telemetry};
@@ -56,6 +60,11 @@ fn kind(error: &sqlx::Error) -> &'static str {
 /// An id that may be missing, as the tables hold it: primary keys have no NULL.
 fn id_or_nil(id: Option<policy::KeyId>) -> Uuid {
     id.map_or(Uuid::nil(), policy::KeyId::uuid)
+}
+
+/// The same of a group.
+fn group_or_nil(group: Option<policy::GroupId>) -> Uuid {
+    group.map_or(Uuid::nil(), policy::GroupId::uuid)
 }
 
 /// The same, back.

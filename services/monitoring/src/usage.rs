@@ -2,7 +2,8 @@
 //!
 //! Values of these types are valid: the tables of [`crate::store`] hold whatever they can.
 
-use policy::{KeyId, ModelId, Time, UserId};
+use policy::{GroupId, KeyId, ModelId, Time, UserId};
+use pricing::{Money, Tokens};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -33,8 +34,12 @@ pub(crate) struct Record {
     pub(crate) user: UserId,
     /// The API key, where the caller had one.
     pub(crate) api_key: Option<KeyId>,
+    /// The group through whose grant the model was used.
+    pub(crate) group: Option<GroupId>,
     pub(crate) model_id: ModelId,
     pub(crate) model: String,
+    /// The model's own name, where it is another.
+    pub(crate) served_model: String,
     pub(crate) engine: String,
     pub(crate) endpoint: String,
     pub(crate) stream: bool,
@@ -53,6 +58,25 @@ pub(crate) struct Record {
     pub(crate) saved_completion_tokens: i64,
 }
 
+/// What a record costs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Charge {
+    /// `None` is not known.
+    pub(crate) cost: Option<Money>,
+    /// The version of the price.
+    pub(crate) price: Option<Uuid>,
+}
+
+/// A record as it counts in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// Superseded where it was.
+    pub(crate) record: Record,
+    pub(crate) charge: Charge,
+    /// How often it was superseded.
+    pub(crate) revision: u32,
+}
+
 /// A record on its way into the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -67,6 +91,7 @@ pub(crate) struct HourKey {
     pub(crate) hour: Time,
     pub(crate) user: UserId,
     pub(crate) api_key: Option<KeyId>,
+    pub(crate) group: Option<GroupId>,
     pub(crate) model: String,
     pub(crate) endpoint: String,
 }
@@ -85,15 +110,31 @@ pub(crate) struct Sums {
     pub(crate) cached: i64,
     pub(crate) saved_prompt_tokens: i64,
     pub(crate) saved_completion_tokens: i64,
+    /// Pico-dollars, of the records whose cost is known.
+    pub(crate) cost: i128,
+    pub(crate) unpriced: i64,
 }
 
 impl Record {
+    /// The name that it is priced by.
+    pub(crate) fn priced_as(&self) -> &str {
+        if self.served_model.is_empty() { &self.model } else { &self.served_model }
+    }
+
+    /// Its tokens, each counted as one kind.
+    pub(crate) fn tokens(&self) -> Tokens {
+        let [prompt, cached, completion] =
+            [self.prompt_tokens, self.cached_prompt_tokens, self.completion_tokens].map(i64::unsigned_abs);
+        Tokens::of_openai(prompt, cached, completion)
+    }
+
     /// Where the record counts.
     pub(crate) fn hour_key(&self) -> HourKey {
         HourKey {
             hour: hour_floor(self.start),
             user: self.user,
             api_key: self.api_key,
+            group: self.group,
             model: self.model.clone(),
             endpoint: self.endpoint.clone(),
         }
@@ -102,7 +143,7 @@ impl Record {
 
 impl Sums {
     /// Counts one record more.
-    pub(crate) fn count(&mut self, record: &Record) {
+    pub(crate) fn count(&mut self, record: &Record, charge: Charge) {
         *match record.outcome {
             Outcome::Finished => &mut self.finished,
             Outcome::Cancelled => &mut self.cancelled,
@@ -118,11 +159,52 @@ impl Sums {
         if record.estimated {
             self.estimated_tokens += record.prompt_tokens + record.completion_tokens;
         }
+        match charge.cost {
+            Some(cost) => self.cost += i128::from(cost.0),
+            None => self.unpriced += 1,
+        }
+    }
+
+    /// What takes sums from one state of a record to another.
+    pub(crate) fn difference(before: &Kept, after: &Kept) -> Self {
+        let sums = |kept: &Kept| {
+            let mut sums = Self::default();
+            sums.count(&kept.record, kept.charge);
+            sums
+        };
+        let (before, after) = (sums(before), sums(after));
+        Self {
+            prompt_tokens: after.prompt_tokens - before.prompt_tokens,
+            cached_prompt_tokens: after.cached_prompt_tokens - before.cached_prompt_tokens,
+            completion_tokens: after.completion_tokens - before.completion_tokens,
+            estimated_tokens: after.estimated_tokens - before.estimated_tokens,
+            cost: after.cost - before.cost,
+            unpriced: after.unpriced - before.unpriced,
+            ..Self::default()
+        }
     }
 
     /// All requests, however they ended.
     pub(crate) fn requests(&self) -> i64 {
         self.finished + self.cancelled + self.failed + self.crashed
+    }
+}
+
+impl std::ops::AddAssign for Sums {
+    fn add_assign(&mut self, other: Self) {
+        self.finished += other.finished;
+        self.cancelled += other.cancelled;
+        self.failed += other.failed;
+        self.crashed += other.crashed;
+        self.prompt_tokens += other.prompt_tokens;
+        self.cached_prompt_tokens += other.cached_prompt_tokens;
+        self.completion_tokens += other.completion_tokens;
+        self.estimated_tokens += other.estimated_tokens;
+        self.cached += other.cached;
+        self.saved_prompt_tokens += other.saved_prompt_tokens;
+        self.saved_completion_tokens += other.saved_completion_tokens;
+        self.cost += other.cost;
+        self.unpriced += other.unpriced;
     }
 }
 

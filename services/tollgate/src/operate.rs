@@ -19,9 +19,11 @@ mod login;
 mod models;
 mod names;
 mod plan;
+mod prices;
 mod queue;
 mod requests;
 mod show;
+mod usage;
 mod users;
 
 use crate::secured::Secured;
@@ -94,6 +96,10 @@ pub(crate) enum Operate {
     Batches(On<batches::Batches>),
     /// Kept answers: what they are worth, which they are, dropping some.
     Cache(On<cache::Cache>),
+    /// Usage: what was used, by whom and at what cost.
+    Usage(On<usage::Usage>),
+    /// Prices: what models cost.
+    Prices(On<prices::Prices>),
     /// What was changed, by whom, and what was true when.
     Audit(On<audit::Audit>),
 }
@@ -143,6 +149,8 @@ pub(crate) async fn run(command: Operate) -> anyhow::Result<ExitCode> {
             show(&common, async |client| verb.plan(client).await).await?
         }
         Operate::Cache(On { verb, common }) => show(&common, async |_| Ok(verb.plan())).await?,
+        Operate::Usage(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
+        Operate::Prices(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
         Operate::Audit(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
     }
     Ok(ExitCode::SUCCESS)

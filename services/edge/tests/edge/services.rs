@@ -301,6 +301,36 @@ impl monitoring::usage_service_server::UsageService for Usage {
     ) -> Result<Response<monitoring::ListUsageRecordsResponse>, Status> {
         Ok(Response::new(monitoring::ListUsageRecordsResponse::default()))
     }
+
+    type ExportUsageStream = tonic::codegen::BoxStream<monitoring::ExportUsageResponse>;
+
+    async fn export_usage(
+        &self,
+        _: Request<monitoring::ExportUsageRequest>,
+    ) -> Result<Response<Self::ExportUsageStream>, Status> {
+        Err(Status::unimplemented("nobody asks this here"))
+    }
+
+    async fn correct_usage(
+        &self,
+        _: Request<monitoring::CorrectUsageRequest>,
+    ) -> Result<Response<monitoring::CorrectUsageResponse>, Status> {
+        Err(Status::unimplemented("nobody asks this here"))
+    }
+
+    async fn rerate_usage(
+        &self,
+        _: Request<monitoring::RerateUsageRequest>,
+    ) -> Result<Response<monitoring::RerateUsageResponse>, Status> {
+        Err(Status::unimplemented("nobody asks this here"))
+    }
+
+    async fn reconcile_usage(
+        &self,
+        _: Request<monitoring::ReconcileUsageRequest>,
+    ) -> Result<Response<monitoring::ReconcileUsageResponse>, Status> {
+        Err(Status::unimplemented("nobody asks this here"))
+    }
 }
 
 /// Repeats the prompt: whole, word by word, or as the lengths of the texts.

@@ -40,6 +40,8 @@ impl Hit {
             start_time: Some(time::to_proto(policy::Time(time::now().0 - passed))),
             queue_duration: Some(time::duration_to_proto(Duration::ZERO)),
             cached: true,
+            group_id: admitted.group.map(|group| group.to_string()).unwrap_or_default(),
+            served_model: prompt.renamed().unwrap_or_default().to_owned(),
             ..UsageRecord::default()
         };
         Self { journal: Arc::clone(journal), record, accepted: admitted.accepted, saves: None, ended: false }

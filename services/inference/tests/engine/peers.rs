@@ -167,4 +167,34 @@ impl UsageService for Records {
     ) -> Result<Response<usage::ListUsageRecordsResponse>, Status> {
         Err(Status::unimplemented("inference does not read the ledger"))
     }
+
+    type ExportUsageStream = tonic::codegen::BoxStream<usage::ExportUsageResponse>;
+
+    async fn export_usage(
+        &self,
+        _: Request<usage::ExportUsageRequest>,
+    ) -> Result<Response<Self::ExportUsageStream>, Status> {
+        Err(Status::unimplemented("inference does not read the ledger"))
+    }
+
+    async fn correct_usage(
+        &self,
+        _: Request<usage::CorrectUsageRequest>,
+    ) -> Result<Response<usage::CorrectUsageResponse>, Status> {
+        Err(Status::unimplemented("inference does not read the ledger"))
+    }
+
+    async fn rerate_usage(
+        &self,
+        _: Request<usage::RerateUsageRequest>,
+    ) -> Result<Response<usage::RerateUsageResponse>, Status> {
+        Err(Status::unimplemented("inference does not read the ledger"))
+    }
+
+    async fn reconcile_usage(
+        &self,
+        _: Request<usage::ReconcileUsageRequest>,
+    ) -> Result<Response<usage::ReconcileUsageResponse>, Status> {
+        Err(Status::unimplemented("inference does not read the ledger"))
+    }
 }

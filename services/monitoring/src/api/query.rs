@@ -6,12 +6,14 @@ use super::{
 };
 use crate::{
     error::{Error, Violation},
+    export::Format,
     records, report,
     report::{Bucket, Dimensions},
     restrict::restrict,
     usage::{hour_ceil, hour_floor},
 };
 use policy::Time;
+use pricing::Money;
 use proto::monitoring::v1 as pb;
 use shared::{auth::Caller, time};
 use uuid::Uuid;
@@ -34,6 +36,36 @@ pub(super) struct List {
     pub(super) token: String,
 }
 
+/// A file as it is asked for.
+#[derive(Debug)]
+pub(super) struct Export {
+    pub(super) query: records::Query,
+    pub(super) format: Format,
+}
+
+impl Export {
+    /// Reads a request of `caller`'s at the time `now`.
+    pub(super) fn read(request: pb::ExportUsageRequest, caller: &Caller, now: Time) -> Result<Self, Error> {
+        let start = field::optional_instant("start_time", request.start_time.as_ref())?;
+        let end = field::optional_instant("end_time", request.end_time.as_ref())?.unwrap_or(now);
+        in_order(start, Some(end))?;
+        let format = match pb::ExportFormat::try_from(request.format) {
+            Ok(pb::ExportFormat::Unspecified | pb::ExportFormat::Csv) => Format::Csv,
+            Ok(pb::ExportFormat::JsonLines) => Format::JsonLines,
+            Err(_) => return Err(Violation::new("format", "is not a format of this contract").into()),
+        };
+        let query = records::Query {
+            user: restrict(caller, field::optional_id("user_id", &request.user_id)?)?,
+            api_key: field::optional_id("key_id", &request.key_id)?,
+            model: field::optional_text("model", request.model, MAX_MODEL)?,
+            start,
+            end: Some(end),
+            ..records::Query::default()
+        };
+        Ok(Self { query, format })
+    }
+}
+
 impl Report {
     /// Reads a request of `caller`'s at the time `now`.
     pub(super) fn read(request: pb::GetUsageRequest, caller: &Caller, now: Time) -> Result<Self, Error> {
@@ -48,6 +80,7 @@ impl Report {
             bucket: bucket(request.bucket)?,
             user: restrict(caller, field::optional_id("user_id", &request.user_id)?)?,
             api_key: field::optional_id("key_id", &request.key_id)?,
+            group: field::optional_id("group_id", &request.group_id)?,
             model: field::optional_text("model", request.model, MAX_MODEL)?,
         };
         let size = field::page_size(request.page_size)?;
@@ -92,6 +125,7 @@ fn dimensions(numbers: &[i32]) -> Result<Dimensions, Violation> {
             Ok(pb::UsageDimension::Key) => &mut dimensions.key,
             Ok(pb::UsageDimension::Model) => &mut dimensions.model,
             Ok(pb::UsageDimension::Endpoint) => &mut dimensions.endpoint,
+            Ok(pb::UsageDimension::Group) => &mut dimensions.group,
             Ok(pb::UsageDimension::Unspecified) | Err(_) => {
                 return Err(Violation::new(
                     format!("group_by[{index}]"),
@@ -140,5 +174,8 @@ fn row(row: report::Row, group_by: Dimensions) -> pb::UsageRow {
         cached: sums.cached.unsigned_abs(),
         saved_prompt_tokens: sums.saved_prompt_tokens.unsigned_abs(),
         saved_completion_tokens: sums.saved_completion_tokens.unsigned_abs(),
+        group_id: id(group_by.group, group.group),
+        cost_usd: (sums.requests() > sums.unpriced).then(|| Money::dollars(sums.cost)),
+        unpriced: sums.unpriced.unsigned_abs(),
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Violation},
     record::Recorded,
     records::Page,
-    usage::{Entry, Outcome, Record, RecordKey},
+    usage::{Entry, Kept, Outcome, Record, RecordKey},
 };
 use policy::{ModelId, UserId};
 use prost::Message;
@@ -70,8 +70,10 @@ impl TryFrom<pb::UsageRecord> for Record {
             request_id: field::text("request_id", message.request_id, MAX_REQUEST_ID)?,
             user: UserId(field::id("user_id", &message.user_id)?),
             api_key: field::optional_id("key_id", &message.key_id)?,
+            group: field::optional_id("group_id", &message.group_id)?,
             model_id: ModelId(field::id("model_id", &message.model_id)?),
             model: field::text("model", message.model, MAX_MODEL)?,
+            served_model: field::text("served_model", message.served_model, MAX_MODEL)?,
             engine: field::text("engine", message.engine, MAX_ENGINE)?,
             endpoint: field::text("endpoint", message.endpoint, MAX_ENDPOINT)?,
             stream: message.stream,
@@ -94,7 +96,7 @@ impl TryFrom<pb::UsageRecord> for Record {
     }
 }
 
-fn key(usage_id: &str, attempt: u32) -> Result<RecordKey, Violation> {
+pub(super) fn key(usage_id: &str, attempt: u32) -> Result<RecordKey, Violation> {
     let usage_id = Uuid::try_parse(usage_id).ok().filter(|id| id.get_version_num() == 7);
     let usage_id = usage_id.ok_or_else(|| Violation::new("usage_id", "must be a UUIDv7"))?;
     if attempt == 0 {
@@ -146,6 +148,20 @@ impl From<&Record> for pb::UsageRecord {
             cached: record.cached,
             saved_prompt_tokens: record.saved_prompt_tokens.unsigned_abs(),
             saved_completion_tokens: record.saved_completion_tokens.unsigned_abs(),
+            group_id: record.group.map(|group| group.to_string()).unwrap_or_default(),
+            served_model: record.served_model.clone(),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<&Kept> for pb::UsageRecord {
+    fn from(kept: &Kept) -> Self {
+        Self {
+            cost_usd: kept.charge.cost.map(|cost| cost.to_string()),
+            price_id: kept.charge.price.map(|price| price.to_string()).unwrap_or_default(),
+            revision: kept.revision,
+            ..Self::from(&kept.record)
         }
     }
 }

@@ -1,9 +1,19 @@
 //! `UsageService`, call by call.
 
-use super::{Api, query, record};
-use crate::{record::record, records::list, report::report};
+use super::{
+    Api, change,
+    prices::user,
+    query::{self, Export},
+    record,
+};
+use crate::{
+    correct::correct, export::export, reconcile::reconcile, record::record, records::list, report::report,
+    rerate::rerate,
+};
+use futures_util::{Stream, TryStreamExt};
 use proto::monitoring::v1 as pb;
 use shared::{auth::RequestExt, time};
+use std::pin::Pin;
 use tonic::{Request, Response, Status};
 
 #[tonic::async_trait]
@@ -36,5 +46,49 @@ impl pb::usage_service_server::UsageService for Api {
         let asked = query::List::read(request.into_inner(), &caller)?;
         let page = list(&self.db, &asked.query, asked.size, &asked.token).await?;
         Ok(Response::new(page.into()))
+    }
+
+    type ExportUsageStream = Pin<Box<dyn Stream<Item = Result<pb::ExportUsageResponse, Status>> + Send>>;
+
+    async fn export_usage(
+        &self,
+        request: Request<pb::ExportUsageRequest>,
+    ) -> Result<Response<Self::ExportUsageStream>, Status> {
+        let caller = request.caller()?;
+        let Export { query, format } = Export::read(request.into_inner(), &caller, time::now())?;
+        let pieces = export(self.db.clone(), query, format).map_err(Status::from);
+        let pieces = pieces.map_ok(|piece| pb::ExportUsageResponse { data: piece.into() });
+        Ok(Response::new(Box::pin(pieces)))
+    }
+
+    async fn correct_usage(
+        &self,
+        request: Request<pb::CorrectUsageRequest>,
+    ) -> Result<Response<pb::CorrectUsageResponse>, Status> {
+        let by = user(&request.caller()?);
+        let (id, truth, cause) = change::correction(request.into_inner(), by, time::now())?;
+        let kept = correct(&self.db, id, truth, &cause).await?;
+        Ok(Response::new(pb::CorrectUsageResponse { record: Some((&kept).into()) }))
+    }
+
+    async fn rerate_usage(
+        &self,
+        request: Request<pb::RerateUsageRequest>,
+    ) -> Result<Response<pb::RerateUsageResponse>, Status> {
+        let by = user(&request.caller()?);
+        let validate_only = request.get_ref().validate_only;
+        let (query, model, cause) = change::rerating(request.into_inner(), by, time::now())?;
+        let told = rerate(&self.db, &query, model.as_deref(), &cause, validate_only).await?;
+        Ok(Response::new(told.into()))
+    }
+
+    async fn reconcile_usage(
+        &self,
+        request: Request<pb::ReconcileUsageRequest>,
+    ) -> Result<Response<pb::ReconcileUsageResponse>, Status> {
+        let asked = request.into_inner();
+        let (start, end) = change::reconciling(&asked, time::now())?;
+        let told = reconcile(&self.db, start, end).await?;
+        Ok(Response::new(change::reconciled(&told, asked.engines)))
     }
 }

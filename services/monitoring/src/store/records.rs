@@ -1,11 +1,12 @@
 //! The ledger itself. Rows are added and read, never changed.
 
-use super::{id_or_nil, nil_to_none};
+use super::{group_or_nil, id_or_nil, nil_to_none};
 use crate::{
-    records::{Position, Query},
-    usage::{Entry, Outcome, Record, RecordKey},
+    records::{Order, Position, Query},
+    usage::{Charge, Entry, Kept, Outcome, Record, RecordKey},
 };
-use policy::{ModelId, UserId};
+use policy::{GroupId, ModelId, UserId};
+use pricing::Money;
 use shared::{
     db::{Db, Time, Tx},
     on, on_tx,
@@ -17,16 +18,27 @@ use std::{
 };
 use uuid::Uuid;
 
-/// One value per column: 1,000 records are 23,000 values, and SQLite takes 32,766 in one statement.
+/// One value per column: 1,000 records are 27,000 values, and SQLite takes 32,766 in one statement.
 const INSERT: &str = "INSERT INTO usage_records (usage_id, attempt, request_id, user_id, key_id, model_id, model, \
      engine, endpoint, stream, outcome, estimated, prompt_tokens, cached_prompt_tokens, completion_tokens, \
      start_time, queue_micros, first_token_micros, duration_micros, cached, saved_prompt_tokens, \
-     saved_completion_tokens, body_hash) ";
+     saved_completion_tokens, body_hash, group_id, served_model, cost, price_id) ";
 
-const SELECT: &str = "SELECT usage_id, attempt, request_id, user_id, key_id, model_id, model, engine, endpoint, \
-     stream, outcome, estimated, prompt_tokens, cached_prompt_tokens, completion_tokens, start_time, queue_micros, \
-     first_token_micros, duration_micros, cached, saved_prompt_tokens, saved_completion_tokens \
-     FROM usage_records WHERE 1 = 1";
+/// What counts of a record: itself, or what superseded it last.
+const SELECT: &str = "SELECT r.usage_id, r.attempt, r.request_id, r.user_id, r.key_id, r.group_id, r.model_id, r.model, \
+     r.served_model, r.engine, r.endpoint, r.stream, r.outcome, r.estimated, \
+     COALESCE(c.prompt_tokens, r.prompt_tokens) AS prompt_tokens, \
+     COALESCE(c.cached_prompt_tokens, r.cached_prompt_tokens) AS cached_prompt_tokens, \
+     COALESCE(c.completion_tokens, r.completion_tokens) AS completion_tokens, r.start_time, r.queue_micros, \
+     r.first_token_micros, r.duration_micros, r.cached, r.saved_prompt_tokens, r.saved_completion_tokens, \
+     CASE WHEN c.revision IS NULL THEN r.cost ELSE c.cost END AS cost, \
+     CASE WHEN c.revision IS NULL THEN r.price_id ELSE c.price_id END AS price_id, \
+     COALESCE(c.revision, 0) AS revision FROM (SELECT * FROM usage_records WHERE 1 = 1";
+
+/// The records are found first: their corrections are looked up one by one.
+const CORRECTED: &str = ") AS r LEFT JOIN usage_corrections AS c \
+     ON c.usage_id = r.usage_id AND c.attempt = r.attempt AND c.revision = (SELECT MAX(l.revision) \
+     FROM usage_corrections AS l WHERE l.usage_id = r.usage_id AND l.attempt = r.attempt)";
 
 #[derive(sqlx::FromRow)]
 struct KeyRow {
@@ -48,8 +60,10 @@ struct Row {
     request_id: String,
     user_id: Uuid,
     key_id: Uuid,
+    group_id: Uuid,
     model_id: Uuid,
     model: String,
+    served_model: String,
     engine: String,
     endpoint: String,
     stream: bool,
@@ -65,13 +79,20 @@ struct Row {
     cached: bool,
     saved_prompt_tokens: i64,
     saved_completion_tokens: i64,
+    cost: Option<i64>,
+    price_id: Option<Uuid>,
+    revision: i64,
 }
 
-/// Adds entries whose keys differ from each other, and returns the keys that were new.
-pub(crate) async fn insert(tx: &mut Tx, entries: &[Entry]) -> Result<HashSet<RecordKey>, sqlx::Error> {
+/// Adds entries whose keys differ from each other with what each costs, and returns the keys that were new.
+pub(crate) async fn insert(
+    tx: &mut Tx,
+    entries: &[Entry],
+    charges: &[Charge],
+) -> Result<HashSet<RecordKey>, sqlx::Error> {
     let rows = on_tx!(tx, |connection| {
         let mut query = QueryBuilder::new(INSERT);
-        query.push_values(entries, |mut row, Entry { record, body_hash }| {
+        query.push_values(entries.iter().zip(charges), |mut row, (Entry { record, body_hash }, charge)| {
             row.push_bind(record.key.usage_id)
                 .push_bind(i64::from(record.key.attempt))
                 .push_bind(record.request_id.as_str())
@@ -94,7 +115,11 @@ pub(crate) async fn insert(tx: &mut Tx, entries: &[Entry]) -> Result<HashSet<Rec
                 .push_bind(record.cached)
                 .push_bind(record.saved_prompt_tokens)
                 .push_bind(record.saved_completion_tokens)
-                .push_bind(body_hash.as_slice());
+                .push_bind(body_hash.as_slice())
+                .push_bind(group_or_nil(record.group))
+                .push_bind(record.served_model.as_str())
+                .push_bind(charge.cost.map(|cost| cost.0))
+                .push_bind(charge.price);
         });
         query.push(" ON CONFLICT (usage_id, attempt) DO NOTHING RETURNING usage_id, attempt");
         // The text differs by the number of rows: remembering each would only fill the statement cache.
@@ -126,13 +151,14 @@ pub(crate) async fn hashes(
         .collect()
 }
 
-/// The newest records of `query`, those after `after` when there is one.
+/// The first records of `query`, those after `after` when there is one.
 pub(crate) async fn page(
     db: &Db,
     query: &Query,
+    order: Order,
     after: Option<&Position>,
     limit: u32,
-) -> Result<Vec<Record>, sqlx::Error> {
+) -> Result<Vec<Kept>, sqlx::Error> {
     let rows = on!(db, |pool| {
         let mut select = QueryBuilder::new(SELECT);
         if let Some(request_id) = &query.request_id {
@@ -160,17 +186,48 @@ pub(crate) async fn page(
         if let Some(end) = query.end {
             select.push(" AND start_time < ").push_bind(Time(end));
         }
+        let (then, direction) = match order {
+            Order::NewestFirst => (" AND (start_time, usage_id, attempt) < (", " DESC"),
+            Order::OldestFirst => (" AND (start_time, usage_id, attempt) > (", ""),
+        };
         if let Some(after) = after {
-            select.push(" AND (start_time, usage_id, attempt) < (").push_bind(Time(after.start));
+            select.push(then).push_bind(Time(after.start));
             select.push(", ").push_bind(after.usage_id);
             select.push(", ").push_bind(i64::from(after.attempt)).push(")");
         }
-        select
-            .push(" ORDER BY start_time DESC, usage_id DESC, attempt DESC LIMIT ")
-            .push_bind(i64::from(limit));
+        let by = |prefix: &str| {
+            format!(
+                " ORDER BY {prefix}start_time{direction}, {prefix}usage_id{direction}, {prefix}attempt{direction}"
+            )
+        };
+        select.push(by("")).push(" LIMIT ").push_bind(i64::from(limit)).push(CORRECTED).push(by("r."));
         select.build_query_as::<Row>().fetch_all(pool).await
     })?;
-    rows.into_iter().map(Record::try_from).collect()
+    rows.into_iter().map(Kept::try_from).collect()
+}
+
+/// One record, in a transaction that will supersede it: of two, the second waits for the first.
+pub(crate) async fn locked(tx: &mut Tx, key: RecordKey) -> Result<Option<Kept>, sqlx::Error> {
+    let lock = match tx {
+        Tx::Postgres(_) => " FOR UPDATE",
+        Tx::Sqlite(_) => "",
+    };
+    let row = on_tx!(tx, |connection| {
+        let of = |select: &mut QueryBuilder<_>| {
+            select.push(" AND usage_id = ").push_bind(key.usage_id);
+            select.push(" AND attempt = ").push_bind(i64::from(key.attempt));
+        };
+        // Whoever waited for the lock sees with the next statement alone what the one before it did.
+        let mut wait = QueryBuilder::new("SELECT usage_id, attempt FROM usage_records WHERE 1 = 1");
+        of(&mut wait);
+        wait.push(lock);
+        wait.build_query_as::<KeyRow>().fetch_optional(&mut *connection).await?;
+        let mut select = QueryBuilder::new(SELECT);
+        of(&mut select);
+        select.push(CORRECTED);
+        select.build_query_as::<Row>().fetch_optional(&mut *connection).await
+    })?;
+    row.map(Kept::try_from).transpose()
 }
 
 impl TryFrom<KeyRow> for RecordKey {
@@ -182,17 +239,21 @@ impl TryFrom<KeyRow> for RecordKey {
     }
 }
 
-impl TryFrom<Row> for Record {
+impl TryFrom<Row> for Kept {
     type Error = sqlx::Error;
 
     fn try_from(row: Row) -> Result<Self, sqlx::Error> {
-        Ok(Self {
+        let charge = Charge { cost: row.cost.map(Money), price: row.price_id };
+        let revision = u32::try_from(row.revision).map_err(|_| unreadable("revision"))?;
+        let record = Record {
             key: row.key.try_into()?,
             request_id: row.request_id,
             user: UserId(row.user_id),
             api_key: nil_to_none(row.key_id),
+            group: (!row.group_id.is_nil()).then_some(GroupId(row.group_id)),
             model_id: ModelId(row.model_id),
             model: row.model,
+            served_model: row.served_model,
             engine: row.engine,
             endpoint: row.endpoint,
             stream: row.stream,
@@ -208,7 +269,8 @@ impl TryFrom<Row> for Record {
             cached: row.cached,
             saved_prompt_tokens: row.saved_prompt_tokens,
             saved_completion_tokens: row.saved_completion_tokens,
-        })
+        };
+        Ok(Self { record, charge, revision })
     }
 }
 

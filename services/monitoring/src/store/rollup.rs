@@ -1,6 +1,6 @@
 //! The sums by the hour, and reports from them.
 
-use super::id_or_nil;
+use super::{group_or_nil, id_or_nil};
 use crate::{
     report::{Bucket, Group, Query, Row},
     usage::{HourKey, Sums},
@@ -12,11 +12,11 @@ use shared::{
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
-const INSERT: &str = "INSERT INTO usage_hourly (hour, user_id, key_id, model, endpoint, finished, cancelled, failed, \
+const INSERT: &str = "INSERT INTO usage_hourly (hour, user_id, key_id, group_id, model, endpoint, finished, cancelled, failed, \
      crashed, prompt_tokens, cached_prompt_tokens, completion_tokens, estimated_tokens, cached, \
-     saved_prompt_tokens, saved_completion_tokens) ";
+     saved_prompt_tokens, saved_completion_tokens, cost, unpriced) ";
 
-const ADD: &str = " ON CONFLICT (hour, user_id, key_id, model, endpoint) DO UPDATE SET \
+const ADD: &str = " ON CONFLICT (hour, user_id, key_id, group_id, model, endpoint) DO UPDATE SET \
      finished = usage_hourly.finished + excluded.finished, \
      cancelled = usage_hourly.cancelled + excluded.cancelled, \
      failed = usage_hourly.failed + excluded.failed, \
@@ -27,10 +27,12 @@ const ADD: &str = " ON CONFLICT (hour, user_id, key_id, model, endpoint) DO UPDA
      estimated_tokens = usage_hourly.estimated_tokens + excluded.estimated_tokens, \
      cached = usage_hourly.cached + excluded.cached, \
      saved_prompt_tokens = usage_hourly.saved_prompt_tokens + excluded.saved_prompt_tokens, \
-     saved_completion_tokens = usage_hourly.saved_completion_tokens + excluded.saved_completion_tokens";
+     saved_completion_tokens = usage_hourly.saved_completion_tokens + excluded.saved_completion_tokens, \
+     cost = usage_hourly.cost + excluded.cost, unpriced = usage_hourly.unpriced + excluded.unpriced";
 
-/// PostgreSQL makes a NUMERIC of a sum of BIGINTs.
-const SELECT: &str = "SELECT bucket, user_id, key_id, model, endpoint, \
+/// PostgreSQL makes a NUMERIC of a sum of BIGINTs, and SQLite's sum ends where 64 bits do: costs are summed as millionths of
+/// a dollar and what is left over.
+const SELECT: &str = "SELECT bucket, user_id, key_id, group_id, model, endpoint, \
      CAST(SUM(finished) AS BIGINT) AS finished, CAST(SUM(cancelled) AS BIGINT) AS cancelled, \
      CAST(SUM(failed) AS BIGINT) AS failed, CAST(SUM(crashed) AS BIGINT) AS crashed, \
      CAST(SUM(prompt_tokens) AS BIGINT) AS prompt_tokens, \
@@ -38,13 +40,16 @@ const SELECT: &str = "SELECT bucket, user_id, key_id, model, endpoint, \
      CAST(SUM(completion_tokens) AS BIGINT) AS completion_tokens, \
      CAST(SUM(estimated_tokens) AS BIGINT) AS estimated_tokens, CAST(SUM(cached) AS BIGINT) AS cached, \
      CAST(SUM(saved_prompt_tokens) AS BIGINT) AS saved_prompt_tokens, \
-     CAST(SUM(saved_completion_tokens) AS BIGINT) AS saved_completion_tokens FROM (SELECT ";
+     CAST(SUM(saved_completion_tokens) AS BIGINT) AS saved_completion_tokens, \
+     CAST(SUM(cost / 1000000) AS BIGINT) AS cost_micros, CAST(SUM(cost % 1000000) AS BIGINT) AS cost_rest, \
+     CAST(SUM(unpriced) AS BIGINT) AS unpriced FROM (SELECT ";
 
 #[derive(sqlx::FromRow)]
 struct SumRow {
     bucket: Time,
     user_id: Uuid,
     key_id: Uuid,
+    group_id: Uuid,
     model: String,
     endpoint: String,
     finished: i64,
@@ -58,6 +63,9 @@ struct SumRow {
     cached: i64,
     saved_prompt_tokens: i64,
     saved_completion_tokens: i64,
+    cost_micros: i64,
+    cost_rest: i64,
+    unpriced: i64,
 }
 
 /// Adds sums to hours whose keys differ from each other and come in order.
@@ -71,6 +79,7 @@ pub(crate) async fn add(tx: &mut Tx, hours: &[(HourKey, Sums)]) -> Result<(), sq
             row.push_bind(Time(key.hour))
                 .push_bind(key.user.uuid())
                 .push_bind(id_or_nil(key.api_key))
+                .push_bind(group_or_nil(key.group))
                 .push_bind(key.model.as_str())
                 .push_bind(key.endpoint.as_str())
                 .push_bind(sums.finished)
@@ -83,7 +92,9 @@ pub(crate) async fn add(tx: &mut Tx, hours: &[(HourKey, Sums)]) -> Result<(), sq
                 .push_bind(sums.estimated_tokens)
                 .push_bind(sums.cached)
                 .push_bind(sums.saved_prompt_tokens)
-                .push_bind(sums.saved_completion_tokens);
+                .push_bind(sums.saved_completion_tokens)
+                .push_bind(i64::try_from(sums.cost).unwrap_or(i64::MAX))
+                .push_bind(sums.unpriced);
         });
         query.push(ADD);
         query.build().persistent(false).execute(connection).await.map(drop)
@@ -108,7 +119,7 @@ pub(crate) async fn sums(
             None => select.push_bind(Time(query.start)),
         };
         select.push(" AS bucket, ");
-        for (asked, column) in [(by.user, "user_id"), (by.key, "key_id")] {
+        for (asked, column) in [(by.user, "user_id"), (by.key, "key_id"), (by.group, "group_id")] {
             if asked {
                 select.push(column)
             } else {
@@ -126,7 +137,8 @@ pub(crate) async fn sums(
         }
         select.push(
             "finished, cancelled, failed, crashed, prompt_tokens, cached_prompt_tokens, completion_tokens, \
-             estimated_tokens, cached, saved_prompt_tokens, saved_completion_tokens FROM usage_hourly WHERE hour >= ",
+             estimated_tokens, cached, saved_prompt_tokens, saved_completion_tokens, cost, unpriced \
+             FROM usage_hourly WHERE hour >= ",
         );
         select.push_bind(Time(query.start)).push(" AND hour < ").push_bind(Time(query.end));
         if let Some(user) = query.user {
@@ -135,21 +147,27 @@ pub(crate) async fn sums(
         if let Some(key) = query.api_key {
             select.push(" AND key_id = ").push_bind(key.uuid());
         }
+        if let Some(group) = query.group {
+            select.push(" AND group_id = ").push_bind(group.uuid());
+        }
         if let Some(model) = &query.model {
             select.push(" AND model = ").push_bind(model);
         }
         select.push(") AS hours");
         if let Some(after) = after {
             select
-                .push(" WHERE (bucket, user_id, key_id, model, endpoint) > (")
+                .push(" WHERE (bucket, user_id, key_id, group_id, model, endpoint) > (")
                 .push_bind(Time(after.bucket));
             select.push(", ").push_bind(after.user);
             select.push(", ").push_bind(after.key);
+            select.push(", ").push_bind(after.group);
             select.push(", ").push_bind(&after.model);
             select.push(", ").push_bind(&after.endpoint).push(")");
         }
-        select.push(" GROUP BY bucket, user_id, key_id, model, endpoint");
-        select.push(" ORDER BY bucket, user_id, key_id, model, endpoint LIMIT ").push_bind(i64::from(limit));
+        select.push(" GROUP BY bucket, user_id, key_id, group_id, model, endpoint");
+        select
+            .push(" ORDER BY bucket, user_id, key_id, group_id, model, endpoint LIMIT ")
+            .push_bind(i64::from(limit));
         select.build_query_as::<SumRow>().fetch_all(pool).await
     })?;
     Ok(rows.into_iter().map(Row::from).collect())
@@ -177,6 +195,7 @@ impl From<SumRow> for Row {
                 bucket: row.bucket.0,
                 user: row.user_id,
                 key: row.key_id,
+                group: row.group_id,
                 model: row.model,
                 endpoint: row.endpoint,
             },
@@ -192,6 +211,8 @@ impl From<SumRow> for Row {
                 cached: row.cached,
                 saved_prompt_tokens: row.saved_prompt_tokens,
                 saved_completion_tokens: row.saved_completion_tokens,
+                cost: i128::from(row.cost_micros) * 1_000_000 + i128::from(row.cost_rest),
+                unpriced: row.unpriced,
             },
         }
     }

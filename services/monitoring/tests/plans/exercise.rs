@@ -8,7 +8,9 @@ use crate::{
 };
 use policy::Role;
 use proto::monitoring::v1::{
-    GetUsageRequest, ListUsageRecordsRequest, Outcome, TimeBucket, UsageDimension, UsageRecord,
+    CorrectUsageRequest, ExportUsageRequest, GetUsageRequest, ImportPricesRequest, ListPricesRequest,
+    ListUsageRecordsRequest, Outcome, Price, PutPriceRequest, QuoteCostRequest, ReconcileUsageRequest,
+    RerateUsageRequest, TimeBucket, UsageDimension, UsageRecord,
 };
 
 const SOMEBODY: u128 = 77;
@@ -18,6 +20,9 @@ pub(crate) async fn every_method(ledger: &Ledger) {
     record_usage(ledger).await;
     list_usage_records(ledger).await;
     get_usage(ledger).await;
+    export_usage(ledger).await;
+    change_usage(ledger).await;
+    prices(ledger).await;
 }
 
 async fn record_usage(ledger: &Ledger) {
@@ -76,14 +81,14 @@ async fn get_usage(ledger: &Ledger) {
         end_time: Some(time(BEGIN + 12 * DAY)),
         ..GetUsageRequest::default()
     };
-    let by_all = [UsageDimension::User, UsageDimension::Key, UsageDimension::Model, UsageDimension::Endpoint]
-        .map(i32::from)
-        .to_vec();
+    use UsageDimension::{Endpoint, Group, Key, Model, User};
+    let by_all = [User, Key, Group, Model, Endpoint].map(i32::from).to_vec();
     let filters = [
         nothing(),
         GetUsageRequest { start_time: None, end_time: None, ..nothing() },
         GetUsageRequest { user_id: load::user(SOMEBODY), ..nothing() },
         GetUsageRequest { key_id: load::key(SOMEBODY), ..nothing() },
+        GetUsageRequest { group_id: load::user(SOMEBODY), ..nothing() },
         GetUsageRequest { model: "model-7".into(), ..nothing() },
         GetUsageRequest { user_id: load::user(SOMEBODY), model: "model-17".into(), ..nothing() },
     ];
@@ -102,4 +107,59 @@ async fn get_usage(ledger: &Ledger) {
         }
     }
     ledger.person(Role::Member).get_usage(nothing()).await.unwrap();
+}
+
+async fn export_usage(ledger: &Ledger) {
+    let (start_time, end_time) = (Some(time(BEGIN + 10 * DAY)), Some(time(BEGIN + 12 * DAY)));
+    let asked = [
+        ExportUsageRequest { start_time, end_time, ..Default::default() },
+        ExportUsageRequest { start_time, end_time, user_id: load::user(SOMEBODY), ..Default::default() },
+        ExportUsageRequest { start_time, end_time, key_id: load::key(SOMEBODY), ..Default::default() },
+        ExportUsageRequest { start_time, end_time, model: "model-7".into(), ..Default::default() },
+    ];
+    for request in asked {
+        let mut pieces = ledger.person(Role::Auditor).export_usage(request).await.unwrap().into_inner();
+        while pieces.message().await.unwrap().is_some() {}
+    }
+}
+
+async fn change_usage(ledger: &Ledger) {
+    let mut owner = ledger.person(Role::Owner);
+    let correction = CorrectUsageRequest {
+        usage_id: crate::sample::usage_id(1),
+        attempt: 1,
+        reason: "a test".into(),
+        ..CorrectUsageRequest::default()
+    };
+    owner.correct_usage(correction).await.unwrap();
+    let (start_time, end_time) = (Some(time(BEGIN + 10 * DAY)), Some(time(BEGIN + 11 * DAY)));
+    let rerating = RerateUsageRequest { start_time, end_time, ..RerateUsageRequest::default() };
+    owner.rerate_usage(rerating).await.unwrap();
+    let reconciling = ReconcileUsageRequest { start_time, end_time, ..ReconcileUsageRequest::default() };
+    owner.reconcile_usage(reconciling).await.unwrap();
+}
+
+async fn prices(ledger: &Ledger) {
+    let mut owner = ledger.prices(Role::Owner);
+    for model in ["model-7", "model-8"] {
+        let price = Price { model: model.into(), input_usd: Some("1".into()), ..Price::default() };
+        let request = PutPriceRequest { price: Some(price), request_id: load::user(8), ..Default::default() };
+        let _ = owner.put_price(request).await;
+    }
+    let litellm_json = r#"{"model-9": {"input_cost_per_token": 1e-6}}"#.to_owned();
+    let request = ImportPricesRequest { litellm_json, request_id: load::user(9), ..Default::default() };
+    owner.import_prices(request).await.unwrap();
+    for model in ["", "model-7"] {
+        for at_time in [None, Some(time(BEGIN + 400 * DAY))] {
+            let first =
+                ListPricesRequest { model: model.into(), at_time, page_size: 1, ..Default::default() };
+            let page = owner.list_prices(first.clone()).await.unwrap().into_inner();
+            if !page.next_page_token.is_empty() {
+                let next = ListPricesRequest { page_token: page.next_page_token, ..first };
+                owner.list_prices(next).await.unwrap();
+            }
+        }
+    }
+    let quote = QuoteCostRequest { model: "model-7".into(), prompt_tokens: 1, ..Default::default() };
+    owner.quote_cost(quote).await.unwrap();
 }

@@ -47,15 +47,20 @@ pub(crate) async fn year(db: &Db, count: i64) {
     let [usage, user, key, model] =
         ["n", "1000000 + n % 1000", "2000000 + n % 2000", "3000000 + n % 20"].map(id);
     let records = format!(
-        "WITH {numbers} INSERT INTO usage_records SELECT {usage}, 1, 'request-' || n, {user}, {key}, {model}, \
+        "WITH {numbers} INSERT INTO usage_records (usage_id, attempt, request_id, user_id, key_id, model_id, \
+         model, engine, endpoint, stream, outcome, estimated, prompt_tokens, cached_prompt_tokens, completion_tokens, \
+         start_time, queue_micros, first_token_micros, duration_micros, body_hash, cached, saved_prompt_tokens, \
+         saved_completion_tokens, group_id, served_model, cost, price_id) SELECT {usage}, 1, 'request-' || n, {user}, {key}, {model}, \
          'model-' || (n % 20), 'http://10.0.0.' || (n % 50) || ':8000', 'chat/completions', n % 2 = 0, 1 + n % 4, \
          n % 5 = 0, 100, 60, 20, {time}, 250, 40000, 2500000, {hash}, \
-         n % 7 = 0, 0, 0 FROM numbers"
+         n % 7 = 0, 0, 0, {user}, 'model-' || (n % 20), 21000000, NULL FROM numbers"
     );
     let sums = format!(
-        "INSERT INTO usage_hourly SELECT {hour}, user_id, key_id, model, endpoint, count(*), 0, 0, 0, \
-         CAST(sum(prompt_tokens) AS BIGINT), 0, CAST(sum(completion_tokens) AS BIGINT), 0, 0, 0, 0 \
-         FROM usage_records GROUP BY 1, 2, 3, 4, 5"
+        "INSERT INTO usage_hourly (hour, user_id, key_id, model, endpoint, finished, cancelled, failed, crashed, \
+         prompt_tokens, cached_prompt_tokens, completion_tokens, estimated_tokens, cached, saved_prompt_tokens, \
+         saved_completion_tokens, group_id, cost, unpriced) SELECT {hour}, user_id, key_id, model, endpoint, count(*), 0, 0, 0, \
+         CAST(sum(prompt_tokens) AS BIGINT), 0, CAST(sum(completion_tokens) AS BIGINT), 0, 0, 0, 0, group_id, CAST(sum(cost) AS BIGINT), 0 \
+         FROM usage_records GROUP BY 1, 2, 3, 4, 5, group_id"
     );
     for statement in [records, sums, "ANALYZE".to_owned()] {
         on!(db, |pool| sqlx::query(AssertSqlSafe(statement)).execute(pool).await.map(drop)).unwrap();

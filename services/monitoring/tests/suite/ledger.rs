@@ -3,9 +3,11 @@
 use crate::{postgres::Database, sample::HOUR};
 use monitoring::{Config, MIGRATIONS, SCHEMA};
 use policy::{KeyHash, KeyId, Role, Scopes, UserId};
+use pricing::Money;
 use proto::monitoring::v1::{
     GetUsageRequest, ListUsageRecordsRequest, Outcome, RecordUsageRequest, RecordUsageResponse, TimeBucket,
-    UsageDimension, UsageRecord, UsageRow, usage_service_client::UsageServiceClient,
+    UsageDimension, UsageRecord, UsageRow, price_service_client::PriceServiceClient,
+    usage_service_client::UsageServiceClient,
 };
 use shared::{
     auth::{Credential, Person, Refusal, ServiceToken, Verify, hash},
@@ -27,6 +29,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 pub(crate) type Client = UsageServiceClient<Channel>;
+pub(crate) type Prices = PriceServiceClient<Channel>;
 
 const SERVICE_TOKEN: &str = "tgs_the-token-of-these-tests";
 
@@ -122,6 +125,11 @@ impl Ledger {
         Client::new(channel::with_service_token(self.channel.clone(), &token.into()))
     }
 
+    /// The price list, for the person with this role.
+    pub(crate) fn prices(&self, role: Role) -> Prices {
+        Prices::new(channel::with_service_token(self.channel.clone(), &secret(role).into()))
+    }
+
     /// A client without a credential.
     pub(crate) fn nobody(&self) -> Client {
         Client::new(self.channel.clone())
@@ -184,8 +192,8 @@ impl Ledger {
     pub(crate) async fn audited(&self) -> Vec<UsageRecord> {
         let mut records = self.list(ListUsageRecordsRequest::default(), 1_000).await;
         records.reverse();
-        let by_all =
-            [UsageDimension::User, UsageDimension::Key, UsageDimension::Model, UsageDimension::Endpoint];
+        use UsageDimension::{Endpoint, Group, Key, Model, User};
+        let by_all = [User, Key, Group, Model, Endpoint];
         let request = GetUsageRequest {
             group_by: by_all.map(i32::from).to_vec(),
             bucket: TimeBucket::Hour.into(),
@@ -200,25 +208,33 @@ impl Ledger {
     }
 }
 
+/// Pico-dollars of an amount.
+pub(crate) fn pico(dollars: &str) -> i128 {
+    dollars.parse::<Money>().unwrap().0.into()
+}
+
 /// What the hourly sums of these records must be, worked out another way than the service does.
 fn sums(records: &[UsageRecord]) -> Vec<UsageRow> {
     let mut rows: Vec<UsageRow> = Vec::new();
     let mut sorted: Vec<&UsageRecord> = records.iter().collect();
     let group = |record: &UsageRecord| {
         let seconds = record.start_time.unwrap().seconds;
-        let UsageRecord { user_id, key_id, model, endpoint, .. } = record.clone();
-        (seconds - seconds % HOUR, user_id, key_id, model, endpoint)
+        let UsageRecord { user_id, key_id, group_id, model, endpoint, .. } = record.clone();
+        (seconds - seconds % HOUR, user_id, key_id, group_id, model, endpoint)
     };
     sorted.sort_by_key(|record| group(record));
     for part in sorted.chunk_by(|one, other| group(one) == group(other)) {
         let ended =
             |outcome: Outcome| part.iter().filter(|record| record.outcome() == outcome).count() as u64;
         let total = |tokens: fn(&UsageRecord) -> u64| part.iter().map(|record| tokens(record)).sum();
-        let (hour, user_id, key_id, model, endpoint) = group(part[0]);
+        let (hour, user_id, key_id, group_id, model, endpoint) = group(part[0]);
+        let costs: Vec<i128> =
+            part.iter().filter_map(|record| record.cost_usd.as_deref().map(pico)).collect();
         rows.push(UsageRow {
             bucket_time: Some(crate::sample::time(hour)),
             user_id,
             key_id,
+            group_id,
             model,
             endpoint,
             requests: part.len() as u64,
@@ -235,6 +251,8 @@ fn sums(records: &[UsageRecord]) -> Vec<UsageRow> {
             cached: total(|record| record.cached.into()),
             saved_prompt_tokens: total(|record| record.saved_prompt_tokens),
             saved_completion_tokens: total(|record| record.saved_completion_tokens),
+            cost_usd: (!costs.is_empty()).then(|| Money::dollars(costs.iter().sum())),
+            unpriced: (part.len() - costs.len()) as u64,
         });
     }
     rows

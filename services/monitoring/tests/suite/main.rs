@@ -27,12 +27,15 @@ macro_rules! on_both_engines {
     };
 }
 
+mod correct;
 mod events;
+mod export;
 mod identify;
 mod interrupt;
 mod ledger;
 mod metrics;
 mod postgres;
+mod prices;
 mod record;
 mod records;
 mod report;

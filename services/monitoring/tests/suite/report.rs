@@ -148,6 +148,7 @@ async fn sums_tell_outcomes_and_kinds_of_tokens_apart(ledger: &Ledger) {
         completion_tokens: 140,
         estimated_tokens: 3 * 120,
         saved_prompt_tokens: 21,
+        unpriced: 7,
         ..UsageRow::default()
     };
     assert_eq!(ledger.report(GetUsageRequest::default(), 10).await, [expected]);

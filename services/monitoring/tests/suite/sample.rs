@@ -58,7 +58,7 @@ pub(crate) fn record(number: u64) -> UsageRecord {
         duration: Some(Duration { seconds: 2, nanos: 500_000_000 }),
         cached: false,
         saved_prompt_tokens: 3,
-        saved_completion_tokens: 0,
+        ..UsageRecord::default()
     }
 }
 
@@ -72,6 +72,8 @@ pub(crate) fn assorted(count: u64) -> Vec<UsageRecord> {
         prompt_tokens: 0,
         cached_prompt_tokens: 0,
         completion_tokens: 0,
+        // Nothing was used, and that is free.
+        cost_usd: Some("0".into()),
         ..record
     };
     (0..count)

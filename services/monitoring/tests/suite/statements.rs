@@ -1,9 +1,14 @@
 //! As many statements for a hundred rows as for one (P11).
 
-use crate::{ledger::Ledger, sample::record};
+use crate::{
+    ledger::Ledger,
+    sample::{HOUR, NOON, record, time},
+};
 use policy::Role;
 use proto::monitoring::v1::{
-    GetUsageRequest, ListUsageRecordsRequest, TimeBucket, UsageDimension, UsageRecord,
+    CorrectUsageRequest, ExportUsageRequest, GetUsageRequest, ImportPricesRequest, ListPricesRequest,
+    ListUsageRecordsRequest, Price, PutPriceRequest, QuoteCostRequest, ReconcileUsageRequest,
+    RerateUsageRequest, TimeBucket, UsageDimension, UsageRecord,
 };
 use tests::statements::Recorder;
 
@@ -32,11 +37,52 @@ async fn counts(ledger: &Ledger, many: u64) -> Vec<(String, usize)> {
     assert_eq!(page.records.len() as u64, many);
     count();
     let (group_by, bucket) = (vec![UsageDimension::Model.into()], TimeBucket::Hour.into());
+    let export = ExportUsageRequest { user_id: user_id.clone(), ..Default::default() };
+    let mut pieces = client.export_usage(export).await.unwrap().into_inner();
+    while pieces.message().await.unwrap().is_some() {}
+    count();
     let get = GetUsageRequest { user_id, group_by, bucket, page_size: 100, ..Default::default() };
     let report = client.get_usage(get).await.unwrap().into_inner();
     assert_eq!(report.rows.len() as u64, many);
     count();
+    prices(ledger, many, &mut count).await;
+    let mut owner = ledger.person(Role::Owner);
+    let correction = CorrectUsageRequest {
+        usage_id: crate::sample::usage_id(1_000 * many),
+        attempt: 1,
+        reason: "a test".into(),
+        ..Default::default()
+    };
+    owner.correct_usage(correction).await.unwrap();
+    count();
+    let (start_time, end_time) = (Some(time(NOON)), Some(time(NOON + HOUR)));
+    let rerating = RerateUsageRequest { start_time, end_time, ..Default::default() };
+    owner.rerate_usage(rerating).await.unwrap();
+    count();
+    let reconciling = ReconcileUsageRequest { start_time, end_time, ..Default::default() };
+    assert!(owner.reconcile_usage(reconciling).await.unwrap().into_inner().equal);
+    count();
     counts
+}
+
+/// The price list, with a price for each of the models.
+async fn prices(ledger: &Ledger, many: u64, count: &mut impl FnMut()) {
+    let mut owner = ledger.prices(Role::Owner);
+    let price = Price { model: "llama".into(), input_usd: Some(many.to_string()), ..Default::default() };
+    owner.put_price(PutPriceRequest { price: Some(price), ..Default::default() }).await.unwrap();
+    count();
+    let entries: Vec<_> = (0..many)
+        .map(|number| format!(r#""model-{number}": {{"input_cost_per_token": {many}e-6}}"#))
+        .collect();
+    let litellm_json = format!("{{{}}}", entries.join(","));
+    let request = ImportPricesRequest { litellm_json, effective_from: Some(time(0)), ..Default::default() };
+    assert_eq!(u64::from(owner.import_prices(request).await.unwrap().into_inner().imported), many);
+    count();
+    owner.list_prices(ListPricesRequest { page_size: 1_000, ..Default::default() }).await.unwrap();
+    count();
+    let quote = QuoteCostRequest { model: "llama".into(), prompt_tokens: 1, ..Default::default() };
+    owner.quote_cost(quote).await.unwrap();
+    count();
 }
 
 async fn does_not_grow(ledger: Ledger) {

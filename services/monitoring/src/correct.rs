@@ -1,0 +1,71 @@
+//! Superseding records: the record stays, its counts and cost are those of the last correction, and the hourly sums change
+//! by the difference in the same transaction.
+
+use crate::{
+    charge::Prices,
+    error::Error,
+    store::{
+        corrections::{self, Cause, Known},
+        records, rollup,
+    },
+    usage::{HourKey, Kept, Record, RecordKey, Sums},
+};
+use shared::db::{Db, Tx};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// What a record used in truth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Truth {
+    pub(crate) key: RecordKey,
+    pub(crate) prompt_tokens: i64,
+    pub(crate) cached_prompt_tokens: i64,
+    pub(crate) completion_tokens: i64,
+}
+
+/// Supersedes a record under an id, once.
+///
+/// # Errors
+/// [`Error::NoRecord`], [`Error::RequestReused`], or when the store is away.
+pub(crate) async fn correct(db: &Db, id: Uuid, truth: Truth, cause: &Cause) -> Result<Kept, Error> {
+    let mut tx = db.begin().await?;
+    let before = records::locked(&mut tx, truth.key).await?.ok_or(Error::NoRecord)?;
+    if let Some(known) = corrections::get(&mut tx, id).await? {
+        return if truth.is(&known) { Ok(before) } else { Err(Error::RequestReused) };
+    }
+    let record = Record {
+        prompt_tokens: truth.prompt_tokens,
+        cached_prompt_tokens: truth.cached_prompt_tokens,
+        completion_tokens: truth.completion_tokens,
+        estimated: false,
+        ..before.record.clone()
+    };
+    let prices = Prices::of(&mut tx, std::iter::once(&record)).await?;
+    let after = Kept { charge: prices.charge(&record), record, revision: before.revision + 1 };
+    supersede(&mut tx, &[(id, before, after.clone())], cause).await?;
+    tx.commit().await?;
+    Ok(after)
+}
+
+/// Supersedes records: of each the id of the correction, what counted, and what counts from now on.
+pub(crate) async fn supersede(
+    tx: &mut Tx,
+    changes: &[(Uuid, Kept, Kept)],
+    cause: &Cause,
+) -> Result<(), sqlx::Error> {
+    let states: Vec<(Uuid, Kept)> = changes.iter().map(|(id, _, after)| (*id, after.clone())).collect();
+    corrections::insert(tx, &states, cause).await?;
+    let mut hours: BTreeMap<HourKey, Sums> = BTreeMap::new();
+    for (_, before, after) in changes {
+        *hours.entry(before.record.hour_key()).or_default() += Sums::difference(before, after);
+    }
+    rollup::add(tx, &hours.into_iter().collect::<Vec<_>>()).await
+}
+
+impl Truth {
+    fn is(&self, known: &Known) -> bool {
+        (self.key.usage_id, i64::from(self.key.attempt)) == (known.usage_id, known.attempt)
+            && [self.prompt_tokens, self.cached_prompt_tokens, self.completion_tokens]
+                == [known.prompt_tokens, known.cached_prompt_tokens, known.completion_tokens]
+    }
+}

@@ -1,0 +1,121 @@
+//! Prices: what models cost, since when, and what a request would.
+
+use super::{
+    call::Client,
+    plan::{Column, Plan, request},
+};
+use anyhow::Context;
+use clap::Subcommand;
+use serde_json::{Value, json};
+use std::{fs, path::PathBuf};
+
+const PRICES: &[Column] = &[
+    ("MODEL", "model"),
+    ("INPUT $/M", "input_usd"),
+    ("CACHED $/M", "cache_read_usd"),
+    ("OUTPUT $/M", "output_usd"),
+    ("FROM", "effective_from"),
+    ("SOURCE", "source"),
+    ("REASON", "reason"),
+];
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Prices {
+    /// Lists what each model costs now.
+    List {
+        /// Only this model.
+        #[arg(long, default_value = "")]
+        model: String,
+        /// All versions, of the past and of what is to come.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Puts a price: dollars for a million tokens, like 0.15. What is left out is not known; 0 is free.
+    Put {
+        model: String,
+        #[arg(long)]
+        input: Option<String>,
+        /// Of input from the prefix cache; as other input when left out.
+        #[arg(long)]
+        cached: Option<String>,
+        #[arg(long)]
+        output: Option<String>,
+        /// From when on it counts, like 2026-12-01T00:00:00Z; now when left out.
+        #[arg(long)]
+        from: Option<String>,
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// A UUID: sent again under it, the same price is shown.
+        #[arg(long, default_value = "")]
+        request_id: String,
+        /// Only show what would be put.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Imports LiteLLM's price list, model_prices_and_context_window.json.
+    Import {
+        file: PathBuf,
+        /// Only what this provider offers, by LiteLLM's name of it.
+        #[arg(long, default_value = "")]
+        provider: String,
+        /// Only this model; may be given again.
+        #[arg(long)]
+        model: Vec<String>,
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// Only show what would be imported.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// What a request costs now.
+    Quote {
+        model: String,
+        prompt_tokens: u64,
+        completion_tokens: u64,
+        /// Of the prompt tokens, those from the prefix cache.
+        #[arg(long, default_value_t = 0)]
+        cached: u64,
+    },
+}
+
+impl Prices {
+    #[expect(clippy::unused_async, reason = "as the other nouns, some of which look names up")]
+    pub(crate) async fn plan(self, _client: &Client) -> anyhow::Result<Plan> {
+        Ok(match self {
+            Self::List { model, all } => {
+                let at = (!all).then(|| json!(jiff::Timestamp::now().to_string()));
+                let asked = request([("model", Some(json!(model))), ("at_time", at)]);
+                Plan::list("PriceService/ListPrices", asked, "prices", PRICES)
+            }
+            Self::Put { model, input, cached, output, from, reason, request_id, dry_run } => {
+                let price = request([
+                    ("model", Some(json!(model))),
+                    ("input_usd", input.map(Value::from)),
+                    ("cache_read_usd", cached.map(Value::from)),
+                    ("output_usd", output.map(Value::from)),
+                    ("effective_from", from.map(Value::from)),
+                ]);
+                let asked = json!({
+                    "price": price, "reason": reason, "request_id": request_id, "validate_only": dry_run,
+                });
+                Plan::thing("PriceService/PutPrice", asked, "price")
+            }
+            Self::Import { file, provider, model, reason, dry_run } => {
+                let list = fs::read_to_string(&file);
+                let list = list.with_context(|| format!("cannot read {}", file.display()))?;
+                let asked = json!({
+                    "litellm_json": list, "provider": provider, "models": model, "reason": reason,
+                    "validate_only": dry_run,
+                });
+                Plan::thing("PriceService/ImportPrices", asked, "")
+            }
+            Self::Quote { model, prompt_tokens, completion_tokens, cached } => {
+                let asked = json!({
+                    "model": model, "prompt_tokens": prompt_tokens, "cached_prompt_tokens": cached,
+                    "completion_tokens": completion_tokens,
+                });
+                Plan::thing("PriceService/QuoteCost", asked, "")
+            }
+        })
+    }
+}
