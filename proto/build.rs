@@ -42,11 +42,17 @@ const FILES: &[&str] = &[
     "tollgate/inference/v1/limits.proto",
     "tollgate/inference/v1/queue.proto",
     "tollgate/monitoring/v1/prices.proto",
+    "tollgate/monitoring/v1/instances.proto",
+    "tollgate/monitoring/v1/scaling.proto",
     "tollgate/monitoring/v1/usage.proto",
 ];
 
+/// KEDA's contract: served on a port of its own, and neither part of ours nor behind its access table.
+const KEDA: &str = "externalscaler/externalscaler.proto";
+
 fn main() -> Result<()> {
     println!("cargo:rerun-if-changed=tollgate");
+    println!("cargo:rerun-if-changed=externalscaler");
     println!("cargo:rerun-if-changed=google");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
 
@@ -66,6 +72,9 @@ fn main() -> Result<()> {
         .extern_path(".google.rpc", "::tonic_types::pb")
         .compile_fds(compiler.file_descriptor_set())
         .context("generate Rust from the contract")?;
+    tonic_prost_build::configure()
+        .compile_fds(protox::compile([KEDA], ["."])?)
+        .context("generate Rust from KEDA's contract")?;
     Ok(())
 }
 

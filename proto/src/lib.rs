@@ -37,6 +37,12 @@ pub mod monitoring {
     }
 }
 
+/// KEDA's external scaler.
+#[expect(missing_docs, reason = "the names are KEDA's")]
+pub mod externalscaler {
+    tonic::include_proto!("externalscaler");
+}
+
 /// The encoded `FileDescriptorSet` of the contract, imports included.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 

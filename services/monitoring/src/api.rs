@@ -1,26 +1,36 @@
 //! The calls of this service: translated in, decided by one domain function, translated out.
 //!
-//! [`usage`] and [`prices`] serve them; [`record`] reads and writes single records, [`query`] what is asked of them,
-//! [`change`] what becomes of them, [`field`] the fields that all have.
+//! [`usage`], [`prices`], [`instances`] and [`scaling`] serve them, [`keda`] what KEDA asks; [`record`] reads and writes
+//! single records, [`query`] what is asked of them, [`change`] what becomes of them, [`instance`] and [`policy`] are single
+//! instances and policies, [`field`] the fields that all have.
 
 mod change;
 mod field;
+mod instance;
+mod instances;
+pub(crate) mod keda;
+mod policy;
 mod prices;
 mod query;
 mod record;
+mod scaling;
 mod usage;
 
-use shared::db::Db;
+pub(crate) use instance::lease;
 
-/// Serves `UsageService` and `PriceService`.
+use shared::db::Db;
+use tokio_util::sync::CancellationToken;
+
+/// Serves the services of the contract.
 #[derive(Debug, Clone)]
 pub(crate) struct Api {
     db: Db,
+    stop: CancellationToken,
 }
 
 impl Api {
-    /// Serves from this ledger.
-    pub(crate) fn new(db: Db) -> Self {
-        Self { db }
+    /// Serves from this database; what is watched ends with `stop`.
+    pub(crate) fn new(db: Db, stop: CancellationToken) -> Self {
+        Self { db, stop }
     }
 }

@@ -5,6 +5,7 @@ use shared::{
     config::{ExposeSecret, SecretString, Validate},
     limits::Gate,
 };
+use std::net::SocketAddr;
 
 /// Settings under `monitoring`.
 #[derive(Debug, Clone, Deserialize)]
@@ -16,6 +17,9 @@ pub struct Config {
     pub database: SecretString,
     /// Calls in progress at once; more are refused with a hint to come back.
     pub in_flight: usize,
+    /// Where KEDA finds its external scaler, such as `0.0.0.0:7005`. KEDA shows no credential of Tollgate's: whoever
+    /// reaches this address reads how many replicas are recommended. Not served when there is none.
+    pub keda_listen: Option<SocketAddr>,
     /// What limits calls; whoever starts the service fills it in.
     #[serde(skip)]
     pub limits: Gate,
@@ -23,7 +27,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { database: SecretString::default(), in_flight: 256, limits: Gate::default() }
+        Self { database: SecretString::default(), in_flight: 256, keda_listen: None, limits: Gate::default() }
     }
 }
 

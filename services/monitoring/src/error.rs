@@ -1,9 +1,11 @@
 //! What can go wrong here, and what a caller is told of it. Reasons are listed in `docs/errors.md`.
 
+use scaling::State;
 use shared::{
     db::retry_after,
     status::{Fault, IntoStatus},
 };
+use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::ErrorDetails;
 
@@ -45,12 +47,57 @@ pub(crate) enum Error {
     /// A line could not be written.
     #[error("a record could not be written as a line; nothing is wrong with the ledger")]
     Unwritable,
+    /// An instance that is not what the call takes it for.
+    #[error("instance `{0}` {1}")]
+    Instance(String, Ended),
+    /// A move whose number is not the next one.
+    #[error("the instance has made {version} moves of this epoch; the next one has the number {}", version + 1)]
+    OutOfTurn {
+        /// How many moves were made.
+        version: u64,
+    },
+    /// A move that is never made.
+    #[error("an instance that is {from} does not become {to}")]
+    IllegalMove {
+        /// Where it is.
+        from: State,
+        /// Where it should have gone.
+        to: State,
+    },
+    /// Others changed the same thing again and again meanwhile.
+    #[error("others change the same at this moment; send it again")]
+    Busy,
+    /// Nobody has said anything of a pool of late.
+    #[error("nothing is known of the pool `{pool}` at the moment: {problem}")]
+    Stale {
+        /// The pool.
+        pool: String,
+        /// Who is missing.
+        problem: &'static str,
+    },
+    /// A policy has changed since it was read.
+    #[error("the policy has changed since it was read; read it again and decide again")]
+    Etag,
     /// The database is away, busy or refuses.
     #[error("the usage ledger cannot be reached; send the request again in a moment")]
     Store(#[source] sqlx::Error),
     /// A row holds something that this version does not understand.
     #[error("the usage ledger holds something that this version does not understand; upgrade or repair it")]
     Corrupt(#[source] sqlx::Error),
+}
+
+/// Why an instance is not what a call takes it for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Ended {
+    /// Nobody knows it.
+    #[error("is not registered")]
+    Unknown,
+    /// It was registered again since.
+    #[error("was registered again since; whoever did that reports for it now")]
+    Replaced,
+    /// It is terminated.
+    #[error("is terminated; register it again when it lives")]
+    Over,
 }
 
 impl From<sqlx::Error> for Error {
@@ -76,6 +123,14 @@ impl IntoStatus for Error {
             Self::RequestReused => Fault::new(Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED"),
             Self::NoRecord => Fault::new(Code::NotFound, "USAGE_RECORD_NOT_FOUND"),
             Self::Unwritable => Fault::new(Code::Internal, "EXPORT_FAILED"),
+            Self::Instance(_, Ended::Unknown) => Fault::new(Code::NotFound, "INSTANCE_NOT_FOUND"),
+            Self::Instance(_, Ended::Replaced) => Fault::new(Code::Aborted, "INSTANCE_REPLACED"),
+            Self::Instance(_, Ended::Over) => Fault::new(Code::FailedPrecondition, "INSTANCE_ENDED"),
+            Self::OutOfTurn { .. } => Fault::new(Code::Aborted, "MOVE_OUT_OF_TURN"),
+            Self::IllegalMove { .. } => Fault::new(Code::FailedPrecondition, "ILLEGAL_MOVE"),
+            Self::Busy => Fault::retry(Code::Aborted, "CHANGED_MEANWHILE", Duration::from_millis(100)),
+            Self::Stale { .. } => Fault::retry(Code::Unavailable, "SCALING_STALE", Duration::from_secs(15)),
+            Self::Etag => Fault::new(Code::Aborted, "ETAG_MISMATCH"),
             Self::Store(error) => Fault::retry(Code::Unavailable, "STORE_UNAVAILABLE", retry_after(error)),
             Self::Corrupt(_) => Fault::new(Code::Internal, "STORE_CORRUPT"),
         }
@@ -93,5 +148,11 @@ impl IntoStatus for Error {
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         error.into_status()
+    }
+}
+
+impl From<Violation> for Status {
+    fn from(violation: Violation) -> Self {
+        Error::from(violation).into()
     }
 }

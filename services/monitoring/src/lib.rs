@@ -13,11 +13,14 @@ mod export;
 pub mod fuzz;
 mod health;
 mod identify;
+mod instances;
+mod moment;
 mod place;
 mod prices;
 mod reconcile;
 mod record;
 mod records;
+mod replicas;
 mod report;
 mod rerate;
 mod restrict;
@@ -28,20 +31,30 @@ pub use config::Config;
 pub use identify::AskPermissions;
 
 use axum::Router;
-use proto::monitoring::v1::{
-    price_service_server::{self, PriceServiceServer},
-    usage_service_server::{self, UsageServiceServer},
+use proto::{
+    externalscaler::external_scaler_server::ExternalScalerServer,
+    monitoring::v1::{
+        instance_service_server::{self, InstanceServiceServer},
+        price_service_server::{self, PriceServiceServer},
+        scaling_service_server::{self, ScalingServiceServer},
+        usage_service_server::{self, UsageServiceServer},
+    },
 };
 use shared::{
     auth::{Access, AuthLayer, ServiceToken, Verify},
     config::{Faults, Validate},
     db::{Db, Migrations},
+    deadline::DeadlineLayer,
     health::Health,
+    request_id::RequestIdLayer,
     security::Watch,
     server::{Guard, Tasks, grpc_refusal, guarded},
+    telemetry::ObserveLayer,
+    time,
 };
 use sqlx::migrate::Migrator;
 use std::time::Duration;
+use tower::ServiceBuilder;
 
 static POSTGRES: Migrator = sqlx::migrate!("../../migrations/monitoring/postgres");
 static SQLITE: Migrator = sqlx::migrate!("../../migrations/monitoring/sqlite");
@@ -79,13 +92,46 @@ pub fn routes(
     }
     // Not just "database": in one process with other services, each has its own to report on.
     health::watch(db.clone(), health.component("usage database", true), tasks);
+    look_after_instances(&db, tasks);
     health.serves(usage_service_server::SERVICE_NAME);
     health.serves(price_service_server::SERVICE_NAME);
-    let api = api::Api::new(db);
-    let prices = PriceServiceServer::new(api.clone()).max_decoding_message_size(MAX_IMPORT);
-    let service = tonic::service::Routes::new(UsageServiceServer::new(api)).add_service(prices);
+    health.serves(instance_service_server::SERVICE_NAME);
+    health.serves(scaling_service_server::SERVICE_NAME);
+    let api = api::Api::new(db, tasks.stopping());
+    let service = tonic::service::Routes::new(UsageServiceServer::new(api.clone()))
+        .add_service(PriceServiceServer::new(api.clone()).max_decoding_message_size(MAX_IMPORT))
+        .add_service(InstanceServiceServer::new(api.clone()))
+        .add_service(ScalingServiceServer::new(api));
     let guard = Guard { in_flight: config.in_flight, deadline: Some(DEADLINE), service: "monitoring" };
     let auth = AuthLayer::new(verify, service_token, Access::Methods, grpc_refusal);
     let auth = auth.watched(watch).limited(config.limits);
     Ok(guarded(service.into_axum_router().reset_fallback(), &guard, auth))
+}
+
+/// What KEDA asks, for a listener of its own: KEDA has no credential of ours, so nothing else is served there.
+pub fn keda(db: Db, tasks: &Tasks) -> Router {
+    let keda = api::keda::Keda { db, stop: tasks.stopping() };
+    let service = tonic::service::Routes::new(ExternalScalerServer::new(keda));
+    let layers = ServiceBuilder::new()
+        .layer(RequestIdLayer)
+        .layer(ObserveLayer::new("monitoring"))
+        .layer(DeadlineLayer { default: Some(DEADLINE), refuse: grpc_refusal });
+    service.into_axum_router().reset_fallback().layer(layers)
+}
+
+/// Gives up instances that are silent, and recommends replicas, from now on.
+fn look_after_instances(db: &Db, tasks: &Tasks) {
+    let db = db.clone();
+    tasks.repeat(replicas::EVERY, move || {
+        let db = db.clone();
+        async move {
+            let looked = async {
+                instances::sweep::sweep(&db, api::lease(), time::now()).await?;
+                replicas::look(&db, time::now()).await
+            };
+            if let Err(error) = looked.await {
+                tracing::warn!(%error, "instances were not looked after; the next round will");
+            }
+        }
+    });
 }

@@ -26,6 +26,20 @@ pub(crate) fn token(filter: &str, last: &impl Place) -> String {
     page::token(filter, &serde_json::to_string(last).unwrap_or_default())
 }
 
+/// The token of the next page, when there is one; `rows` has one more than a page then.
+pub(crate) fn next<T, P: Place>(
+    filter: &str,
+    rows: &mut Vec<T>,
+    size: u32,
+    place: impl Fn(&T) -> P,
+) -> String {
+    if rows.len() <= size as usize {
+        return String::new();
+    }
+    rows.truncate(size as usize);
+    rows.last().map(|last| token(filter, &place(last))).unwrap_or_default()
+}
+
 /// After which row the page starts, or nothing at the beginning.
 pub(crate) fn read<P: Place>(filter: &str, token: &str) -> Result<Option<P>, Violation> {
     let refused = |problem: PageError| Violation::new("page_token", problem.to_string());

@@ -1,11 +1,14 @@
 //! The tables of the ledger: [`records`], one row per request and attempt, [`corrections`] that supersede some of them,
-//! [`rollup`], the sums by the hour, and [`prices`].
+//! [`rollup`], the sums by the hour, and [`prices`]; [`instances`] with what happened to them, and [`replicas`], how many
+//! there should be.
 //!
 //! One text per query for both engines. Only what calls do as a whole is measured here, by the name of the call.
 
 pub(crate) mod corrections;
+pub(crate) mod instances;
 pub(crate) mod prices;
 pub(crate) mod records;
+pub(crate) mod replicas;
 pub(crate) mod rollup;
 pub(crate) mod totals;
 

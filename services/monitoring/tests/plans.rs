@@ -8,6 +8,8 @@
 
 #[path = "plans/exercise.rs"]
 mod exercise;
+#[path = "plans/fleet.rs"]
+mod fleet;
 #[expect(dead_code, reason = "the suite uses all of it")]
 #[path = "suite/ledger.rs"]
 mod ledger;

@@ -134,6 +134,9 @@ pub(crate) async fn monitoring(options: Options) -> anyhow::Result<()> {
     let verify = monitoring::AskPermissions::new(permissions);
     let (tasks, health) = (&start.tasks, &start.health);
     start.limit(&options, |_| {});
+    if let Some(keda) = config.keda_listen {
+        start.listeners.open(Door::Service, keda, monitoring::keda(db.clone(), tasks)).await?;
+    }
     let routes = monitoring::routes(config, db.clone(), tasks, health, verify, Some(token), watch)?;
     let ports = start.config.ports.clone();
     start.run(Door::Service, ports.monitoring, ports.monitoring_admin, routes, true).await?;

@@ -70,6 +70,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let model = adopter.adopt().await.first().cloned().unwrap_or_default();
     listeners.serve(Door::Edge, listener, suite.rooms(&health)?);
     suite.open_ports(&config, &listeners).await;
+    if let Some(keda) = config.monitoring.keda_listen {
+        listeners.open(Door::Service, keda, monitoring::keda(databases.monitoring.clone(), &tasks)).await?;
+    }
     health.until_ready().await;
     if let Some(mut welcome) = welcome {
         welcome.base_url = base_url;

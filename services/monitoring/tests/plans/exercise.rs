@@ -23,6 +23,7 @@ pub(crate) async fn every_method(ledger: &Ledger) {
     export_usage(ledger).await;
     change_usage(ledger).await;
     prices(ledger).await;
+    crate::fleet::every_method(ledger).await;
 }
 
 async fn record_usage(ledger: &Ledger) {

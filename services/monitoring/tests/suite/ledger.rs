@@ -130,6 +130,16 @@ impl Ledger {
         Prices::new(channel::with_service_token(self.channel.clone(), &secret(role).into()))
     }
 
+    /// The way of another service to any service here.
+    pub(crate) fn as_service(&self) -> Channel {
+        channel::with_service_token(self.channel.clone(), &SERVICE_TOKEN.into())
+    }
+
+    /// The way of the person with this role.
+    pub(crate) fn as_person(&self, role: Role) -> Channel {
+        channel::with_service_token(self.channel.clone(), &secret(role).into())
+    }
+
     /// A client without a credential.
     pub(crate) fn nobody(&self) -> Client {
         Client::new(self.channel.clone())

@@ -1,5 +1,7 @@
 //! As many statements for a hundred rows as for one (P11).
 
+mod fleet;
+
 use crate::{
     ledger::Ledger,
     sample::{HOUR, NOON, record, time},
@@ -62,6 +64,7 @@ async fn counts(ledger: &Ledger, many: u64) -> Vec<(String, usize)> {
     let reconciling = ReconcileUsageRequest { start_time, end_time, ..Default::default() };
     assert!(owner.reconcile_usage(reconciling).await.unwrap().into_inner().equal);
     count();
+    fleet::counts(ledger, many, &recorder, &mut count).await;
     counts
 }
 
