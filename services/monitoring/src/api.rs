@@ -1,9 +1,10 @@
 //! The calls of this service: translated in, decided by one domain function, translated out.
 //!
-//! [`usage`], [`prices`], [`instances`] and [`scaling`] serve them, [`keda`] what KEDA asks; [`record`] reads and writes
+//! [`usage`], [`prices`], [`budgets`], [`instances`] and [`scaling`] serve them, [`keda`] what KEDA asks; [`record`] reads and writes
 //! single records, [`query`] what is asked of them, [`change`] what becomes of them, [`instance`] and [`policy`] are single
 //! instances and policies, [`field`] the fields that all have.
 
+mod budgets;
 mod change;
 mod field;
 mod instance;

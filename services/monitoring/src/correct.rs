@@ -2,6 +2,7 @@
 //! by the difference in the same transaction.
 
 use crate::{
+    budgets::spend::{Change, Spent, spend},
     charge::Prices,
     error::Error,
     store::{
@@ -59,7 +60,13 @@ pub(crate) async fn supersede(
     for (_, before, after) in changes {
         *hours.entry(before.record.hour_key()).or_default() += Sums::difference(before, after);
     }
-    rollup::add(tx, &hours.into_iter().collect::<Vec<_>>()).await
+    rollup::add(tx, &hours.into_iter().collect::<Vec<_>>()).await?;
+    let spent = changes.iter().map(|(_, before, after)| Change {
+        record: &after.record,
+        spent: Spent::difference(before, after),
+        leased: None,
+    });
+    spend(tx, &spent.collect::<Vec<_>>(), cause.at).await
 }
 
 impl Truth {

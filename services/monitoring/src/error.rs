@@ -44,6 +44,17 @@ pub(crate) enum Error {
     /// There is no such record.
     #[error("the ledger has no record of this usage_id and attempt")]
     NoRecord,
+    /// There is no such budget.
+    #[error("there is no such budget; ListBudgets shows those there are")]
+    NoBudget,
+    /// The budget is not as it was read.
+    #[error("the budget was changed since it was read: read it again, and decide again")]
+    BudgetChanged,
+    /// The leases of this gateway were ended for good.
+    #[error(
+        "the leases of this process were ended: restart the gateway, and it will lease under another name"
+    )]
+    GatewayEnded,
     /// A line could not be written.
     #[error("a record could not be written as a line; nothing is wrong with the ledger")]
     Unwritable,
@@ -122,6 +133,9 @@ impl IntoStatus for Error {
             Self::OthersUsage => Fault::new(Code::PermissionDenied, "USAGE_OF_OTHERS"),
             Self::RequestReused => Fault::new(Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED"),
             Self::NoRecord => Fault::new(Code::NotFound, "USAGE_RECORD_NOT_FOUND"),
+            Self::NoBudget => Fault::new(Code::NotFound, "BUDGET_NOT_FOUND"),
+            Self::BudgetChanged => Fault::new(Code::Aborted, "BUDGET_CHANGED"),
+            Self::GatewayEnded => Fault::new(Code::FailedPrecondition, "GATEWAY_ENDED"),
             Self::Unwritable => Fault::new(Code::Internal, "EXPORT_FAILED"),
             Self::Instance(_, Ended::Unknown) => Fault::new(Code::NotFound, "INSTANCE_NOT_FOUND"),
             Self::Instance(_, Ended::Replaced) => Fault::new(Code::Aborted, "INSTANCE_REPLACED"),

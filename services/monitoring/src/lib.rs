@@ -4,6 +4,7 @@
 //! in `store`. What it costs, `charge` says by the versions in `prices`. Who is asking, [`shared::auth`] settled before; [`AskPermissions`] tells it who holds a key.
 
 mod api;
+mod budgets;
 mod charge;
 mod config;
 mod correct;
@@ -34,6 +35,7 @@ use axum::Router;
 use proto::{
     externalscaler::external_scaler_server::ExternalScalerServer,
     monitoring::v1::{
+        budget_service_server::{self, BudgetServiceServer},
         instance_service_server::{self, InstanceServiceServer},
         price_service_server::{self, PriceServiceServer},
         scaling_service_server::{self, ScalingServiceServer},
@@ -95,11 +97,14 @@ pub fn routes(
     look_after_instances(&db, tasks);
     health.serves(usage_service_server::SERVICE_NAME);
     health.serves(price_service_server::SERVICE_NAME);
+    health.serves(budget_service_server::SERVICE_NAME);
+    budgets::gauge::watch(&db, tasks);
     health.serves(instance_service_server::SERVICE_NAME);
     health.serves(scaling_service_server::SERVICE_NAME);
     let api = api::Api::new(db, tasks.stopping());
     let service = tonic::service::Routes::new(UsageServiceServer::new(api.clone()))
         .add_service(PriceServiceServer::new(api.clone()).max_decoding_message_size(MAX_IMPORT))
+        .add_service(BudgetServiceServer::new(api.clone()))
         .add_service(InstanceServiceServer::new(api.clone()))
         .add_service(ScalingServiceServer::new(api));
     let guard = Guard { in_flight: config.in_flight, deadline: Some(DEADLINE), service: "monitoring" };

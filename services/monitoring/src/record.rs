@@ -4,13 +4,14 @@
 //! sender: it counts as a duplicate, and is logged and counted as a conflict.
 
 use crate::{
+    budgets::spend::{Change, Spent, spend},
     charge::Prices,
     error::Error,
     store::{self, records, rollup},
     usage::{Charge, Entry, HourKey, RecordKey, Sums},
 };
 use opentelemetry::{KeyValue, metrics::Counter};
-use shared::{db::Db, telemetry};
+use shared::{db::Db, telemetry, time};
 use std::{
     collections::{BTreeMap, HashSet},
     sync::LazyLock,
@@ -66,6 +67,17 @@ async fn keep(db: &Db, entries: &[Entry]) -> Result<(usize, Vec<RecordKey>), sql
     let kept = records::hashes(&mut tx, &known).await?;
     // Last, because every caller adds to the same few hours, and waits there for whoever came before.
     rollup::add(&mut tx, &hourly(entries, &charges, &new)).await?;
+    let changes: Vec<Change<'_>> = entries
+        .iter()
+        .zip(&charges)
+        .filter(|(entry, _)| new.contains(&entry.record.key))
+        .map(|(entry, charge)| Change {
+            record: &entry.record,
+            spent: Spent::by(&entry.record, *charge),
+            leased: entry.leased.as_ref(),
+        })
+        .collect();
+    spend(&mut tx, &changes, time::now()).await?;
     tx.commit().await?;
     charged(entries, &charges, &new);
     let differs = |entry: &&&Entry| kept.get(&entry.record.key) != Some(&entry.body_hash);

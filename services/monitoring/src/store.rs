@@ -1,16 +1,21 @@
 //! The tables of the ledger: [`records`], one row per request and attempt, [`corrections`] that supersede some of them,
-//! [`rollup`], the sums by the hour, and [`prices`]; [`instances`] with what happened to them, and [`replicas`], how many
+//! [`rollup`], the sums by the hour, [`prices`], and [`budgets`] with their [`windows`] and [`leases`];
+//! [`instances`] with what happened to them, and [`replicas`], how many
 //! there should be.
 //!
 //! One text per query for both engines. Only what calls do as a whole is measured here, by the name of the call.
 
+pub(crate) mod budgets;
 pub(crate) mod corrections;
+pub(crate) mod history;
 pub(crate) mod instances;
+pub(crate) mod leases;
 pub(crate) mod prices;
 pub(crate) mod records;
 pub(crate) mod replicas;
 pub(crate) mod rollup;
 pub(crate) mod totals;
+pub(crate) mod windows;
 
 use opentelemetry::{KeyValue, metrics::Histogram};
 use shared::{db::Db, telemetry};

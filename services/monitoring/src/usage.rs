@@ -83,6 +83,8 @@ pub(crate) struct Entry {
     pub(crate) record: Record,
     /// SHA-256 of its content, to tell a record that is sent again from another one under its key.
     pub(crate) body_hash: [u8; 32],
+    /// The gateway and the hard budgets of whose leases it is.
+    pub(crate) leased: Option<(Uuid, Vec<Uuid>)>,
 }
 
 /// What an hour's sums are separated by. The order is that of the primary key.

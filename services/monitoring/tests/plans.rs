@@ -34,7 +34,9 @@ fn has_plan(statement: &str) -> bool {
 fn typed(db: &Db, statement: &str) -> String {
     match db {
         Db::Postgres(_) => {
-            statement.replace("IN (VALUES ($1, $2)", "IN (VALUES (CAST($1 AS UUID), CAST($2 AS BIGINT))")
+            let second = if statement.contains("window_start") { "TIMESTAMPTZ" } else { "BIGINT" };
+            let values = format!("IN (VALUES (CAST($1 AS UUID), CAST($2 AS {second}))");
+            statement.replace("IN (VALUES ($1, $2)", &values)
         }
         Db::Sqlite(_) => statement.to_owned(),
     }

@@ -6,6 +6,7 @@
 mod account;
 mod audit;
 mod batches;
+mod budgets;
 mod cache;
 mod call;
 mod engines;
@@ -100,6 +101,8 @@ pub(crate) enum Operate {
     Usage(On<usage::Usage>),
     /// Prices: what models cost.
     Prices(On<prices::Prices>),
+    /// Budgets: what users, groups, keys and models may cost.
+    Budgets(On<budgets::Budgets>),
     /// What was changed, by whom, and what was true when.
     Audit(On<audit::Audit>),
 }
@@ -150,6 +153,9 @@ pub(crate) async fn run(command: Operate) -> anyhow::Result<ExitCode> {
         }
         Operate::Cache(On { verb, common }) => show(&common, async |_| Ok(verb.plan())).await?,
         Operate::Usage(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
+        Operate::Budgets(On { verb, common }) => {
+            show(&common, async |client| verb.plan(client).await).await?
+        }
         Operate::Prices(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
         Operate::Audit(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
     }

@@ -33,8 +33,9 @@ pub(super) fn entries(request: pb::RecordUsageRequest) -> Result<Vec<Entry>, Err
     }
     let mut entries = Vec::with_capacity(request.records.len());
     let mut violations = Vec::new();
-    for (index, message) in request.records.into_iter().enumerate() {
-        match Record::try_from(message) {
+    for (index, mut message) in request.records.into_iter().enumerate() {
+        let read = leased(&mut message).and_then(|leased| Ok((Record::try_from(message)?, leased)));
+        match read {
             Ok(record) => entries.push(entry(record)),
             Err(violation) => violations.push(violation.within(&format!("records[{index}]"))),
         }
@@ -47,9 +48,17 @@ pub(super) fn entries(request: pb::RecordUsageRequest) -> Result<Vec<Entry>, Err
 }
 
 /// The hash is of what the ledger keeps, so it does not change with how a sender writes the same record.
-fn entry(record: Record) -> Entry {
+fn entry((record, leased): (Record, Option<(Uuid, Vec<Uuid>)>)) -> Entry {
     let body = pb::UsageRecord::from(&record).encode_to_vec();
-    Entry { record, body_hash: Sha256::digest(body).into() }
+    Entry { record, body_hash: Sha256::digest(body).into(), leased }
+}
+
+/// The gateway and the budgets of whose leases a record is.
+fn leased(message: &mut pb::UsageRecord) -> Result<Option<(Uuid, Vec<Uuid>)>, Violation> {
+    let gateway = field::optional_id("gateway_id", &message.gateway_id)?;
+    let budgets = std::mem::take(&mut message.leased_budget_ids);
+    let budgets = budgets.iter().map(|id| field::id("leased_budget_ids", id));
+    Ok(gateway.zip(Some(budgets.collect::<Result<Vec<_>, _>>()?).filter(|budgets| !budgets.is_empty())))
 }
 
 impl TryFrom<pb::UsageRecord> for Record {

@@ -35,6 +35,13 @@ struct ImportRow {
     unchanged: i64,
 }
 
+/// What a model costs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CurrentPrice {
+    pub(crate) model: String,
+    pub(crate) price: Price,
+}
+
 /// What an import came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Import {
@@ -138,6 +145,21 @@ pub(crate) async fn page(
         select.build_query_as::<Row>().fetch_all(pool).await
     })?;
     Ok(rows.into_iter().map(PriceVersion::from).collect())
+}
+
+/// What each model costs at a time.
+pub(crate) async fn current(tx: &mut Tx, at: policy::Time) -> Result<Vec<CurrentPrice>, sqlx::Error> {
+    let rows: Vec<Row> = on_tx!(tx, |connection| {
+        let mut select = QueryBuilder::new("SELECT ");
+        select.push(COLUMNS).push(" FROM prices AS p WHERE price_id = (SELECT l.price_id FROM prices AS l ");
+        select.push("WHERE l.model = p.model AND l.effective_from <= ").push_bind(Time(at));
+        select.push(
+            " ORDER BY l.effective_from DESC, l.created_time DESC, l.price_id DESC LIMIT 1) ORDER BY model",
+        );
+        select.build_query_as().fetch_all(connection).await
+    })?;
+    let rows = rows.into_iter().map(PriceVersion::from);
+    Ok(rows.map(|version| CurrentPrice { model: version.model, price: version.price }).collect())
 }
 
 /// What an import with this id came to.

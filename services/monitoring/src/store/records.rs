@@ -92,35 +92,38 @@ pub(crate) async fn insert(
 ) -> Result<HashSet<RecordKey>, sqlx::Error> {
     let rows = on_tx!(tx, |connection| {
         let mut query = QueryBuilder::new(INSERT);
-        query.push_values(entries.iter().zip(charges), |mut row, (Entry { record, body_hash }, charge)| {
-            row.push_bind(record.key.usage_id)
-                .push_bind(i64::from(record.key.attempt))
-                .push_bind(record.request_id.as_str())
-                .push_bind(record.user.uuid())
-                .push_bind(id_or_nil(record.api_key))
-                .push_bind(record.model_id.uuid())
-                .push_bind(record.model.as_str())
-                .push_bind(record.engine.as_str())
-                .push_bind(record.endpoint.as_str())
-                .push_bind(record.stream)
-                .push_bind(number(record.outcome))
-                .push_bind(record.estimated)
-                .push_bind(record.prompt_tokens)
-                .push_bind(record.cached_prompt_tokens)
-                .push_bind(record.completion_tokens)
-                .push_bind(Time(record.start))
-                .push_bind(micros(record.queue))
-                .push_bind(micros(record.first_token))
-                .push_bind(micros(record.duration))
-                .push_bind(record.cached)
-                .push_bind(record.saved_prompt_tokens)
-                .push_bind(record.saved_completion_tokens)
-                .push_bind(body_hash.as_slice())
-                .push_bind(group_or_nil(record.group))
-                .push_bind(record.served_model.as_str())
-                .push_bind(charge.cost.map(|cost| cost.0))
-                .push_bind(charge.price);
-        });
+        query.push_values(
+            entries.iter().zip(charges),
+            |mut row, (Entry { record, body_hash, .. }, charge)| {
+                row.push_bind(record.key.usage_id)
+                    .push_bind(i64::from(record.key.attempt))
+                    .push_bind(record.request_id.as_str())
+                    .push_bind(record.user.uuid())
+                    .push_bind(id_or_nil(record.api_key))
+                    .push_bind(record.model_id.uuid())
+                    .push_bind(record.model.as_str())
+                    .push_bind(record.engine.as_str())
+                    .push_bind(record.endpoint.as_str())
+                    .push_bind(record.stream)
+                    .push_bind(number(record.outcome))
+                    .push_bind(record.estimated)
+                    .push_bind(record.prompt_tokens)
+                    .push_bind(record.cached_prompt_tokens)
+                    .push_bind(record.completion_tokens)
+                    .push_bind(Time(record.start))
+                    .push_bind(micros(record.queue))
+                    .push_bind(micros(record.first_token))
+                    .push_bind(micros(record.duration))
+                    .push_bind(record.cached)
+                    .push_bind(record.saved_prompt_tokens)
+                    .push_bind(record.saved_completion_tokens)
+                    .push_bind(body_hash.as_slice())
+                    .push_bind(group_or_nil(record.group))
+                    .push_bind(record.served_model.as_str())
+                    .push_bind(charge.cost.map(|cost| cost.0))
+                    .push_bind(charge.price);
+            },
+        );
         query.push(" ON CONFLICT (usage_id, attempt) DO NOTHING RETURNING usage_id, attempt");
         // The text differs by the number of rows: remembering each would only fill the statement cache.
         query.build_query_as::<KeyRow>().persistent(false).fetch_all(connection).await

@@ -8,15 +8,20 @@ use crate::{
 };
 use policy::Role;
 use proto::monitoring::v1::{
-    CorrectUsageRequest, ExportUsageRequest, GetUsageRequest, ImportPricesRequest, ListPricesRequest,
-    ListUsageRecordsRequest, Outcome, Price, PutPriceRequest, QuoteCostRequest, ReconcileUsageRequest,
-    RerateUsageRequest, TimeBucket, UsageDimension, UsageRecord,
+    Budget, BudgetPeriod, BudgetSubject, CorrectUsageRequest, CreateBudgetRequest, DeleteBudgetRequest,
+    ExportUsageRequest, GetBudgetRequest, GetBudgetStatusRequest, GetUsageRequest, ImportPricesRequest,
+    LeaseAsk, ListBudgetsRequest, ListPricesRequest, ListUsageRecordsRequest, Outcome, Price,
+    PutPriceRequest, QuoteCostRequest, ReconcileUsageRequest, ReleaseLeasesRequest, RerateUsageRequest,
+    SyncBudgetsRequest, TimeBucket, UpdateBudgetRequest, UsageDimension, UsageRecord,
+    budget_subject::Subject,
 };
 
 const SOMEBODY: u128 = 77;
 const DAY: i64 = 24 * 3_600;
 
 pub(crate) async fn every_method(ledger: &Ledger) {
+    // There are budgets while records come.
+    let made = make_budgets(ledger).await;
     record_usage(ledger).await;
     list_usage_records(ledger).await;
     get_usage(ledger).await;
@@ -24,6 +29,7 @@ pub(crate) async fn every_method(ledger: &Ledger) {
     change_usage(ledger).await;
     prices(ledger).await;
     crate::fleet::every_method(ledger).await;
+    budgets(ledger, made).await;
 }
 
 async fn record_usage(ledger: &Ledger) {
@@ -163,4 +169,65 @@ async fn prices(ledger: &Ledger) {
     }
     let quote = QuoteCostRequest { model: "model-7".into(), prompt_tokens: 1, ..Default::default() };
     owner.quote_cost(quote).await.unwrap();
+}
+
+/// A budget of each kind of subject, each hard.
+async fn make_budgets(ledger: &Ledger) -> Vec<Budget> {
+    let first = record(1);
+    let subjects = [
+        Subject::UserId(first.user_id),
+        Subject::KeyId(first.key_id),
+        Subject::GroupId(load::user(SOMEBODY)),
+        Subject::Model(first.model),
+    ];
+    let mut made = Vec::new();
+    for subject in subjects {
+        let budget = Budget {
+            name: "a budget".into(),
+            subject: Some(BudgetSubject { subject: Some(subject) }),
+            period: BudgetPeriod::Month.into(),
+            limit_tokens: Some(1_000),
+            hard: true,
+            ..Budget::default()
+        };
+        let request = CreateBudgetRequest { budget: Some(budget), ..Default::default() };
+        made.extend(ledger.budgets(Role::Owner).create_budget(request).await.unwrap().into_inner().budget);
+    }
+    made
+}
+
+async fn budgets(ledger: &Ledger, made: Vec<Budget>) {
+    let mut owner = ledger.budgets(Role::Owner);
+    let first = ListBudgetsRequest { page_size: 1, ..Default::default() };
+    let page_token = owner.list_budgets(first).await.unwrap().into_inner().next_page_token;
+    owner.list_budgets(ListBudgetsRequest { page_token, page_size: 1 }).await.unwrap();
+    for budget in &made {
+        let budget_id = budget.budget_id.clone();
+        owner.get_budget(GetBudgetRequest { budget_id: budget_id.clone() }).await.unwrap();
+        let status = GetBudgetStatusRequest { budget_id: budget_id.clone() };
+        let window = owner.get_budget_status(status).await.unwrap().into_inner().window_start_time;
+        let ask = LeaseAsk { budget_id, window_start_time: window, target_tokens: 5, ..Default::default() };
+        let sync = SyncBudgetsRequest {
+            gateway_id: load::user(5),
+            asks: vec![ask],
+            ended_gateway_ids: vec![load::user(6)],
+        };
+        ledger.budgets_of_service().sync_budgets(sync).await.unwrap();
+    }
+    let leased = UsageRecord {
+        gateway_id: load::user(5),
+        leased_budget_ids: vec![made[0].budget_id.clone()],
+        ..record(99)
+    };
+    ledger.record(&[leased]).await.unwrap();
+    owner.release_leases(ReleaseLeasesRequest { gateway_id: load::user(5) }).await.unwrap();
+    let budget_id = made[0].budget_id.clone();
+    let update = UpdateBudgetRequest {
+        budget_id: budget_id.clone(),
+        name: "another".into(),
+        limit_tokens: Some(1),
+        ..Default::default()
+    };
+    owner.update_budget(update).await.unwrap();
+    owner.delete_budget(DeleteBudgetRequest { budget_id }).await.unwrap();
 }

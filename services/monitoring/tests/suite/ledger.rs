@@ -6,8 +6,8 @@ use policy::{KeyHash, KeyId, Role, Scopes, UserId};
 use pricing::Money;
 use proto::monitoring::v1::{
     GetUsageRequest, ListUsageRecordsRequest, Outcome, RecordUsageRequest, RecordUsageResponse, TimeBucket,
-    UsageDimension, UsageRecord, UsageRow, price_service_client::PriceServiceClient,
-    usage_service_client::UsageServiceClient,
+    UsageDimension, UsageRecord, UsageRow, budget_service_client::BudgetServiceClient,
+    price_service_client::PriceServiceClient, usage_service_client::UsageServiceClient,
 };
 use shared::{
     auth::{Credential, Person, Refusal, ServiceToken, Verify, hash},
@@ -29,6 +29,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 pub(crate) type Client = UsageServiceClient<Channel>;
+pub(crate) type Budgets = BudgetServiceClient<Channel>;
 pub(crate) type Prices = PriceServiceClient<Channel>;
 
 const SERVICE_TOKEN: &str = "tgs_the-token-of-these-tests";
@@ -138,6 +139,16 @@ impl Ledger {
     /// The way of the person with this role.
     pub(crate) fn as_person(&self, role: Role) -> Channel {
         channel::with_service_token(self.channel.clone(), &secret(role).into())
+    }
+
+    /// Budgets, for the person with this role.
+    pub(crate) fn budgets(&self, role: Role) -> Budgets {
+        Budgets::new(channel::with_service_token(self.channel.clone(), &secret(role).into()))
+    }
+
+    /// Budgets, for a gateway.
+    pub(crate) fn budgets_of_service(&self) -> Budgets {
+        Budgets::new(channel::with_service_token(self.channel.clone(), &SERVICE_TOKEN.into()))
     }
 
     /// A client without a credential.

@@ -27,6 +27,7 @@ macro_rules! on_both_engines {
     };
 }
 
+mod budgets;
 mod correct;
 mod events;
 mod export;

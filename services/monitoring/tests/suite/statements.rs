@@ -8,20 +8,28 @@ use crate::{
 };
 use policy::Role;
 use proto::monitoring::v1::{
-    CorrectUsageRequest, ExportUsageRequest, GetUsageRequest, ImportPricesRequest, ListPricesRequest,
-    ListUsageRecordsRequest, Price, PutPriceRequest, QuoteCostRequest, ReconcileUsageRequest,
-    RerateUsageRequest, TimeBucket, UsageDimension, UsageRecord,
+    Budget, BudgetPeriod, BudgetSubject, CorrectUsageRequest, CreateBudgetRequest, DeleteBudgetRequest,
+    ExportUsageRequest, GetBudgetRequest, GetBudgetStatusRequest, GetUsageRequest, ImportPricesRequest,
+    LeaseAsk, ListBudgetsRequest, ListPricesRequest, ListUsageRecordsRequest, Price, PutPriceRequest,
+    QuoteCostRequest, ReconcileUsageRequest, ReleaseLeasesRequest, RerateUsageRequest, SyncBudgetsRequest,
+    TimeBucket, UpdateBudgetRequest, UsageDimension, UsageRecord, budget_subject::Subject,
 };
 use tests::statements::Recorder;
 
 /// Every method on so many rows, and how many statements each took.
 async fn counts(ledger: &Ledger, many: u64) -> Vec<(String, usize)> {
+    let mut budgets = Vec::new();
+    for _ in 0..many {
+        budgets.push(budget(ledger, many).await);
+    }
     let (recorder, mut counts) = (Recorder::start(), Vec::new());
     let mut count = || {
         let method = recorder.only();
         counts.push((method.clone(), recorder.of(&method).len()));
         recorder.clear();
     };
+    budgets.push(budget(ledger, many).await);
+    count();
     let user_id = crate::sample::id(many);
     let new = |number| UsageRecord {
         user_id: user_id.clone(),
@@ -48,6 +56,7 @@ async fn counts(ledger: &Ledger, many: u64) -> Vec<(String, usize)> {
     assert_eq!(report.rows.len() as u64, many);
     count();
     prices(ledger, many, &mut count).await;
+    change(ledger, &budgets, &mut count).await;
     let mut owner = ledger.person(Role::Owner);
     let correction = CorrectUsageRequest {
         usage_id: crate::sample::usage_id(1_000 * many),
@@ -66,6 +75,57 @@ async fn counts(ledger: &Ledger, many: u64) -> Vec<(String, usize)> {
     count();
     fleet::counts(ledger, many, &recorder, &mut count).await;
     counts
+}
+
+/// A budget of the user of so many rows.
+async fn budget(ledger: &Ledger, many: u64) -> Budget {
+    let budget = Budget {
+        name: "a budget".into(),
+        subject: Some(BudgetSubject { subject: Some(Subject::UserId(crate::sample::id(many))) }),
+        period: BudgetPeriod::Month.into(),
+        limit_tokens: Some(100_000),
+        hard: true,
+        ..Budget::default()
+    };
+    let request = CreateBudgetRequest { budget: Some(budget), ..Default::default() };
+    ledger.budgets(Role::Owner).create_budget(request).await.unwrap().into_inner().budget.unwrap()
+}
+
+/// What is done with budgets, of which a gateway leases all.
+async fn change(ledger: &Ledger, budgets: &[Budget], count: &mut impl FnMut()) {
+    let mut owner = ledger.budgets(Role::Owner);
+    let budget_id = budgets[0].budget_id.clone();
+    owner.list_budgets(ListBudgetsRequest { page_size: 1_000, ..Default::default() }).await.unwrap();
+    count();
+    owner.get_budget(GetBudgetRequest { budget_id: budget_id.clone() }).await.unwrap();
+    count();
+    let status = GetBudgetStatusRequest { budget_id: budget_id.clone() };
+    let window = owner.get_budget_status(status).await.unwrap().into_inner().window_start_time;
+    count();
+    let ask = |budget: &Budget| LeaseAsk {
+        budget_id: budget.budget_id.clone(),
+        window_start_time: window,
+        target_tokens: 5,
+        ..Default::default()
+    };
+    let gateway_id = crate::sample::id(7_000 + budgets.len() as u64);
+    let asks: Vec<_> = budgets.iter().map(ask).collect();
+    let sync = SyncBudgetsRequest { gateway_id: gateway_id.clone(), asks, ended_gateway_ids: Vec::new() };
+    let told = ledger.budgets_of_service().sync_budgets(sync).await.unwrap().into_inner();
+    assert_eq!(told.grants.len(), budgets.len());
+    count();
+    owner.release_leases(ReleaseLeasesRequest { gateway_id }).await.unwrap();
+    count();
+    let update = UpdateBudgetRequest {
+        budget_id: budget_id.clone(),
+        name: "another".into(),
+        limit_tokens: Some(1),
+        ..Default::default()
+    };
+    owner.update_budget(update).await.unwrap();
+    count();
+    owner.delete_budget(DeleteBudgetRequest { budget_id }).await.unwrap();
+    count();
 }
 
 /// The price list, with a price for each of the models.
