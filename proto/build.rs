@@ -42,6 +42,7 @@ const FILES: &[&str] = &[
     "tollgate/inference/v1/limits.proto",
     "tollgate/inference/v1/queue.proto",
     "tollgate/monitoring/v1/budgets.proto",
+    "tollgate/monitoring/v1/metrics.proto",
     "tollgate/monitoring/v1/prices.proto",
     "tollgate/monitoring/v1/instances.proto",
     "tollgate/monitoring/v1/scaling.proto",

@@ -124,6 +124,8 @@ pub struct Thresholds {
     pub cpu: Threshold,
     /// Used memory, in percent.
     pub memory: Threshold,
+    /// Used part of the disk that is fullest, in percent. It makes no limit smaller.
+    pub disk: Threshold,
     /// Answers of management calls that failed by our fault, in percent of those of the last minute.
     pub errors: Threshold,
     /// Mean time of management calls of the last minute, in seconds.
@@ -139,6 +141,7 @@ impl Default for Thresholds {
         Self {
             cpu: threshold(70.0, 85.0),
             memory: threshold(75.0, 90.0),
+            disk: threshold(80.0, 95.0),
             errors: threshold(5.0, 10.0),
             response: threshold(2.0, 5.0),
         }

@@ -13,6 +13,7 @@ mod ticket;
 
 pub use exchange::start;
 pub use headers::{NAMES, dress};
+pub use limits::{Threshold, Thresholds};
 pub use refused::{REASON, Refused};
 pub use ticket::{Prompted, Ticket};
 
@@ -97,6 +98,12 @@ impl Gate {
         if *limiter.settings() != settings {
             limiter.set(settings);
         }
+    }
+
+    /// Where warning and critical begin, as they are set now.
+    #[must_use]
+    pub fn thresholds(&self) -> Thresholds {
+        self.lock().settings().load.thresholds.clone()
     }
 
     /// Lets a call in, or does not. Never waits.

@@ -3,8 +3,10 @@
 //! Metric names are constants beside the code that records them. User ids and keys are never labels.
 
 mod observe;
+mod totals;
 
 pub use observe::{ObserveLayer, Observed};
+pub use totals::totals;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::{

@@ -2,7 +2,7 @@
 //!
 //! [`usage`], [`prices`], [`budgets`], [`instances`] and [`scaling`] serve them, [`keda`] what KEDA asks; [`record`] reads and writes
 //! single records, [`query`] what is asked of them, [`change`] what becomes of them, [`instance`] and [`policy`] are single
-//! instances and policies, [`field`] the fields that all have.
+//! instances and policies, [`field`] the fields that all have. [`metrics`] serves what was measured.
 
 mod budgets;
 mod change;
@@ -10,6 +10,7 @@ mod field;
 mod instance;
 mod instances;
 pub(crate) mod keda;
+mod metrics;
 mod policy;
 mod prices;
 mod query;
@@ -19,19 +20,30 @@ mod usage;
 
 pub(crate) use instance::lease;
 
-use shared::db::Db;
+use crate::signals::Signals;
+use shared::{
+    db::Db,
+    limits::{Gate, Thresholds},
+};
 use tokio_util::sync::CancellationToken;
 
 /// Serves the services of the contract.
 #[derive(Debug, Clone)]
 pub(crate) struct Api {
     db: Db,
+    signals: Signals,
+    limits: Gate,
     stop: CancellationToken,
 }
 
 impl Api {
-    /// Serves from this database; what is watched ends with `stop`.
-    pub(crate) fn new(db: Db, stop: CancellationToken) -> Self {
-        Self { db, stop }
+    /// Serves from this database and what was measured; what is watched ends with `stop`.
+    pub(crate) const fn new(db: Db, signals: Signals, limits: Gate, stop: CancellationToken) -> Self {
+        Self { db, signals, limits, stop }
+    }
+
+    /// Where warning and critical begin, as they are set now.
+    fn thresholds(&self) -> Thresholds {
+        self.limits.thresholds()
     }
 }

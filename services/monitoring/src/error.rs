@@ -89,6 +89,20 @@ pub(crate) enum Error {
     /// A policy has changed since it was read.
     #[error("the policy has changed since it was read; read it again and decide again")]
     Etag,
+    /// A name that services measure, or that is known for another kind.
+    #[error(
+        "this name is measured by services, or is known for another kind of value: record it under another name"
+    )]
+    Measured,
+    /// There is no room for another series.
+    #[error("there are as many series as may be; record fewer different labels")]
+    Full,
+    /// Too many numbers would have to be looked at.
+    #[error("this is too much at once: pick fewer series, a shorter time or a longer step")]
+    TooMuch,
+    /// Something that cannot be computed of such series.
+    #[error("{}", unfit(.0))]
+    Unfit(series::Unfit),
     /// The database is away, busy or refuses.
     #[error("the usage ledger cannot be reached; send the request again in a moment")]
     Store(#[source] sqlx::Error),
@@ -120,6 +134,21 @@ impl From<sqlx::Error> for Error {
     }
 }
 
+impl From<series::Unfit> for Error {
+    fn from(unfit: series::Unfit) -> Self {
+        Self::Unfit(unfit)
+    }
+}
+
+fn unfit(unfit: &series::Unfit) -> String {
+    let (what, such) = match unfit.kind {
+        series::Kind::Gauge => ("a gauge", "last, min, max or mean"),
+        series::Kind::Counter => ("a counter", "rate or increase"),
+        series::Kind::Histogram => ("a histogram", "quantile, mean, rate or increase"),
+    };
+    format!("this is {what}: ask for its {such}")
+}
+
 impl From<Violation> for Error {
     fn from(violation: Violation) -> Self {
         Self::Invalid(vec![violation])
@@ -145,6 +174,10 @@ impl IntoStatus for Error {
             Self::Busy => Fault::retry(Code::Aborted, "CHANGED_MEANWHILE", Duration::from_millis(100)),
             Self::Stale { .. } => Fault::retry(Code::Unavailable, "SCALING_STALE", Duration::from_secs(15)),
             Self::Etag => Fault::new(Code::Aborted, "ETAG_MISMATCH"),
+            Self::Measured => Fault::new(Code::FailedPrecondition, "METRIC_IS_MEASURED"),
+            Self::Full => Fault::new(Code::ResourceExhausted, "TOO_MANY_SERIES"),
+            Self::TooMuch => Fault::new(Code::InvalidArgument, "QUERY_TOO_LARGE"),
+            Self::Unfit(_) => Fault::new(Code::InvalidArgument, "METRIC_OF_OTHER_KIND"),
             Self::Store(error) => Fault::retry(Code::Unavailable, "STORE_UNAVAILABLE", retry_after(error)),
             Self::Corrupt(_) => Fault::new(Code::Internal, "STORE_CORRUPT"),
         }

@@ -15,6 +15,7 @@ pub mod fuzz;
 mod health;
 mod identify;
 mod instances;
+mod llm;
 mod moment;
 mod place;
 mod prices;
@@ -25,8 +26,11 @@ mod replicas;
 mod report;
 mod rerate;
 mod restrict;
+mod signals;
 mod store;
+mod system;
 mod usage;
+mod watch;
 
 pub use config::Config;
 pub use identify::AskPermissions;
@@ -37,6 +41,7 @@ use proto::{
     monitoring::v1::{
         budget_service_server::{self, BudgetServiceServer},
         instance_service_server::{self, InstanceServiceServer},
+        metrics_service_server::{self, MetricsServiceServer},
         price_service_server::{self, PriceServiceServer},
         scaling_service_server::{self, ScalingServiceServer},
         usage_service_server::{self, UsageServiceServer},
@@ -101,12 +106,15 @@ pub fn routes(
     budgets::gauge::watch(&db, tasks);
     health.serves(instance_service_server::SERVICE_NAME);
     health.serves(scaling_service_server::SERVICE_NAME);
-    let api = api::Api::new(db, tasks.stopping());
+    health.serves(metrics_service_server::SERVICE_NAME);
+    let signals = signals::Signals::start(&db, tasks);
+    let api = api::Api::new(db, signals, config.limits.clone(), tasks.stopping());
     let service = tonic::service::Routes::new(UsageServiceServer::new(api.clone()))
         .add_service(PriceServiceServer::new(api.clone()).max_decoding_message_size(MAX_IMPORT))
         .add_service(BudgetServiceServer::new(api.clone()))
         .add_service(InstanceServiceServer::new(api.clone()))
-        .add_service(ScalingServiceServer::new(api));
+        .add_service(ScalingServiceServer::new(api.clone()))
+        .add_service(MetricsServiceServer::new(api));
     let guard = Guard { in_flight: config.in_flight, deadline: Some(DEADLINE), service: "monitoring" };
     let auth = AuthLayer::new(verify, service_token, Access::Methods, grpc_refusal);
     let auth = auth.watched(watch).limited(config.limits);

@@ -1,7 +1,7 @@
 //! The tables of the ledger: [`records`], one row per request and attempt, [`corrections`] that supersede some of them,
 //! [`rollup`], the sums by the hour, [`prices`], and [`budgets`] with their [`windows`] and [`leases`];
-//! [`instances`] with what happened to them, and [`replicas`], how many
-//! there should be.
+//! [`instances`] with what happened to them, [`replicas`], how many
+//! there should be, and [`series`], what was measured.
 //!
 //! One text per query for both engines. Only what calls do as a whole is measured here, by the name of the call.
 
@@ -14,6 +14,7 @@ pub(crate) mod prices;
 pub(crate) mod records;
 pub(crate) mod replicas;
 pub(crate) mod rollup;
+pub(crate) mod series;
 pub(crate) mod totals;
 pub(crate) mod windows;
 

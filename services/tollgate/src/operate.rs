@@ -17,6 +17,7 @@ mod jobs;
 mod keys;
 mod limits;
 mod login;
+mod metrics;
 mod models;
 mod names;
 mod plan;
@@ -91,6 +92,8 @@ pub(crate) enum Operate {
     Queue(On<queue::Queue>),
     /// Limits: how much callers may, and what they have used of it.
     Limits(On<limits::Limits>),
+    /// What is measured: numbers now and over time, models, machines.
+    Metrics(On<metrics::Metrics>),
     /// Jobs: what is done in the background.
     Jobs(On<jobs::Jobs>),
     /// Batches: files of requests.
@@ -147,6 +150,9 @@ pub(crate) async fn run(command: Operate) -> anyhow::Result<ExitCode> {
         }
         Operate::Queue(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
         Operate::Limits(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
+        Operate::Metrics(On { verb, common }) => {
+            show(&common, async |client| verb.plan(client).await).await?
+        }
         Operate::Jobs(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
         Operate::Batches(On { verb, common }) => {
             show(&common, async |client| verb.plan(client).await).await?

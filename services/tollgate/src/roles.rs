@@ -15,6 +15,9 @@ use shared::{
     db::Db,
     health::Health,
     limits::{self, Gate},
+    machine::Machine,
+    process,
+    report::{self, Beside, Source},
     request_id::RequestIdLayer,
     security::{self, Watch},
     server::{self, Tasks},
@@ -56,6 +59,12 @@ impl Start {
             gate.configure(config.limits.clone());
             take(config);
         });
+    }
+
+    /// Tells monitoring, over this channel, what the process at this address measures.
+    fn report(&self, service: &'static str, address: SocketAddr, monitoring: Channel) {
+        let source = Source { service, instance: format!("{}:{}", process::host(), address.port()) };
+        report::start(source, monitoring, Beside::default(), &self.tasks);
     }
 
     fn token(&self) -> anyhow::Result<SecretString> {
@@ -114,6 +123,8 @@ pub(crate) async fn permissions(options: Options) -> anyhow::Result<()> {
     start.limit(&options, |_| {});
     let routes = permissions::routes(config, db.clone(), &start.tasks, &start.health, Some(token)).await?;
     let ports = start.config.ports.clone();
+    let monitoring = start.channel("monitoring", &start.config.upstream.monitoring)?;
+    start.report("permissions", ports.permissions, monitoring);
     start.run(Door::Service, ports.permissions, ports.permissions_admin, routes, true).await?;
     db.close().await;
     Ok(())
@@ -139,6 +150,8 @@ pub(crate) async fn monitoring(options: Options) -> anyhow::Result<()> {
     }
     let routes = monitoring::routes(config, db.clone(), tasks, health, verify, Some(token), watch)?;
     let ports = start.config.ports.clone();
+    let itself = channel::with_service_token(channel::in_process(routes.clone()), &start.token()?);
+    start.report("monitoring", ports.monitoring, itself);
     start.run(Door::Service, ports.monitoring, ports.monitoring_admin, routes, true).await?;
     db.close().await;
     Ok(())
@@ -153,6 +166,7 @@ pub(crate) async fn inference(options: Options) -> anyhow::Result<()> {
         monitoring: start.channel("monitoring", &start.config.upstream.monitoring)?,
         peers: Some(inference::Peers { dialer: start.dialer.clone(), token: start.token()? }),
     };
+    start.report("inference", start.config.ports.inference, upstreams.monitoring.clone());
     let mut config = start.config.inference.clone();
     std::fs::create_dir_all(&config.data_dir)?;
     config.encryption_keys = encryption::keys(&config.encryption_keys, &config.data_dir)?;
@@ -176,5 +190,11 @@ pub(crate) async fn edge(options: Options) -> anyhow::Result<()> {
     let routes = edge::router(start.config.edge.clone(), upstreams)?;
     let routes = routes.layer(ObserveLayer::new("edge")).layer(RequestIdLayer);
     let (listen, admin) = (start.config.listen, start.config.ports.edge_admin);
+    // Its machine is shown; where limits are kept, they read it.
+    let _ = Machine::start(&start.tasks);
+    // The edge needs no token for what it passes on, so it may have none to report with.
+    if start.config.service_token.read().is_ok_and(|token| token.is_some()) {
+        start.report("edge", listen, start.channel("monitoring", &start.config.upstream.monitoring)?);
+    }
     start.run(Door::Edge, listen, admin, routes, false).await
 }

@@ -18,7 +18,8 @@ use shared::{
     config::SecretString,
     db::Db,
     health::Health,
-    limits,
+    limits, process,
+    report::{self, Beside, Source},
     request_id::RequestIdLayer,
     security::{self, Watch},
     server::{self, Tasks},
@@ -56,6 +57,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let welcome =
         made.map(|made| Welcome::new(&made, base_url.clone())).or_else(|| Welcome::read(&config.data_dir));
     let suite = Suite::start(&config, &databases, &health, &tasks).await?;
+    let source = Source { service: "up", instance: format!("{}:{}", process::host(), address.port()) };
+    report::start(source, suite.monitoring.clone(), Beside::default(), &tasks);
     let (reloaded, standing_in) = (suite.gateway.clone(), config.inference.engines.clone());
     reload::watch(&options, &tasks, move |config| {
         gate.configure(config.limits.clone());
@@ -156,6 +159,8 @@ struct Suite {
     /// To permissions, as a service.
     permissions: channel::Channel,
     permissions_routes: Router,
+    /// To monitoring, as a service.
+    monitoring: channel::Channel,
     monitoring_routes: Router,
     gateway: inference::Gateway,
     edge: Router,
@@ -194,9 +199,10 @@ impl Suite {
         )?;
         let monitoring = channel::in_process(monitoring_routes.clone());
         let shipping = channel::with_service_token(monitoring.clone(), &secret);
+        let shipping = channel::counted(shipping, "monitoring");
         let upstreams = inference::Upstreams {
             permissions: as_service.clone(),
-            monitoring: channel::counted(shipping, "monitoring"),
+            monitoring: shipping.clone(),
             peers: Some(inference::Peers { dialer: dialer(config, tasks)?, token: secret }),
         };
         let gateway =
@@ -209,7 +215,14 @@ impl Suite {
         };
         let edge = edge::router(config.edge.clone(), upstreams)?;
         let edge = edge.layer(ObserveLayer::new("edge")).layer(RequestIdLayer);
-        Ok(Self { permissions: as_service, permissions_routes, monitoring_routes, gateway, edge })
+        Ok(Self {
+            permissions: as_service,
+            permissions_routes,
+            monitoring: shipping,
+            monitoring_routes,
+            gateway,
+            edge,
+        })
     }
 
     fn rooms(&self, health: &Health) -> anyhow::Result<Rooms> {

@@ -1,7 +1,11 @@
 //! How busy this machine is, against the thresholds of warning and critical.
 
 use super::Gate;
-use crate::{server::Tasks, telemetry::meter};
+use crate::{
+    machine::{EVERY, Machine},
+    server::Tasks,
+    telemetry::meter,
+};
 use limits::{Level, Threshold, Thresholds};
 use std::{
     collections::VecDeque,
@@ -9,8 +13,6 @@ use std::{
     time::Duration,
 };
 
-/// Between two looks.
-const EVERY: Duration = Duration::from_secs(10);
 /// Looks whose answers count: those of the last minute.
 const LOOKS: usize = 6;
 /// Fewer answers than this say nothing of how many fail, or of how long they take.
@@ -74,7 +76,7 @@ impl Measured {
 /// Looks again and again, until the process is to end.
 pub(super) fn watch(gate: &Gate, tasks: &Tasks) {
     let gate = gate.clone();
-    let (mut looks, mut ticks) = (VecDeque::new(), None);
+    let (machine, mut looks) = (Machine::start(tasks), VecDeque::new());
     let level = meter().i64_gauge("tollgate.limits.load").build();
     tasks.repeat(EVERY, move || {
         looks.push_back(gate.0.answers.take());
@@ -82,10 +84,9 @@ pub(super) fn watch(gate: &Gate, tasks: &Tasks) {
             looks.pop_front();
         }
         let mut measured = of_answers(&looks);
-        let now = processor_ticks(&read("/proc/stat"));
-        measured.cpu = busy(ticks, now);
-        ticks = now;
-        measured.memory = memory(&read("/proc/meminfo"));
+        let reading = machine.reading();
+        measured.cpu = reading.cpu.map(|cpu| cpu * 100.0);
+        measured.memory = reading.memory.map(|memory| memory * 100.0);
         let mut limiter = gate.lock();
         let found = measured.level(&limiter.settings().load.thresholds);
         limiter.load(found);
@@ -109,47 +110,12 @@ fn of_answers(looks: &VecDeque<Seen>) -> Measured {
     }
 }
 
-/// What the system says of itself; on systems without `/proc`, nothing.
-fn read(path: &str) -> String {
-    std::fs::read_to_string(path).unwrap_or_default()
-}
-
-/// Ticks of all processors since the start, and how many of them were idle.
-fn processor_ticks(stat: &str) -> Option<(u64, u64)> {
-    let line = stat.lines().next()?.strip_prefix("cpu ")?;
-    let ticks: Vec<u64> = line.split_whitespace().take(8).filter_map(|tick| tick.parse().ok()).collect();
-    let idle = ticks.get(3)? + ticks.get(4).unwrap_or(&0);
-    Some((ticks.iter().sum(), idle))
-}
-
-fn busy(before: Option<(u64, u64)>, now: Option<(u64, u64)>) -> Option<f64> {
-    let ((all_before, idle_before), (all, idle)) = (before?, now?);
-    let all = all.checked_sub(all_before).filter(|all| *all > 0)?;
-    Some(100.0 - idle.saturating_sub(idle_before) as f64 * 100.0 / all as f64)
-}
-
-fn memory(meminfo: &str) -> Option<f64> {
-    let field = |name: &str| -> Option<f64> {
-        let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim_start_matches(':').split_whitespace().next()?.parse().ok()
-    };
-    let (total, free) = (field("MemTotal")?, field("MemAvailable")?);
-    (total > 0.0).then(|| 100.0 - free * 100.0 / total)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_the_system_says_is_read_and_silence_is_calm() {
-        let before = processor_ticks("cpu  100 0 100 700 100 0 0 0 0 0\ncpu0 1 2 3");
-        let now = processor_ticks("cpu  180 0 110 705 105 0 0 0 0 0\n");
-        assert_eq!(busy(before, now), Some(90.0));
-        assert_eq!((busy(None, now), busy(now, now)), (None, None));
-        let used = memory("MemTotal:       1000 kB\nMemFree: 1 kB\nMemAvailable:    200 kB\n");
-        assert_eq!(used, Some(80.0));
-        assert_eq!(memory(""), None);
+    fn silence_is_calm() {
         assert_eq!(Measured::default().level(&Thresholds::default()), Level::Calm);
     }
 

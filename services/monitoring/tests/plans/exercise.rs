@@ -11,9 +11,9 @@ use proto::monitoring::v1::{
     Budget, BudgetPeriod, BudgetSubject, CorrectUsageRequest, CreateBudgetRequest, DeleteBudgetRequest,
     ExportUsageRequest, GetBudgetRequest, GetBudgetStatusRequest, GetUsageRequest, ImportPricesRequest,
     LeaseAsk, ListBudgetsRequest, ListPricesRequest, ListUsageRecordsRequest, Outcome, Price,
-    PutPriceRequest, QuoteCostRequest, ReconcileUsageRequest, ReleaseLeasesRequest, RerateUsageRequest,
-    SyncBudgetsRequest, TimeBucket, UpdateBudgetRequest, UsageDimension, UsageRecord,
-    budget_subject::Subject,
+    PutPriceRequest, QuerySeriesRequest, QuoteCostRequest, ReconcileUsageRequest, ReleaseLeasesRequest,
+    RerateUsageRequest, SeriesQuery, SyncBudgetsRequest, TimeBucket, UpdateBudgetRequest, UsageDimension,
+    UsageRecord, budget_subject::Subject,
 };
 
 const SOMEBODY: u128 = 77;
@@ -30,6 +30,20 @@ pub(crate) async fn every_method(ledger: &Ledger) {
     prices(ledger).await;
     crate::fleet::every_method(ledger).await;
     budgets(ledger, made).await;
+    query_series(ledger).await;
+}
+
+/// Of a gauge that goes back further than memory, than minutes, and not so far.
+async fn query_series(ledger: &Ledger) {
+    for hours in [1, 20, 30 * 24] {
+        let query = SeriesQuery {
+            name: "load".into(),
+            window: Some(prost_types::Duration { seconds: hours * 3_600, nanos: 0 }),
+            ..SeriesQuery::default()
+        };
+        let request = QuerySeriesRequest { query: Some(query), ..QuerySeriesRequest::default() };
+        ledger.metrics(Role::Auditor).query_series(request).await.unwrap();
+    }
 }
 
 async fn record_usage(ledger: &Ledger) {

@@ -7,7 +7,8 @@ use pricing::Money;
 use proto::monitoring::v1::{
     GetUsageRequest, ListUsageRecordsRequest, Outcome, RecordUsageRequest, RecordUsageResponse, TimeBucket,
     UsageDimension, UsageRecord, UsageRow, budget_service_client::BudgetServiceClient,
-    price_service_client::PriceServiceClient, usage_service_client::UsageServiceClient,
+    metrics_service_client::MetricsServiceClient, price_service_client::PriceServiceClient,
+    usage_service_client::UsageServiceClient,
 };
 use shared::{
     auth::{Credential, Person, Refusal, ServiceToken, Verify, hash},
@@ -33,6 +34,16 @@ pub(crate) type Budgets = BudgetServiceClient<Channel>;
 pub(crate) type Prices = PriceServiceClient<Channel>;
 
 const SERVICE_TOKEN: &str = "tgs_the-token-of-these-tests";
+
+/// Methods that are answered from memory: the database is asked for nothing while a caller waits.
+pub(crate) const FROM_MEMORY: [&str; 6] = [
+    "/tollgate.monitoring.v1.MetricsService/ReportSeries",
+    "/tollgate.monitoring.v1.MetricsService/RecordSample",
+    "/tollgate.monitoring.v1.MetricsService/ListMetrics",
+    "/tollgate.monitoring.v1.MetricsService/WatchMetrics",
+    "/tollgate.monitoring.v1.MetricsService/GetLlmSummary",
+    "/tollgate.monitoring.v1.MetricsService/GetSystem",
+];
 
 /// Instruments belong to the meter there is when they are first used, so it starts before the first service.
 static TELEMETRY: OnceLock<Telemetry> = OnceLock::new();
@@ -101,8 +112,12 @@ impl Ledger {
             telemetry::start(&quiet, "monitoring").unwrap()
         });
         let db = Db::open(&url, SCHEMA, &MIGRATIONS).await.unwrap();
+        Self::over(db, place)
+    }
+
+    fn over(db: Db, place: Place) -> Self {
         let (tasks, health) = (Tasks::default(), Health::default());
-        let config = Config { database: url, ..Config::default() };
+        let config = Config::default();
         let token = ServiceToken::new(&SERVICE_TOKEN.into());
         let watch = Watch::default();
         let verify = Persons::new();
@@ -128,7 +143,18 @@ impl Ledger {
 
     /// The price list, for the person with this role.
     pub(crate) fn prices(&self, role: Role) -> Prices {
-        Prices::new(channel::with_service_token(self.channel.clone(), &secret(role).into()))
+        Prices::new(self.as_person(role))
+    }
+
+    /// What was measured, asked by the person with this role.
+    pub(crate) fn metrics(&self, role: Role) -> MetricsServiceClient<Channel> {
+        MetricsServiceClient::new(self.as_person(role))
+    }
+
+    /// Starts the service once more over the same database, as another replica, and ends this one.
+    pub(crate) async fn again(self) -> Self {
+        assert!(self.tasks.end(Duration::from_secs(10)).await, "a task outlived the service");
+        Self::over(self.db, self.place)
     }
 
     /// The way of another service to any service here.

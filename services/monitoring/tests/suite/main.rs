@@ -44,4 +44,5 @@ mod replicas;
 mod report;
 mod restrict;
 mod sample;
+mod series;
 mod statements;
