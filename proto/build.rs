@@ -10,6 +10,8 @@ const FILES: &[&str] = &[
     "google/rpc/error_details.proto",
     "google/rpc/status.proto",
     "tollgate/common/v1/access.proto",
+    "tollgate/common/v1/events.proto",
+    "tollgate/common/v1/logs.proto",
     "tollgate/permissions/v1/access_requests.proto",
     "tollgate/permissions/v1/audit.proto",
     "tollgate/permissions/v1/authorization.proto",

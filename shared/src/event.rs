@@ -8,6 +8,8 @@
 
 pub mod log;
 mod origin;
+pub mod serve;
+pub mod wire;
 
 pub use origin::{Change, Origin};
 

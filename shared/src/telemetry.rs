@@ -2,7 +2,9 @@
 //!
 //! Metric names are constants beside the code that records them. User ids and keys are never labels.
 
+pub mod level;
 mod observe;
+pub mod serve;
 mod totals;
 
 pub use observe::{ObserveLayer, Observed};
@@ -27,7 +29,7 @@ use std::{
     sync::{LazyLock, OnceLock},
 };
 use tracing_opentelemetry::OpenTelemetrySpanExt;
-use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{Layer as _, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
 /// How a process tells about itself.
 #[derive(Debug, Clone, Deserialize, serde::Serialize)]
@@ -85,6 +87,9 @@ pub struct Telemetry {
     metrics: SdkMeterProvider,
 }
 
+/// Spans that are exported, whatever lines are written.
+const TRACED: &str = "info";
+
 static REGISTRY: LazyLock<prometheus::Registry> = LazyLock::new(prometheus::Registry::new);
 static STARTED: OnceLock<()> = OnceLock::new();
 
@@ -133,9 +138,7 @@ fn traces(resource: Resource, endpoint: &str, ratio: f64) -> Result<SdkTracerPro
 }
 
 fn logs(config: &Config, traces: Option<&SdkTracerProvider>, service: &'static str) -> Result<(), Error> {
-    // What exports must not trace itself, or each export makes the next.
-    let quiet = "opentelemetry=warn,h2=warn,hyper=warn,hyper_util=warn,tonic=warn,sqlx=warn";
-    let filter = EnvFilter::try_new(format!("{quiet},{}", config.log))?;
+    let (filter, handle) = reload::Layer::new(level::filter(&config.log)?);
     let json = match config.format {
         Format::Json => true,
         Format::Text => false,
@@ -147,8 +150,15 @@ fn logs(config: &Config, traces: Option<&SdkTracerProvider>, service: &'static s
     } else {
         lines.with_target(false).boxed()
     };
-    let spans = traces.map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer(service)));
-    tracing_subscriber::registry().with(filter).with(spans).with(lines).try_init().map_err(|_| Error::Twice)
+    // What is traced does not depend on what is written.
+    let traced = level::filter(TRACED)?;
+    let spans = traces.map(|provider| {
+        tracing_opentelemetry::layer().with_tracer(provider.tracer(service)).with_filter(traced)
+    });
+    let lines = lines.with_filter(filter);
+    tracing_subscriber::registry().with(lines).with(spans).try_init().map_err(|_| Error::Twice)?;
+    level::control(handle, &config.log);
+    Ok(())
 }
 
 impl Telemetry {

@@ -1,6 +1,6 @@
 //! The one clock. Decisions take the time as an argument; the edges of a service read it here.
 
-use policy::Time;
+pub use policy::Time;
 use prost_types::Timestamp;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

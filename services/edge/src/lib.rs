@@ -3,7 +3,7 @@
 //! A management call enters in [`rest`], which finds its method by the `google.api.http` annotations, makes the
 //! message, calls the service behind a channel and wraps the answer in the [`envelope`]. `/v1/*` goes through
 //! [`forward`] as bytes. There is no database and no policy here: the caller's credential is passed on, and the
-//! services decide. [`headers`] is the one layer around everything.
+//! services decide. What all services answer alike is answered here by asking each ([`own`]). [`headers`] is the one layer around everything.
 
 mod config;
 mod cors;
@@ -13,6 +13,7 @@ mod error;
 mod forward;
 mod headers;
 mod openapi;
+mod own;
 mod rest;
 mod upstream;
 
@@ -20,23 +21,25 @@ pub use config::Config;
 pub use error::Error;
 pub use upstream::Upstreams;
 
-use crate::{cors::Cors, error::Rejection, rest::Rest};
+use crate::{cors::Cors, error::Rejection, rest::Rest, upstream::Owners};
 use axum::{
     Extension, Router, middleware,
     routing::{any, get},
 };
-use shared::request_id::RequestId;
+use shared::{channel, request_id::RequestId, server::Tasks};
 use std::sync::Arc;
 
-/// Builds the door. Routes and the OpenAPI document are made here, once.
+/// Builds the door. Routes and the OpenAPI document are made here, once. `tasks` puts its log level back in time.
 ///
 /// # Errors
 /// When the contract has an annotation that cannot be served, or the configuration an origin that is none.
-pub fn router(config: Config, upstreams: Upstreams) -> Result<Router, Error> {
+pub fn router(config: Config, upstreams: Upstreams, tasks: &Tasks) -> Result<Router, Error> {
     let cors = Arc::new(Cors::new(&config.cors_origins)?);
-    let rest = Arc::new(Rest::new(&config, &upstreams)?);
+    let own = own::routes(&upstreams, tasks);
+    let forward = any(forward::forward).with_state(upstreams.inference_http.clone());
+    let owners = Owners { upstreams, own: channel::in_process(own.clone()) };
+    let rest = Arc::new(Rest::new(&config, &owners)?);
     let pages = docs::Pages::new(&rest.routes);
-    let forward = any(forward::forward).with_state(upstreams.inference_http);
     Ok(Router::new()
         .route("/api/openapi.json", get(docs::openapi))
         .route("/api/docs", get(docs::page))
@@ -53,6 +56,7 @@ pub fn router(config: Config, upstreams: Upstreams) -> Result<Router, Error> {
         .route("/score", forward.clone())
         .route("/tokenize", forward.clone())
         .route("/detokenize", forward)
+        .merge(own.into_axum_router().reset_fallback())
         .fallback_service(any(rest::serve).with_state(rest))
         .layer(middleware::from_fn_with_state(cors, headers::dress)))
 }

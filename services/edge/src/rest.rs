@@ -12,7 +12,7 @@ pub(crate) mod route;
 mod shape;
 mod stream;
 
-use crate::{Config, Error, Upstreams, envelope, error::Rejection};
+use crate::{Config, Error, envelope, error::Rejection, upstream::Owners};
 use axum::{
     extract::{Request, State},
     response::Response,
@@ -40,8 +40,8 @@ pub(crate) async fn serve(State(rest): State<Arc<Rest>>, request: Request) -> Re
 }
 
 impl Rest {
-    pub(crate) fn new(config: &Config, upstreams: &Upstreams) -> Result<Self, Error> {
-        Ok(Self { routes: Routes::from_contract(upstreams)?, config: config.clone() })
+    pub(crate) fn new(config: &Config, owners: &Owners) -> Result<Self, Error> {
+        Ok(Self { routes: Routes::from_contract(owners)?, config: config.clone() })
     }
 
     async fn answer(&self, request: Request, id: &RequestId) -> Result<Response, Rejection> {

@@ -12,8 +12,8 @@ mod queue;
 mod wire;
 
 use crate::{
-    engines::Fleet, files::Files, infer::Inference, invalidate::Invalidations, jobs::Jobs, queue::Queue,
-    warm::Warming,
+    engines::Fleet, events::Events, files::Files, infer::Inference, invalidate::Invalidations, jobs::Jobs,
+    queue::Queue, warm::Warming,
 };
 use proto::inference::v1::{
     cache_service_server::CacheServiceServer, engine_service_server::EngineServiceServer,
@@ -22,7 +22,13 @@ use proto::inference::v1::{
     inference_service_server::InferenceServiceServer, job_service_server::JobServiceServer,
     limit_service_server::LimitServiceServer, queue_service_server::QueueServiceServer,
 };
-use shared::{health::Health, limits::Gate};
+use shared::{
+    event::serve::{EventApi, Logged as _},
+    health::Health,
+    limits::Gate,
+    server::Tasks,
+    telemetry::serve::LogApi,
+};
 use tonic::service::Routes;
 
 /// What the handlers need.
@@ -44,6 +50,10 @@ pub struct Api {
     pub invalidations: Invalidations,
     /// What is made ahead of those who ask.
     pub warming: Warming,
+    /// What was changed through this service.
+    pub events: Events,
+    /// What goes on until the process ends.
+    pub tasks: Tasks,
     /// Whether this gateway is to end.
     pub health: Health,
 }
@@ -59,6 +69,8 @@ pub fn routes(api: Api, max_body_bytes: usize) -> Routes {
     let gateways = gateways.max_decoding_message_size(max_body_bytes + gateways::BESIDE_THE_BODY);
     let jobs = JobServiceServer::new(api.clone()).max_decoding_message_size(max_body_bytes);
     let files = FileServiceServer::new(api.clone()).max_decoding_message_size(files::MESSAGE);
+    let events = EventApi::server(api.events.clone());
+    let logs = LogApi::server(Events::SERVICE, api.events.clone(), &api.tasks);
     let background =
         Routes::new(jobs).add_service(InferenceBatchServiceServer::new(api.clone())).add_service(files);
     background
@@ -68,4 +80,6 @@ pub fn routes(api: Api, max_body_bytes: usize) -> Routes {
         .add_service(cache)
         .add_service(limits)
         .add_service(gateways)
+        .add_service(events)
+        .add_service(logs)
 }

@@ -16,8 +16,10 @@ use crate::{
     },
 };
 use policy::Time;
+use serde_json::json;
 use shared::{
     db::{Db, Tx},
+    event::{Change, Origin, log},
     health::{Condition, Reporter},
     server::Tasks,
     time,
@@ -174,7 +176,7 @@ impl Invalidations {
     ///
     /// # Errors
     /// When the database is away, so that other gateways would not hear of it.
-    pub async fn invalidate(&self, chosen: Chosen, actor: &str, reason: &str) -> Result<Invalidated, Error> {
+    pub async fn invalidate(&self, chosen: Chosen, origin: &Origin) -> Result<Invalidated, Error> {
         let db = self.0.store.db()?;
         // Nobody else takes it in before its answers can be counted.
         let mut said = self.0.turn.lock().await;
@@ -184,8 +186,11 @@ impl Invalidations {
         let made = time::now();
         let expires = made.plus(self.0.cache.longest().max(LEAST_KEPT));
         let written = serde_json::to_string(&chosen).map_err(|error| Error::Malformed(error.to_string()))?;
+        let Origin { actor, reason, .. } = origin;
         let new = New { chosen: &written, actor, reason, made, expires };
         let sequence = number(invalidations::insert(&mut tx, new).await?.sequence);
+        let change = Change::created("cache_invalidation", sequence.to_string(), json!(chosen));
+        log::append(&mut tx, origin, vec![change]).await?;
         tx.commit().await?;
         let found = self.read(db).await?;
         self.say(db, &mut said).await?;
@@ -224,11 +229,18 @@ impl Invalidations {
     ///
     /// # Errors
     /// When there would be too many, or the database is away.
-    pub async fn depend(&self, tag: &str, depends_on: &[String], only_check: bool) -> Result<(), Error> {
+    pub async fn depend(
+        &self,
+        tag: &str,
+        depends_on: &[String],
+        origin: &Origin,
+        only_check: bool,
+    ) -> Result<(), Error> {
         if depends_on.len() > DEPENDENCIES.0 {
             return Err(Error::Invalid { param: "depends_on", problem: "may hold 64 tags" });
         }
         let mut tx = self.0.store.db()?.begin().await?;
+        let before = dependencies::of(&mut tx, tag).await?;
         if dependencies::set(&mut tx, tag, depends_on).await? > DEPENDENCIES.1 {
             return Err(Error::Invalid {
                 param: "depends_on",
@@ -236,6 +248,8 @@ impl Invalidations {
             });
         }
         if !only_check {
+            let change = Change::updated("cache_dependencies", tag, json!(before), json!(depends_on));
+            log::append(&mut tx, origin, vec![change]).await?;
             tx.commit().await?;
         }
         Ok(())

@@ -16,6 +16,7 @@ pub mod config;
 pub mod dispatch;
 pub mod engines;
 pub mod error;
+pub mod events;
 pub mod files;
 pub mod follow;
 #[cfg(any(test, fuzzing))]

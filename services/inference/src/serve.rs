@@ -7,6 +7,7 @@ use crate::{
     cache::Cache,
     dispatch::Dispatcher,
     engines::Fleet,
+    events::Events,
     files::Files,
     follow::{self, PolicyView},
     gateways::{Gateways, Peers},
@@ -189,7 +190,7 @@ pub async fn open(
     let (store, jobs, files) = background(&config, sealer, &inference, locks, &name, health, tasks).await;
     let invalidations = Invalidations::new(store.clone(), cache.clone(), name);
     invalidations.follow(health.component("cache invalidations", false), tasks).await;
-    let warming = Warming::new(inference.clone(), store, tasks);
+    let warming = Warming::new(inference.clone(), store.clone(), tasks);
     warming.start();
     let api = Api {
         inference: inference.clone(),
@@ -200,6 +201,8 @@ pub async fn open(
         files: files.clone(),
         invalidations,
         warming,
+        events: Events(store),
+        tasks: tasks.clone(),
         health: health.clone(),
     };
     health.serves("tollgate.inference.v1.InferenceService");
@@ -211,6 +214,8 @@ pub async fn open(
     health.serves("tollgate.inference.v1.InferenceBatchService");
     health.serves("tollgate.inference.v1.FileService");
     health.serves("tollgate.inference.v1.GatewayService");
+    health.serves("tollgate.common.v1.EventService");
+    health.serves("tollgate.common.v1.LogService");
     let guard = Guard { in_flight: config.max_in_flight, deadline: None, service: "inference" };
     let methods =
         AuthLayer::new(policy.clone(), service_token.clone(), Access::Methods, server::grpc_refusal);

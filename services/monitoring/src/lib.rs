@@ -9,6 +9,7 @@ mod charge;
 mod config;
 mod correct;
 mod error;
+mod events;
 mod export;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -36,7 +37,9 @@ pub use config::Config;
 pub use identify::AskPermissions;
 
 use axum::Router;
+use events::Events;
 use proto::{
+    common::v1::{event_service_server, log_service_server},
     externalscaler::external_scaler_server::ExternalScalerServer,
     monitoring::v1::{
         budget_service_server::{self, BudgetServiceServer},
@@ -52,11 +55,12 @@ use shared::{
     config::{Faults, Validate},
     db::{Db, Migrations},
     deadline::DeadlineLayer,
+    event::serve::{EventApi, Logged as _},
     health::Health,
     request_id::RequestIdLayer,
     security::Watch,
     server::{Guard, Tasks, grpc_refusal, guarded},
-    telemetry::ObserveLayer,
+    telemetry::{ObserveLayer, serve::LogApi},
     time,
 };
 use sqlx::migrate::Migrator;
@@ -107,6 +111,9 @@ pub fn routes(
     health.serves(instance_service_server::SERVICE_NAME);
     health.serves(scaling_service_server::SERVICE_NAME);
     health.serves(metrics_service_server::SERVICE_NAME);
+    health.serves(event_service_server::SERVICE_NAME);
+    health.serves(log_service_server::SERVICE_NAME);
+    let events = Events(db.clone());
     let signals = signals::Signals::start(&db, tasks);
     let api = api::Api::new(db, signals, config.limits.clone(), tasks.stopping());
     let service = tonic::service::Routes::new(UsageServiceServer::new(api.clone()))
@@ -114,7 +121,9 @@ pub fn routes(
         .add_service(BudgetServiceServer::new(api.clone()))
         .add_service(InstanceServiceServer::new(api.clone()))
         .add_service(ScalingServiceServer::new(api.clone()))
-        .add_service(MetricsServiceServer::new(api));
+        .add_service(MetricsServiceServer::new(api))
+        .add_service(EventApi::server(events.clone()))
+        .add_service(LogApi::server(Events::SERVICE, events, tasks));
     let guard = Guard { in_flight: config.in_flight, deadline: Some(DEADLINE), service: "monitoring" };
     let auth = AuthLayer::new(verify, service_token, Access::Methods, grpc_refusal);
     let auth = auth.watched(watch).limited(config.limits);

@@ -11,6 +11,7 @@ mod batches;
 mod changes;
 mod database;
 mod erasure;
+mod events;
 mod grants;
 mod groups;
 mod imports;
@@ -43,6 +44,7 @@ use crate::{
     write::{Actor, Origin, Repeat, Write, Writer},
 };
 use ::policy::{Member, Role, Time};
+use proto::common::v1::event_service_server::EventServiceServer;
 use proto::permissions::v1::{
     self as pb, access_request_service_server::AccessRequestServiceServer,
     alias_service_server::AliasServiceServer, audit_service_server::AuditServiceServer,
@@ -63,6 +65,8 @@ use shared::{
     deadline::Deadline,
     request_id::RequestId,
     security::Watch,
+    server::Tasks,
+    telemetry::serve::LogApi,
     time,
 };
 use std::{collections::HashSet, time::Duration};
@@ -92,6 +96,8 @@ pub(crate) const SERVICES: &[&str] = &[
     "tollgate.permissions.v1.SessionService",
     "tollgate.permissions.v1.SigningService",
     "tollgate.permissions.v1.UserService",
+    "tollgate.common.v1.EventService",
+    "tollgate.common.v1.LogService",
 ];
 
 /// What holds for keys when a request does not say.
@@ -124,6 +130,7 @@ pub(crate) struct Api {
     pub(crate) stop: CancellationToken,
     pub(crate) history: History,
     pub(crate) hub: Hub,
+    pub(crate) tasks: Tasks,
 }
 
 impl Api {
@@ -175,6 +182,8 @@ impl Api {
             .add_service(SessionServiceServer::new(self.clone()))
             .add_service(SigningServiceServer::new(self.clone()))
             .add_service(UserServiceServer::new(self.clone()))
+            .add_service(EventServiceServer::new(self.clone()))
+            .add_service(LogApi::server("permissions", self.writer.clone(), &self.tasks))
             .into_axum_router()
             .layer(MinRevisionLayer(self.tail.clone()))
     }

@@ -8,36 +8,13 @@ pub(crate) use verify::{Progress, verify};
 
 use crate::{
     error::Error,
-    list::{Listed, Page},
     store::events::{self, Filter, Place, Stored},
 };
 use futures_util::{Stream, TryStreamExt, stream};
-use policy::Revision;
-use shared::{db::Db, page::PageError};
+use shared::db::Db;
 
 /// Events read at once by an export.
 const BATCH: i64 = 500;
-
-/// One page of the events that a filter lets through.
-pub(crate) async fn list(
-    db: &Db,
-    filter: &Filter,
-    newest_first: bool,
-    page: &Page,
-) -> Result<Listed<Stored>, Error> {
-    let beyond = Some(page.after()).filter(|after| !after.is_empty()).map(place).transpose()?;
-    let rows = events::list(db, filter, beyond, newest_first, page.limit()).await?;
-    Ok(page.cut(rows, |stored| format!("{}.{}", stored.event.revision, stored.event.ordinal)))
-}
-
-/// Where a page starts.
-pub(crate) fn place(text: &str) -> Result<Place, Error> {
-    let parts = text.split_once('.');
-    let place = parts.and_then(|(revision, ordinal)| {
-        Some(Place { revision: Revision(revision.parse().ok()?), ordinal: ordinal.parse().ok()? })
-    });
-    place.ok_or_else(|| Error::page(PageError::Token))
-}
 
 /// One event.
 pub(crate) async fn get(db: &Db, place: Place) -> Result<Stored, Error> {

@@ -8,7 +8,6 @@ mod lists;
 pub use lists::lists;
 
 use crate::{
-    audit,
     changes::ResumeToken,
     error::Error,
     field, groups,
@@ -81,7 +80,6 @@ pub fn page_place(input: &[u8]) {
     sets::place(&page).map_or_else(&refused, drop);
     groups::place(&page).map_or_else(&refused, drop);
     history::start(&last).map_or_else(&refused, drop);
-    audit::place(&last).map_or_else(&refused, drop);
     incidents::position(&last).map_or_else(&refused, |(time, _)| {
         assert!(field::instant("page_token", Some(time)).is_ok(), "stores know no such time");
     });

@@ -151,6 +151,7 @@ impl Permissions {
             stop: tasks.stopping(),
             history: hub.history().clone(),
             hub,
+            tasks: tasks.clone(),
         };
         Ok(Self { api, verifier, limits: config.limits.clone() })
     }

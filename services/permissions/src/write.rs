@@ -7,6 +7,7 @@
 mod origin;
 mod record;
 mod repeat;
+mod told;
 
 pub(crate) use origin::{Actor, Origin};
 pub(crate) use record::{Record, Thing};

@@ -1,4 +1,5 @@
-//! The one address of `up`: probes and reflection, gRPC by content type, everything else to the edge.
+//! The one address of `up`: probes and reflection, gRPC by content type, what all services answer alike and everything
+//! else to the edge.
 
 use axum::{Router, response::Response, routing::future::RouteFuture};
 use http::Request;
@@ -25,7 +26,7 @@ impl Rooms {
         let path = request.uri().path();
         if is_admin(path) {
             &mut self.admin
-        } else if !is_grpc(request) {
+        } else if !is_grpc(request) || path.starts_with("/tollgate.common.") {
             &mut self.edge
         } else if path.starts_with("/tollgate.inference.") {
             &mut self.inference

@@ -16,6 +16,7 @@ mod import;
 mod jobs;
 mod keys;
 mod limits;
+mod log_level;
 mod login;
 mod metrics;
 mod models;
@@ -108,6 +109,8 @@ pub(crate) enum Operate {
     Budgets(On<budgets::Budgets>),
     /// What was changed, by whom, and what was true when.
     Audit(On<audit::Audit>),
+    /// Which log lines services write, changed while they run.
+    LogLevel(On<log_level::LogLevel>),
 }
 
 /// A command of its own arguments.
@@ -164,6 +167,7 @@ pub(crate) async fn run(command: Operate) -> anyhow::Result<ExitCode> {
         }
         Operate::Prices(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
         Operate::Audit(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
+        Operate::LogLevel(On { verb, common }) => show(&common, async |_| verb.plan()).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -187,7 +187,7 @@ pub(crate) async fn edge(options: Options) -> anyhow::Result<()> {
         monitoring: start.remote("monitoring", &upstream.monitoring)?,
         inference_http: channel::http_remote(upstream.inference.parse()?, &start.dialer),
     };
-    let routes = edge::router(start.config.edge.clone(), upstreams)?;
+    let routes = edge::router(start.config.edge.clone(), upstreams, &start.tasks)?;
     let routes = routes.layer(ObserveLayer::new("edge")).layer(RequestIdLayer);
     let (listen, admin) = (start.config.listen, start.config.ports.edge_admin);
     // Its machine is shown; where limits are kept, they read it.

@@ -213,7 +213,7 @@ impl Suite {
             monitoring,
             inference_http: channel::http_in_process(gateway.http.clone()),
         };
-        let edge = edge::router(config.edge.clone(), upstreams)?;
+        let edge = edge::router(config.edge.clone(), upstreams, tasks)?;
         let edge = edge.layer(ObserveLayer::new("edge")).layer(RequestIdLayer);
         Ok(Self {
             permissions: as_service,

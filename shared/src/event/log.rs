@@ -32,6 +32,17 @@ pub struct Place {
     pub ordinal: u32,
 }
 
+impl Place {
+    /// Before the first event of the log.
+    pub const START: Self = Self::after(Revision(0));
+
+    /// After all events of a revision.
+    #[must_use]
+    pub const fn after(revision: Revision) -> Self {
+        Self { revision, ordinal: u32::MAX }
+    }
+}
+
 /// Which events; `None` is no condition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -162,13 +173,12 @@ pub async fn list(
     newest_first: bool,
     limit: u32,
 ) -> Result<Vec<Stored>, sqlx::Error> {
-    let first = if newest_first { (i64::MAX, 0) } else { (0, i64::from(u32::MAX)) };
-    let (revision, ordinal) =
-        beyond.map_or(first, |place| (number(place.revision), i64::from(place.ordinal)));
+    let Place { revision, ordinal } =
+        beyond.unwrap_or(if newest_first { Place::after(Revision(u64::MAX)) } else { Place::START });
     let rows = on!(db, |pool| {
         let mut query = QueryBuilder::new(SELECT);
         query.push(if newest_first { "(revision, ordinal) < (" } else { "(revision, ordinal) > (" });
-        query.push_bind(revision).push(", ").push_bind(ordinal).push(")");
+        query.push_bind(number(revision)).push(", ").push_bind(i64::from(ordinal)).push(")");
         let texts = [
             (" AND actor = ", &filter.actor),
             (" AND kind = ", &filter.kind),

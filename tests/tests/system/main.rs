@@ -12,6 +12,7 @@ mod config;
 mod crash;
 mod encrypted;
 mod engines;
+mod events;
 mod failover;
 mod forwarded;
 mod gateways;

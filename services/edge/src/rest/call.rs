@@ -7,7 +7,8 @@ use shared::{
     channel::Channel,
     deadline,
     dynamic::DynamicCodec,
-    limits, peer,
+    limits,
+    peer::{self, Peer},
     request_id::{self, RequestId},
     telemetry,
 };
@@ -56,17 +57,7 @@ impl<'a> Call<'a> {
     /// Takes over what services need of the caller's headers.
     pub(crate) fn new(route: &'a Route, from: &Parts, id: &RequestId, default_timeout: Duration) -> Self {
         let headers = &from.headers;
-        let mut metadata = HeaderMap::new();
-        for name in PASSED {
-            for value in headers.get_all(&name) {
-                let mut value = value.clone();
-                value.set_sensitive(name == header::AUTHORIZATION || name == "x-api-key");
-                metadata.append(name.clone(), value);
-            }
-        }
-        metadata.insert(request_id::HEADER, id.header());
-        peer::tell(&mut metadata, from.extensions.get().copied());
-        telemetry::inject(&mut metadata);
+        let mut metadata = passed(headers, from.extensions.get().copied(), id);
         let timeout =
             deadline::grpc_timeout(headers).or_else(|| is_management(route).then_some(default_timeout));
         if let Some(timeout) = timeout
@@ -118,6 +109,22 @@ impl<'a> Call<'a> {
     fn codec(&self) -> DynamicCodec {
         DynamicCodec { output: self.route.method.output() }
     }
+}
+
+/// What a service is told of a caller: the headers that it needs, the id, the address and the trace.
+pub(crate) fn passed(headers: &HeaderMap, peer: Option<Peer>, id: &RequestId) -> HeaderMap {
+    let mut metadata = HeaderMap::new();
+    for name in PASSED {
+        for value in headers.get_all(&name) {
+            let mut value = value.clone();
+            value.set_sensitive(name == header::AUTHORIZATION || name == "x-api-key");
+            metadata.append(name.clone(), value);
+        }
+    }
+    metadata.insert(request_id::HEADER, id.header());
+    peer::tell(&mut metadata, peer);
+    telemetry::inject(&mut metadata);
+    metadata
 }
 
 /// Streams last as long as they are wanted, and an inference as long as it needs.

@@ -1,7 +1,7 @@
 //! The routes of the contract, read from the `google.api.http` annotations when the edge is built.
 
 use super::path::Template;
-use crate::{Error, Upstreams, error::Rejection};
+use crate::{Error, error::Rejection, upstream::Owners};
 use http::{Method, uri::PathAndQuery};
 use prost_reflect::{DescriptorPool, DynamicMessage, ExtensionDescriptor, FieldDescriptor, MethodDescriptor};
 use shared::channel::Channel;
@@ -60,15 +60,15 @@ pub(crate) struct Routes(Vec<Route>);
 
 impl Routes {
     /// Reads the contract.
-    pub(crate) fn from_contract(upstreams: &Upstreams) -> Result<Self, Error> {
-        Self::from_descriptors(&DescriptorPool::decode(proto::DESCRIPTORS)?, upstreams)
+    pub(crate) fn from_contract(owners: &Owners) -> Result<Self, Error> {
+        Self::from_descriptors(&DescriptorPool::decode(proto::DESCRIPTORS)?, owners)
     }
 
-    fn from_descriptors(pool: &DescriptorPool, upstreams: &Upstreams) -> Result<Self, Error> {
+    fn from_descriptors(pool: &DescriptorPool, owners: &Owners) -> Result<Self, Error> {
         let mut routes = Vec::new();
         if let Some(http) = pool.get_extension_by_name("google.api.http") {
             for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
-                routes.extend(of_method(&method, &http, upstreams)?);
+                routes.extend(of_method(&method, &http, owners)?);
             }
         }
         routes.sort_by_key(|route| route.template.looseness());
@@ -102,7 +102,7 @@ impl Routes {
 fn of_method(
     method: &MethodDescriptor,
     http: &ExtensionDescriptor,
-    upstreams: &Upstreams,
+    owners: &Owners,
 ) -> Result<Vec<Route>, Error> {
     let options = method.options();
     if !options.has_extension(http) {
@@ -118,17 +118,13 @@ fn of_method(
     let more = more.as_deref().and_then(|more| more.as_list()).unwrap_or_default();
     let mut routes: Vec<Route> = std::iter::once(rule)
         .chain(more.iter().filter_map(|more| more.as_message()))
-        .map(|rule| of_rule(rule, method, upstreams).map_err(fail))
+        .map(|rule| of_rule(rule, method, owners).map_err(fail))
         .collect::<Result<_, _>>()?;
     routes.iter_mut().skip(1).for_each(|route| route.is_additional = true);
     Ok(routes)
 }
 
-fn of_rule(
-    rule: &DynamicMessage,
-    method: &MethodDescriptor,
-    upstreams: &Upstreams,
-) -> Result<Route, &'static str> {
+fn of_rule(rule: &DynamicMessage, method: &MethodDescriptor, owners: &Owners) -> Result<Route, &'static str> {
     if rule.has_field_by_name("response_body") {
         return Err("response_body is not supported");
     }
@@ -144,7 +140,7 @@ fn of_rule(
         body: body_of(rule, method).ok_or("the body names a field that there is not")?,
         method: method.clone(),
         grpc_path: grpc_path.parse().map_err(|_| "its name is not a path")?,
-        channel: upstreams.of(service.package_name()).ok_or("no service owns this package")?.clone(),
+        channel: owners.of(service.package_name()).ok_or("no service owns this package")?.clone(),
         is_additional: false,
     })
 }

@@ -61,7 +61,7 @@ fn what_is_no_origin_is_not_configured() {
     };
     for wrong in ["*", "null", "https://a.example/", "https://*.example", "a.example", "https://a@b", ""] {
         let config = Config { cors_origins: vec![wrong.to_owned()], ..Config::default() };
-        let error = edge::router(config, upstreams.clone()).unwrap_err();
+        let error = edge::router(config, upstreams.clone(), &shared::server::Tasks::default()).unwrap_err();
         assert!(matches!(error, edge::Error::Origin(_)), "{wrong}: {error}");
     }
 }

@@ -50,7 +50,11 @@ impl Door {
             monitoring: channel::in_process(Routes::new(UsageServiceServer::new(Usage))),
             inference_http: channel::http_in_process(inference_http),
         };
-        Self { router: edge::router(config, upstreams).unwrap(), people, policy }
+        Self {
+            router: edge::router(config, upstreams, &shared::server::Tasks::default()).unwrap(),
+            people,
+            policy,
+        }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Response {

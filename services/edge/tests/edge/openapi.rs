@@ -62,7 +62,7 @@ async fn every_method_of_the_contract_is_served_by_its_service() {
         monitoring: recorder("monitoring"),
         inference_http: channel::http_in_process(axum::Router::new()),
     };
-    let router = edge::router(edge::Config::default(), upstreams).unwrap();
+    let router = edge::router(edge::Config::default(), upstreams, &shared::server::Tasks::default()).unwrap();
     let rules = contract();
     assert!(rules.len() >= 28);
     for (verb, path, method) in rules {

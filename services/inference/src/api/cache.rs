@@ -1,16 +1,17 @@
 //! CacheService: what is kept, what that is worth, and what is to go.
 
-use super::{
-    Api,
-    engines::{actor, checked},
-};
+use super::{Api, engines::origin};
 use crate::{
     cache::{Chosen, Found, Kept, Key, Total, is_tag},
     error::Error,
     invalidate::{Invalidated, Standing},
 };
 use proto::inference::v1::{self as pb, cache_service_server::CacheService};
-use shared::{page, time};
+use serde_json::json;
+use shared::{
+    event::{Change, Origin},
+    page, time,
+};
 use tonic::{Request, Response, Status};
 
 /// Answers of a list when nothing is said, and at most.
@@ -60,9 +61,8 @@ impl CacheService for Api {
         &self,
         request: Request<pb::InvalidateCachedRequest>,
     ) -> Result<Response<pb::InvalidateCachedResponse>, Status> {
-        let actor = actor(&request)?;
+        let origin = origin(&request, |asked| &asked.reason)?;
         let asked = request.into_inner();
-        let reason = checked(asked.reason)?;
         let by = By {
             model: asked.model,
             revision: asked.revision,
@@ -78,10 +78,11 @@ impl CacheService for Api {
         }
         let done = match asked.validate_only {
             true => self.invalidations.preview(chosen).await?,
-            false => self.invalidations.invalidate(chosen, &actor, &reason).await?,
+            false => self.invalidations.invalidate(chosen, &origin).await?,
         };
         let Invalidated { answers, sequence, chosen } = done;
         if !asked.validate_only {
+            let Origin { actor, reason, .. } = &origin;
             tracing::info!(actor, reason, answers, sequence, ?chosen, "answers were dropped");
         }
         let dependent_tags = chosen.dependents;
@@ -92,9 +93,8 @@ impl CacheService for Api {
         &self,
         request: Request<pb::WarmCacheRequest>,
     ) -> Result<Response<pb::WarmCacheResponse>, Status> {
-        let actor = actor(&request)?;
+        let origin = origin(&request, |asked| &asked.reason)?;
         let asked = request.into_inner();
-        let reason = checked(asked.reason)?;
         let invalid = Error::Invalid { param: "limit", problem: "must be between 0 and 1,000" };
         let most = page::size(asked.limit, PAGE.0, PAGE.1).map_err(|_| invalid)?;
         let most = (asked.limit != 0).then_some(most);
@@ -108,7 +108,9 @@ impl CacheService for Api {
         let chosen = by.chosen(&asked.key, false)?;
         let answers = self.warming.now(&chosen, most, asked.validate_only).await?;
         if !asked.validate_only {
-            tracing::info!(actor, reason, answers, ?chosen, "answers are made ahead");
+            let change =
+                Change::created("cache_warming", "", json!({ "answers": answers, "chosen": chosen }));
+            self.events.note(&origin, change).await;
         }
         Ok(Response::new(pb::WarmCacheResponse { answers }))
     }
@@ -117,16 +119,16 @@ impl CacheService for Api {
         &self,
         request: Request<pb::SetCacheDependenciesRequest>,
     ) -> Result<Response<pb::SetCacheDependenciesResponse>, Status> {
-        let actor = actor(&request)?;
-        let pb::SetCacheDependenciesRequest { tag, depends_on, reason, validate_only } = request.into_inner();
-        let reason = checked(reason)?;
+        let origin = origin(&request, |asked| &asked.reason)?;
+        let pb::SetCacheDependenciesRequest { tag, depends_on, validate_only, .. } = request.into_inner();
         for (param, tags) in [("tag", std::slice::from_ref(&tag)), ("depends_on", &depends_on)] {
             if !tags.iter().all(|tag| is_tag(tag)) {
                 return Err(Error::Invalid { param, problem: "must have 1 to 64 characters" }.into());
             }
         }
-        self.invalidations.depend(&tag, &depends_on, validate_only).await?;
+        self.invalidations.depend(&tag, &depends_on, &origin, validate_only).await?;
         if !validate_only {
+            let Origin { actor, reason, .. } = &origin;
             tracing::info!(actor, reason, tag, ?depends_on, "what a tag depends on was set");
         }
         Ok(Response::new(pb::SetCacheDependenciesResponse {}))

@@ -6,8 +6,9 @@ use crate::{
     error::Error,
 };
 use proto::inference::v1::{self as pb, engine_service_server::EngineService};
+use serde_json::{Value, json};
 use shared::{
-    auth::{Caller, RequestExt},
+    event::{Change, Origin},
     time,
 };
 use std::{
@@ -50,9 +51,11 @@ impl EngineService for Api {
         &self,
         request: Request<pb::CordonEngineRequest>,
     ) -> Result<Response<pb::CordonEngineResponse>, Status> {
-        let actor = actor(&request)?;
-        let pb::CordonEngineRequest { engine_id, reason } = request.into_inner();
-        let engine = self.fleet.cordon(&engine_id, actor, checked(reason)?, None).await?;
+        let origin = origin(&request, |asked| &asked.reason)?;
+        let engine_id = request.into_inner().engine_id;
+        let before = self.cordon_of(&engine_id);
+        let engine = self.fleet.cordon(&engine_id, &origin, None).await?;
+        self.events.note(&origin, said(&engine, before).called("cordoned")).await;
         Ok(Response::new(pb::CordonEngineResponse { engine: Some(self.describe(&engine)) }))
     }
 
@@ -60,10 +63,12 @@ impl EngineService for Api {
         &self,
         request: Request<pb::DrainEngineRequest>,
     ) -> Result<Response<pb::DrainEngineResponse>, Status> {
-        let actor = actor(&request)?;
-        let pb::DrainEngineRequest { engine_id, limit, reason } = request.into_inner();
+        let origin = origin(&request, |asked| &asked.reason)?;
+        let pb::DrainEngineRequest { engine_id, limit, .. } = request.into_inner();
         let limit = limit.map_or(Ok(DRAIN), drain_limit)?;
-        let engine = self.fleet.cordon(&engine_id, actor, checked(reason)?, Some(limit)).await?;
+        let before = self.cordon_of(&engine_id);
+        let engine = self.fleet.cordon(&engine_id, &origin, Some(limit)).await?;
+        self.events.note(&origin, said(&engine, before).called("drained")).await;
         Ok(Response::new(pb::DrainEngineResponse { engine: Some(self.describe(&engine)) }))
     }
 
@@ -71,28 +76,31 @@ impl EngineService for Api {
         &self,
         request: Request<pb::UncordonEngineRequest>,
     ) -> Result<Response<pb::UncordonEngineResponse>, Status> {
-        let actor = actor(&request)?;
-        let pb::UncordonEngineRequest { engine_id, reason } = request.into_inner();
-        let engine = self.fleet.uncordon(&engine_id, &actor, &checked(reason)?).await?;
+        let origin = origin(&request, |asked| &asked.reason)?;
+        let engine_id = request.into_inner().engine_id;
+        let before = self.cordon_of(&engine_id);
+        let engine = self.fleet.uncordon(&engine_id).await?;
+        self.events.note(&origin, said(&engine, before).called("uncordoned")).await;
         Ok(Response::new(pb::UncordonEngineResponse { engine: Some(self.describe(&engine)) }))
     }
 }
 
-pub(super) fn actor<T>(request: &Request<T>) -> Result<String, Status> {
-    Ok(match request.caller()? {
-        Caller::Person(person) => person.user.to_string(),
-        Caller::Service => "service".into(),
-    })
-}
-
-pub(super) fn checked(reason: String) -> Result<String, Error> {
+/// Who changes something, and why.
+pub(super) fn origin<T>(request: &Request<T>, reason: impl FnOnce(&T) -> &str) -> Result<Origin, Status> {
+    let reason = reason(request.get_ref());
     if reason.len() > MAX_REASON {
-        return Err(Error::Invalid { param: "reason", problem: "may have at most 500 bytes" });
+        return Err(Error::Invalid { param: "reason", problem: "may have at most 500 bytes" }.into());
     }
     if reason.chars().any(char::is_control) {
-        return Err(Error::Invalid { param: "reason", problem: "must be one line of text" });
+        return Err(Error::Invalid { param: "reason", problem: "must be one line of text" }.into());
     }
-    Ok(reason)
+    Origin::of(request, reason)
+}
+
+/// What was said of an engine, and what was said before.
+fn said(engine: &Engine, before: Option<Value>) -> Change {
+    let after = engine.state().cordon.as_ref().map(|cordon| json!(cordon));
+    Change { kind: "engine", id: engine.name.clone(), action: "updated", before, after }
 }
 
 fn drain_limit(limit: prost_types::Duration) -> Result<Duration, Error> {
@@ -102,6 +110,10 @@ fn drain_limit(limit: prost_types::Duration) -> Result<Duration, Error> {
 }
 
 impl Api {
+    fn cordon_of(&self, name: &str) -> Option<Value> {
+        self.fleet.named(name)?.state().cordon.as_ref().map(|cordon| json!(cordon))
+    }
+
     fn describe(&self, engine: &Arc<Engine>) -> pb::Engine {
         let (requests_in_flight, tokens_outstanding) = self.queue.load(engine.id);
         let state = engine.state();

@@ -1,15 +1,14 @@
 //! LimitService: the tables, what was used of them, and what a call would get.
 
-use super::{
-    Api,
-    engines::{actor, checked},
-};
+use super::{Api, engines::origin};
 use crate::error::Error;
 use limits::{Call, Gauge, Importance, Layer, Measure, Row, Seen, Stage, Standing, Subjects, Tier, name};
 use policy::{KeyId, Role, Scopes, UserId};
 use proto::inference::v1::{self as pb, limit_service_server::LimitService};
+use serde_json::json;
 use shared::{
     auth::Person,
+    event::Change,
     limits::{is_unlimited, tier},
     time,
 };
@@ -54,10 +53,10 @@ impl LimitService for Api {
         &self,
         request: Request<pb::ResetLimitRequest>,
     ) -> Result<Response<pb::ResetLimitResponse>, Status> {
-        let actor = actor(&request)?;
+        let origin = origin(&request, |asked| &asked.reason)?;
         let asked = request.into_inner();
         let layer = layer(asked.layer())?;
-        let (id, reason) = (subject(layer, &asked.subject)?, checked(asked.reason)?);
+        let id = subject(layer, &asked.subject)?;
         let action = Some(asked.action.as_str()).filter(|action| !action.is_empty());
         let names = {
             let mut limiter = self.limits.lock();
@@ -67,7 +66,9 @@ impl LimitService for Api {
             limiter.clear(layer, id, action, self.limits.now())
         };
         let shared = self.limits.clear_everywhere(names);
-        tracing::info!(actor, layer = layer.as_str(), action, reason, "what was used of a limit was reset");
+        let whose = format!("{}/{}", layer.as_str(), asked.subject);
+        let after = json!({ "action": asked.action, "everywhere": shared });
+        self.events.note(&origin, Change::created("limit", whose, after).called("reset")).await;
         Ok(Response::new(pb::ResetLimitResponse { shared }))
     }
 

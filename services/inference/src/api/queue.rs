@@ -3,10 +3,7 @@
 mod pages;
 mod rows;
 
-use super::{
-    Api,
-    engines::{actor, checked},
-};
+use super::{Api, engines::origin};
 use crate::{
     error::Error,
     gateways::{Gateways, everyone::Queue},
@@ -14,7 +11,11 @@ use crate::{
 };
 use proto::inference::v1::{self as pb, queue_service_server::QueueService};
 use rows::row_of;
-use shared::time;
+use shared::{
+    auth::{Caller, RequestExt},
+    event::Change,
+    time,
+};
 use std::time::Duration;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -57,12 +58,14 @@ impl QueueService for Api {
         &self,
         request: Request<pb::CancelQueuedRequest>,
     ) -> Result<Response<pb::CancelQueuedResponse>, Status> {
-        let actor = actor(&request)?;
+        let origin = origin(&request, |asked| &asked.reason)?;
+        // What another gateway passes on is noted there.
+        let passed_on = request.caller()? == Caller::Service;
         let asked = request.into_inner();
-        let (usage_id, reason) = (id("usage_id", &asked.usage_id)?, checked(asked.reason.clone())?);
+        let usage_id = id("usage_id", &asked.usage_id)?;
         let Asked { here, others } = self.asked(&asked.gateway)?;
         let withdrawn = match here {
-            true => self.queue.withdraw(usage_id, &reason).await,
+            true => self.queue.withdraw(usage_id, &origin.reason).await,
             false => Err(Error::NotQueued { usage_id }),
         };
         match (withdrawn, others) {
@@ -78,7 +81,16 @@ impl QueueService for Api {
             }
             (withdrawn, _) => withdrawn?,
         }
-        tracing::info!(%usage_id, actor, reason, "a request was taken out of the queue");
+        if !passed_on {
+            let change = Change {
+                kind: "queued_request",
+                id: asked.usage_id,
+                action: "cancelled",
+                before: None,
+                after: None,
+            };
+            self.events.note(&origin, change).await;
+        }
         Ok(Response::new(pb::CancelQueuedResponse {}))
     }
 

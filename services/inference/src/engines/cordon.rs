@@ -2,6 +2,7 @@
 
 use super::{Engine, Fleet, engine::Cordon};
 use crate::error::Error;
+use shared::event::Origin;
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -64,11 +65,10 @@ impl Fleet {
     pub async fn cordon(
         &self,
         name: &str,
-        actor: String,
-        reason: String,
+        origin: &Origin,
         drain: Option<Duration>,
     ) -> Result<Arc<Engine>, Error> {
-        let at = shared::time::now().0;
+        let (at, actor, reason) = (origin.at.0, origin.actor.clone(), origin.reason.clone());
         let until =
             drain.map(|limit| at.saturating_add(i64::try_from(limit.as_micros()).unwrap_or(i64::MAX)));
         self.said(name, Some(Cordon { actor, reason, at, drain_until: until })).await
@@ -78,8 +78,7 @@ impl Fleet {
     ///
     /// # Errors
     /// [`Error::UnknownEngine`], or [`Error::NotKept`] when this would not outlast a start.
-    pub async fn uncordon(&self, name: &str, actor: &str, reason: &str) -> Result<Arc<Engine>, Error> {
-        tracing::info!(actor, reason, engine = name, "uncordon");
+    pub async fn uncordon(&self, name: &str) -> Result<Arc<Engine>, Error> {
         self.said(name, None).await
     }
 
@@ -94,10 +93,6 @@ impl Fleet {
                 return Err(Error::NotKept);
             }
             Err(_) => return Err(Error::Stopping),
-        }
-        if let Some(cordon) = &cordon {
-            let Cordon { actor, reason, drain_until, .. } = cordon;
-            tracing::info!(actor, reason, engine = engine.url, drain = drain_until.is_some(), "cordon");
         }
         engine.update(|state, _| state.cordon = cordon);
         Ok(engine)

@@ -38,6 +38,12 @@ pub(crate) async fn list(db: &Db, tag: &str) -> Result<Vec<Edge>, Error> {
     })?)
 }
 
+/// What one tag depends on, as the transaction sees it.
+pub(crate) async fn of(tx: &mut Tx, tag: &str) -> Result<Vec<String>, Error> {
+    let edges = on_tx!(tx, |connection| sqlx::query_as::<_, Edge>(OF).bind(tag).fetch_all(connection).await)?;
+    Ok(edges.into_iter().map(|edge| edge.depends_on).collect())
+}
+
 /// All of them, as the transaction sees them.
 pub(crate) async fn all(tx: &mut Tx) -> Result<Vec<Edge>, Error> {
     Ok(on_tx!(tx, |connection| sqlx::query_as::<_, Edge>(ALL).fetch_all(connection).await)?)

@@ -7,6 +7,7 @@ use crate::{
     sample::{record, time},
 };
 use policy::Role;
+use proto::common::v1::{EventFilter, ListEventsRequest, event_service_client::EventServiceClient};
 use proto::monitoring::v1::{
     Budget, BudgetPeriod, BudgetSubject, CorrectUsageRequest, CreateBudgetRequest, DeleteBudgetRequest,
     ExportUsageRequest, GetBudgetRequest, GetBudgetStatusRequest, GetUsageRequest, ImportPricesRequest,
@@ -31,6 +32,7 @@ pub(crate) async fn every_method(ledger: &Ledger) {
     crate::fleet::every_method(ledger).await;
     budgets(ledger, made).await;
     query_series(ledger).await;
+    list_events(ledger).await;
 }
 
 /// Of a gauge that goes back further than memory, than minutes, and not so far.
@@ -244,4 +246,37 @@ async fn budgets(ledger: &Ledger, made: Vec<Budget>) {
     };
     owner.update_budget(update).await.unwrap();
     owner.delete_budget(DeleteBudgetRequest { budget_id }).await.unwrap();
+}
+
+/// Pages of one event, so that the second one starts after a position.
+async fn list_events(ledger: &Ledger) {
+    let nothing = EventFilter::default;
+    let (start_time, end_time) = (Some(time(BEGIN + 10 * DAY)), Some(time(BEGIN + 20 * DAY)));
+    let thing = EventFilter { kind: "budget".into(), id: "77".into(), ..nothing() };
+    let filters = [
+        nothing(),
+        EventFilter { actor: "actor-7".into(), ..nothing() },
+        EventFilter { kind: "budget".into(), action: "updated".into(), ..nothing() },
+        EventFilter { request_id: "request-77".into(), ..nothing() },
+        EventFilter { start_time, end_time, ..nothing() },
+        EventFilter { from_revision: 70, to_revision: 80, ..nothing() },
+        thing,
+    ];
+    for filter in filters {
+        for oldest_first in [false, true] {
+            let mut client = EventServiceClient::new(ledger.as_person(Role::Auditor));
+            let first = ListEventsRequest {
+                filter: Some(filter.clone()),
+                oldest_first,
+                page_size: 1,
+                ..ListEventsRequest::default()
+            };
+            let page = client.list_events(first.clone()).await.unwrap().into_inner();
+            assert_eq!(page.events.len(), 1, "{first:?}");
+            if !page.next_page_token.is_empty() {
+                let next = ListEventsRequest { page_token: page.next_page_token, ..first };
+                client.list_events(next).await.unwrap();
+            }
+        }
+    }
 }

@@ -5,7 +5,7 @@ use shared::{db::Db, on};
 use sqlx::AssertSqlSafe;
 
 /// The tables that are large.
-pub(crate) const TABLES: [&str; 2] = ["usage_records", "usage_hourly"];
+pub(crate) const TABLES: [&str; 3] = ["usage_records", "usage_hourly", "events"];
 
 /// The beginning, in seconds since 1970, and the seconds between two requests.
 pub(crate) const BEGIN: i64 = 1_748_736_000;
@@ -62,7 +62,13 @@ pub(crate) async fn year(db: &Db, count: i64) {
          CAST(sum(prompt_tokens) AS BIGINT), 0, CAST(sum(completion_tokens) AS BIGINT), 0, 0, 0, 0, group_id, CAST(sum(cost) AS BIGINT), 0 \
          FROM usage_records GROUP BY 1, 2, 3, 4, 5, group_id"
     );
-    for statement in [records, sums, "ANALYZE".to_owned()] {
+    let events = format!(
+        "WITH {numbers} INSERT INTO events SELECT n, 0, {time}, 'actor-' || (n % 50), NULL, 'request-' || n, '', \
+         CASE WHEN n % 2 = 0 THEN 'silence' ELSE 'budget' END, CAST(n % 1000 AS TEXT), 'updated', NULL, '{{}}', {hash} \
+         FROM numbers"
+    );
+    let head = format!("UPDATE event_head SET revision = {count}");
+    for statement in [records, sums, events, head, "ANALYZE".to_owned()] {
         on!(db, |pool| sqlx::query(AssertSqlSafe(statement)).execute(pool).await.map(drop)).unwrap();
     }
 }

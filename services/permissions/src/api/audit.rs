@@ -1,9 +1,6 @@
 //! AuditService: the log of events, and the past that is folded from it.
 
-mod event;
 mod past;
-
-pub(super) use event::event;
 
 use super::{Api, instant};
 use crate::{
@@ -13,12 +10,22 @@ use crate::{
     history::{self, Cursor, Facts, Moment, Point},
     list::Page,
     pump::pump,
-    store::events::{self, Filter, Place},
+    store::events::{self, Place, Stored},
 };
 use futures_util::{Stream, StreamExt};
 use policy::{ModelId, Revision, UserId};
-use proto::permissions::v1::{self as pb, audit_service_server::AuditService};
-use shared::{time, wire};
+use proto::{
+    common::v1 as common,
+    permissions::v1::{self as pb, audit_service_server::AuditService},
+};
+use shared::{
+    db::Db,
+    event::{
+        serve::{self, Asked},
+        wire as events_wire,
+    },
+    time, wire,
+};
 use std::pin::Pin;
 use tonic::{Request, Response, Status};
 
@@ -36,15 +43,14 @@ impl AuditService for Api {
         &self,
         request: Request<pb::ListEventsRequest>,
     ) -> Result<Response<pb::ListEventsResponse>, Status> {
-        let request = request.into_inner();
-        let (filter, newest_first) = (filter(request.filter)?, !request.oldest_first);
-        let described = format!("events {newest_first} {filter:?}");
-        let page = Page::long(described, request.page_size, &request.page_token)?;
-        let listed = audit::list(&self.db, &filter, newest_first, &page).await?;
+        let pb::ListEventsRequest { filter, oldest_first, page_size, page_token } = request.into_inner();
+        let asked =
+            common::ListEventsRequest { filter, oldest_first, page_size, page_token, ..Default::default() };
+        let page = list(&self.db, asked).await?;
         let earliest = events::oldest(&self.db).await.map_err(Error::from)?;
         Ok(Response::new(pb::ListEventsResponse {
-            events: listed.rows.iter().map(event).collect(),
-            next_page_token: listed.next,
+            events: page.events,
+            next_page_token: page.next_page_token,
             earliest_revision: earliest.map_or(0, Revision::get),
         }))
     }
@@ -66,7 +72,8 @@ impl AuditService for Api {
         let request = request.into_inner();
         let revision = Revision(request.after_revision);
         let after = Place { revision, ordinal: request.after_ordinal.unwrap_or(u32::MAX) };
-        let events = audit::export(self.db.clone(), filter(request.filter)?, after).await?;
+        let filter = serve::filter(request.filter.unwrap_or_default())?;
+        let events = audit::export(self.db.clone(), filter, after).await?;
         let answer = |stored| pb::ExportEventsResponse { event: Some(event(&stored)) };
         Ok(Response::new(Box::pin(pump(events.map(move |item| item.map(answer).map_err(Status::from))))))
     }
@@ -149,6 +156,22 @@ impl AuditService for Api {
     }
 }
 
+/// One page of the log, for whoever asks in which way.
+pub(super) async fn list(
+    db: &Db,
+    asked: common::ListEventsRequest,
+) -> Result<common::ListEventsResponse, Status> {
+    let asked = Asked::read(asked)?;
+    let limit = i64::from(asked.limit());
+    let rows = events::list(db, &asked.filter, asked.beyond, asked.newest_first, limit).await;
+    Ok(asked.answer(rows.map_err(Error::from)?.iter().map(event).collect()))
+}
+
+/// One event.
+pub(super) fn event(stored: &Stored) -> common::Event {
+    events_wire::to_proto("permissions", &stored.event, stored.link)
+}
+
 fn pair(user: &str, model: &str) -> Result<(UserId, ModelId), Error> {
     Ok((field::id("user_id", user)?, field::id("model_id", model)?))
 }
@@ -166,31 +189,6 @@ fn in_order(from: Moment, to: Moment) -> Result<(), Error> {
 
 fn text(field: &'static str, text: String) -> Result<String, Error> {
     field::text(field, text, TEXT)
-}
-
-fn optional(field: &'static str, value: String) -> Result<Option<String>, Error> {
-    Ok(Some(text(field, value)?).filter(|text| !text.is_empty()))
-}
-
-fn filter(filter: Option<pb::EventFilter>) -> Result<Filter, Error> {
-    let filter = filter.unwrap_or_default();
-    let kind = optional("filter.kind", filter.kind)?;
-    let id = optional("filter.id", filter.id)?;
-    if id.is_some() && kind.is_none() {
-        return Err(Error::invalid("filter.kind", "is needed with filter.id: what kind of thing that is"));
-    }
-    let revision = |number| Some(Revision(number)).filter(|revision| revision.get() > 0);
-    Ok(Filter {
-        start: instant("filter.start_time", filter.start_time.as_ref())?,
-        end: instant("filter.end_time", filter.end_time.as_ref())?,
-        actor: optional("filter.actor", filter.actor)?,
-        kind,
-        id,
-        action: optional("filter.action", filter.action)?,
-        request: optional("filter.request_id", filter.request_id)?,
-        from: revision(filter.from_revision),
-        to: revision(filter.to_revision),
-    })
 }
 
 /// A point of a request.

@@ -119,7 +119,7 @@ fn event(revision: Revision, ordinal: u32, record: Record, origin: &Origin) -> R
         ordinal,
         at: origin.now,
         actor: origin.name(),
-        key: origin.person().and_then(|person| person.key).map(|key| key.to_string()),
+        key: origin.key().map(|key| key.to_string()),
         request_id: origin.request_id.clone(),
         reason: origin.reason.clone(),
         kind: record.thing.kind.to_owned(),

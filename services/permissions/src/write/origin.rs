@@ -1,14 +1,24 @@
 //! Where a change comes from.
 
 use super::Repeat;
-use policy::{Role, Time};
-use shared::auth::{Caller, Person};
+use policy::{KeyId, Role, Time};
+use shared::{
+    auth::{Caller, Person},
+    event,
+};
 
 /// Who changes something.
 #[derive(Debug, Clone)]
 pub(crate) enum Actor {
     /// Somebody who called.
     Caller(Caller),
+    /// Somebody of whom only this is known any more.
+    Told {
+        /// As events name them.
+        name: String,
+        /// With which API key.
+        key: Option<KeyId>,
+    },
     /// This service by itself: what has expired, what is due.
     System,
     /// The first run, before there is anybody.
@@ -35,11 +45,18 @@ impl Origin {
         Self { actor, request_id, reason: reason.to_owned(), now, repeat: None, validate_only: false }
     }
 
+    /// Of a change that is only noted here.
+    pub(crate) fn told(origin: event::Origin) -> Self {
+        let event::Origin { at, actor, key, request_id, reason } = origin;
+        let actor = Actor::Told { name: actor, key };
+        Self { actor, request_id, reason, now: at, repeat: None, validate_only: false }
+    }
+
     /// The calling person, when it is one.
     pub(crate) fn person(&self) -> Option<&Person> {
         match &self.actor {
             Actor::Caller(caller) => caller.person(),
-            Actor::System | Actor::FirstRun => None,
+            Actor::Told { .. } | Actor::System | Actor::FirstRun => None,
         }
     }
 
@@ -48,8 +65,17 @@ impl Origin {
         match &self.actor {
             Actor::Caller(Caller::Person(person)) => person.user.to_string(),
             Actor::Caller(Caller::Service) => "service".to_owned(),
+            Actor::Told { name, .. } => name.clone(),
             Actor::System => "system".to_owned(),
             Actor::FirstRun => "first-run".to_owned(),
+        }
+    }
+
+    /// The API key that it is made with, when it is one.
+    pub(crate) fn key(&self) -> Option<KeyId> {
+        match &self.actor {
+            Actor::Told { key, .. } => *key,
+            _ => self.person().and_then(|person| person.key),
         }
     }
 

@@ -24,11 +24,15 @@ pub(crate) async fn audit(world: &World) {
     call!(audit, list_events, ListEventsRequest { page_size: 2, oldest_first: true });
     let (kind, id) = ("grant".to_owned(), load::grant(7).to_string());
     for filter in [
-        pb::EventFilter { kind: kind.clone(), id: id.clone(), ..Default::default() },
-        pb::EventFilter { actor: user_id.clone(), ..Default::default() },
-        pb::EventFilter { kind: kind.clone(), action: "created".to_owned(), ..Default::default() },
-        pb::EventFilter { request_id: "request".to_owned(), ..Default::default() },
-        pb::EventFilter { start_time: Some(in_seconds(-60)), ..Default::default() },
+        proto::common::v1::EventFilter { kind: kind.clone(), id: id.clone(), ..Default::default() },
+        proto::common::v1::EventFilter { actor: user_id.clone(), ..Default::default() },
+        proto::common::v1::EventFilter {
+            kind: kind.clone(),
+            action: "created".to_owned(),
+            ..Default::default()
+        },
+        proto::common::v1::EventFilter { request_id: "request".to_owned(), ..Default::default() },
+        proto::common::v1::EventFilter { start_time: Some(in_seconds(-60)), ..Default::default() },
     ] {
         let filter = Some(filter);
         call!(audit, list_events, ListEventsRequest { filter: filter.clone(), page_size: 2 });

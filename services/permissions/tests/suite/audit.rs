@@ -19,7 +19,7 @@ pub(crate) fn audit(caller: &Caller) -> AuditServiceClient<Channel> {
 }
 
 /// Every event, page by page.
-pub(crate) async fn all(caller: &Caller, request: pb::ListEventsRequest) -> Vec<pb::Event> {
+pub(crate) async fn all(caller: &Caller, request: pb::ListEventsRequest) -> Vec<proto::common::v1::Event> {
     let (mut events, mut page_token) = (Vec::new(), String::new());
     loop {
         let request = pb::ListEventsRequest { page_token, ..request.clone() };
@@ -33,12 +33,12 @@ pub(crate) async fn all(caller: &Caller, request: pb::ListEventsRequest) -> Vec<
     }
 }
 
-async fn filtered(world: &World, filter: pb::EventFilter) -> Vec<pb::Event> {
+async fn filtered(world: &World, filter: proto::common::v1::EventFilter) -> Vec<proto::common::v1::Event> {
     all(&world.owner, pb::ListEventsRequest { filter: Some(filter), page_size: 7, ..Default::default() })
         .await
 }
 
-async fn export(caller: &Caller, request: pb::ExportEventsRequest) -> Vec<pb::Event> {
+async fn export(caller: &Caller, request: pb::ExportEventsRequest) -> Vec<proto::common::v1::Event> {
     let mut stream = audit(caller).export_events(request).await.unwrap().into_inner();
     let mut events = Vec::new();
     while let Some(message) = stream.message().await.unwrap() {
@@ -96,7 +96,7 @@ on_both_engines! {
         let everything = all(&world.owner, pb::ListEventsRequest::default()).await;
         assert!(everything.len() > 50);
         assert!(everything.windows(2).all(|two| (two[0].revision, two[0].ordinal) > (two[1].revision, two[1].ordinal)));
-        let one = filtered(world, pb::EventFilter { actor: admin.id.clone(), ..Default::default() }).await;
+        let one = filtered(world, proto::common::v1::EventFilter { actor: admin.id.clone(), ..Default::default() }).await;
         assert_eq!(one.len(), 1);
         let event = &one[0];
         let said = (event.kind.as_str(), event.id.as_str(), event.action.as_str(), event.reason.as_str(), event.request_id.as_str());
@@ -104,17 +104,17 @@ on_both_engines! {
         assert!(event.before.is_none() && event.after.is_some() && event.change.is_some() && !event.key_id.is_empty());
         let (start, end) = (Some(time::to_proto(started)), Some(time::to_proto(ended)));
         let filters = [
-            pb::EventFilter { kind: "group".to_owned(), id: group, ..Default::default() },
-            pb::EventFilter { request_id: "request-17".to_owned(), ..Default::default() },
-            pb::EventFilter { start_time: start, end_time: end, ..Default::default() },
-            pb::EventFilter { from_revision: event.revision, to_revision: event.revision, ..Default::default() },
+            proto::common::v1::EventFilter { kind: "group".to_owned(), id: group, ..Default::default() },
+            proto::common::v1::EventFilter { request_id: "request-17".to_owned(), ..Default::default() },
+            proto::common::v1::EventFilter { start_time: start, end_time: end, ..Default::default() },
+            proto::common::v1::EventFilter { from_revision: event.revision, to_revision: event.revision, ..Default::default() },
         ];
         for filter in filters {
             assert_eq!(filtered(world, filter.clone()).await, one, "{filter:?}");
         }
         for action in ["created", "updated", "deleted", "revoked", "member_added", "nothing"] {
             let expected: Vec<_> = everything.iter().filter(|event| event.action == action).cloned().collect();
-            assert_eq!(filtered(world, pb::EventFilter { action: action.to_owned(), ..Default::default() }).await, expected);
+            assert_eq!(filtered(world, proto::common::v1::EventFilter { action: action.to_owned(), ..Default::default() }).await, expected);
         }
         let place = pb::GetEventRequest { revision: event.revision, ordinal: event.ordinal };
         let got = audit(&world.owner).get_event(place).await.unwrap().into_inner().event.unwrap();
@@ -135,7 +135,7 @@ on_both_engines! {
             };
             assert_eq!(export(&world.owner, request).await, exported[number + 1..]);
         }
-        let filter = Some(pb::EventFilter { kind: "grant".to_owned(), ..Default::default() });
+        let filter = Some(proto::common::v1::EventFilter { kind: "grant".to_owned(), ..Default::default() });
         let grants = export(&world.owner, pb::ExportEventsRequest { filter, ..Default::default() }).await;
         assert_eq!(grants, exported.into_iter().filter(|event| event.kind == "grant").collect::<Vec<_>>());
         oldest.reverse();
@@ -162,12 +162,12 @@ on_both_engines! {
         let list = |filter| pb::ListEventsRequest { filter: Some(filter), ..Default::default() };
         let owner = || audit(&world.owner);
         assert_missing(owner().get_event(pb::GetEventRequest { revision: 99, ordinal: 1 }).await, "event", "99/1");
-        let filter = pb::EventFilter { id: uuid(), ..Default::default() };
+        let filter = proto::common::v1::EventFilter { id: uuid(), ..Default::default() };
         assert_invalid(owner().list_events(list(filter)).await, "filter.kind");
-        let filter = pb::EventFilter { actor: "x".repeat(201), ..Default::default() };
+        let filter = proto::common::v1::EventFilter { actor: "x".repeat(201), ..Default::default() };
         assert_invalid(owner().list_events(list(filter)).await, "filter.actor");
         let bad = prost_types::Timestamp { seconds: i64::MAX, nanos: 0 };
-        let filter = pb::EventFilter { start_time: Some(bad), ..Default::default() };
+        let filter = proto::common::v1::EventFilter { start_time: Some(bad), ..Default::default() };
         assert_invalid(owner().list_events(list(filter)).await, "filter.start_time");
         assert_invalid(owner().list_events(pb::ListEventsRequest { page_size: -1, ..Default::default() }).await, "page_size");
         world.group("one").await;

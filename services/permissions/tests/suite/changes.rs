@@ -31,7 +31,7 @@ pub(crate) async fn watch(
 pub(crate) struct Watcher {
     stream: Streaming<pb::WatchChangesResponse>,
     pub(crate) token: String,
-    events: Vec<pb::Event>,
+    events: Vec<proto::common::v1::Event>,
     expirations: Vec<pb::watch_changes_response::Expiration>,
 }
 
@@ -98,8 +98,8 @@ async fn create_grant(
     world.owner.grants().create_grant(request).await.unwrap().into_inner().grant.unwrap().grant_id
 }
 
-async fn since(world: &World, revision: u64) -> Vec<pb::Event> {
-    let filter = pb::EventFilter { from_revision: revision + 1, ..Default::default() };
+async fn since(world: &World, revision: u64) -> Vec<proto::common::v1::Event> {
+    let filter = proto::common::v1::EventFilter { from_revision: revision + 1, ..Default::default() };
     all(
         &world.owner,
         pb::ListEventsRequest { filter: Some(filter), oldest_first: true, ..Default::default() },

@@ -222,7 +222,7 @@ on_both_engines! {
         }
         for (revision, policy) in past.iter().skip(1).step_by(7) {
             let request = pb::ListEventsRequest {
-                filter: Some(pb::EventFilter { from_revision: *revision, to_revision: *revision, ..Default::default() }),
+                filter: Some(proto::common::v1::EventFilter { from_revision: *revision, to_revision: *revision, ..Default::default() }),
                 ..Default::default()
             };
             let at = time::from_proto(all(&world.owner, request).await[0].time.as_ref().unwrap()).unwrap();

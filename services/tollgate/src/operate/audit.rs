@@ -8,6 +8,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 const EVENTS: &[Column] = &[
+    ("SERVICE", "service"),
     ("REVISION", "revision"),
     ("TIME", "time"),
     ("ACTOR", "actor"),
@@ -36,7 +37,7 @@ const CHAIN: &[Column] = &[
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
-    /// Lists events, newest first.
+    /// Lists what was changed through any service, newest first.
     List {
         /// Only what this user did; e-mail address or id.
         #[arg(long)]
@@ -50,20 +51,23 @@ pub(crate) enum Audit {
         /// Only changes made in this request.
         #[arg(long)]
         request_id: Option<String>,
+        /// Only changes made through this service: permissions, inference or monitoring.
+        #[arg(long, default_value = "")]
+        service: String,
     },
-    /// Shows one event with what was before and after.
+    /// Shows one event of permissions with what was before and after.
     Show {
         revision: u64,
         #[arg(default_value_t = 0)]
         ordinal: u32,
     },
-    /// Checks that no event was changed, left out or added.
+    /// Checks that no event of permissions was changed, left out or added.
     Verify,
     /// Who gained and lost what between two revisions.
     Diff { from: u64, to: u64 },
     /// When somebody could use a model.
     History { user: String, model: String },
-    /// Writes all events, oldest first; with `-o json` a line each.
+    /// Writes all events of permissions, oldest first; with `-o json` a line each.
     Export {
         /// Only those after this revision.
         #[arg(long, default_value_t = 0)]
@@ -76,14 +80,15 @@ pub(crate) enum Audit {
 impl Audit {
     pub(crate) async fn plan(self, client: &Client) -> anyhow::Result<Plan> {
         Ok(match self {
-            Self::List { actor, kind, id, request_id } => {
+            Self::List { actor, kind, id, request_id, service } => {
                 let filter = request([
                     ("actor", client.maybe(actor.as_deref().map(|actor| client.user(actor))).await?),
                     ("kind", kind.map(Value::from)),
                     ("id", id.map(Value::from)),
                     ("request_id", request_id.map(Value::from)),
                 ]);
-                Plan::list("AuditService/ListEvents", json!({ "filter": filter }), "events", EVENTS)
+                let asked = json!({ "filter": filter, "service": service });
+                Plan::list("EventService/ListEvents", asked, "events", EVENTS)
             }
             Self::Show { revision, ordinal } => {
                 let asked = json!({ "revision": revision, "ordinal": ordinal });

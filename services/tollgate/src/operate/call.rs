@@ -16,7 +16,7 @@ use tonic_types::StatusExt;
 const PAGE: u32 = 100;
 
 /// Where services are; no two of them have one name.
-const PACKAGES: [&str; 3] = ["permissions.v1", "inference.v1", "monitoring.v1"];
+const PACKAGES: [&str; 4] = ["permissions.v1", "inference.v1", "monitoring.v1", "common.v1"];
 
 /// The methods by name.
 #[derive(Debug, Clone)]
@@ -268,6 +268,7 @@ mod tests {
             include_str!("groups.rs"),
             include_str!("jobs.rs"),
             include_str!("keys.rs"),
+            include_str!("log_level.rs"),
             include_str!("login.rs"),
             include_str!("models.rs"),
             include_str!("names.rs"),

@@ -1,6 +1,7 @@
 //! Annotations that the contract does not use today.
 
 use super::*;
+use crate::Upstreams;
 use crate::rest::body;
 use prost_reflect::Value;
 use shared::channel;
@@ -30,7 +31,8 @@ fn routes(rule: &str) -> Result<Routes, Error> {
         monitoring: channel,
         inference_http: channel::http_in_process(axum::Router::new()),
     };
-    Routes::from_descriptors(&pool, &upstreams)
+    let own = upstreams.permissions.clone();
+    Routes::from_descriptors(&pool, &Owners { upstreams, own })
 }
 
 fn ask(

@@ -44,7 +44,7 @@ struct Common<'a> {
 
 impl Common<'_> {
     fn key(self) -> Option<Uuid> {
-        self.origin.person().and_then(|person| person.key).map(|key| key.uuid())
+        self.origin.key().map(policy::KeyId::uuid)
     }
 
     async fn postgres(self, on: &mut Held<Postgres>, rows: &[(Event, Link)]) -> Result<(), sqlx::Error> {

@@ -3,6 +3,7 @@
 use super::{StoreError, number, revision};
 use policy::{Change, Revision};
 use serde_json::Value;
+pub(crate) use shared::event::log::{Filter, Place};
 use shared::{
     db::{Db, Time},
     event::{Event, Link},
@@ -13,23 +14,6 @@ use uuid::Uuid;
 
 /// Writers' clocks may differ by this much, so times in the log may go back by as much.
 const SKEW: std::time::Duration = std::time::Duration::from_secs(60);
-
-/// Where an event stands in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
-    pub(crate) revision: Revision,
-    pub(crate) ordinal: u32,
-}
-
-impl Place {
-    /// Before the first event of the log.
-    pub(crate) const START: Self = Self::after(Revision(0));
-
-    /// After all events of a revision.
-    pub(crate) const fn after(revision: Revision) -> Self {
-        Self { revision, ordinal: u32::MAX }
-    }
-}
 
 /// One event and its link of the chain; those of before the chain began have none.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,20 +40,6 @@ pub(crate) struct Step {
     pub(crate) place: Place,
     pub(crate) at: policy::Time,
     pub(crate) change: Option<Change>,
-}
-
-/// Which events; `None` is no condition.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Filter {
-    pub(crate) start: Option<policy::Time>,
-    pub(crate) end: Option<policy::Time>,
-    pub(crate) actor: Option<String>,
-    pub(crate) kind: Option<String>,
-    pub(crate) id: Option<String>,
-    pub(crate) action: Option<String>,
-    pub(crate) request: Option<String>,
-    pub(crate) from: Option<Revision>,
-    pub(crate) to: Option<Revision>,
 }
 
 #[derive(sqlx::FromRow)]

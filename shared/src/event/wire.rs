@@ -1,19 +1,19 @@
 //! Events as the contract says them, without what opens or names anything.
 
-use crate::store::events::Stored;
+use super::{Event, Link};
+use crate::time;
 use prost_types::{ListValue, Struct, Value, value::Kind};
-use proto::permissions::v1 as pb;
+use proto::common::v1 as pb;
 use serde_json::Value as Json;
-use shared::time;
 
 /// What is left out at any depth: digests of secrets, and what names a person.
 const HIDDEN: [&str; 4] = ["hash", "email", "display_name", "password"];
 /// Whole numbers up to here survive as the floating point numbers that JSON has.
 const EXACT: u64 = 1 << 53;
 
-/// One event.
-pub(in crate::api) fn event(stored: &Stored) -> pb::Event {
-    let event = &stored.event;
+/// One event of a service's log, with its link when it has one.
+#[must_use]
+pub fn to_proto(service: &str, event: &Event, link: Option<Link>) -> pb::Event {
     pb::Event {
         revision: event.revision.get(),
         ordinal: event.ordinal,
@@ -28,7 +28,8 @@ pub(in crate::api) fn event(stored: &Stored) -> pb::Event {
         before: event.before.as_ref().map(object),
         after: event.after.as_ref().map(object),
         change: event.change.as_ref().map(object),
-        link: stored.link.map(|link| hex::encode(link.0)).unwrap_or_default(),
+        link: link.map(|link| hex::encode(link.0)).unwrap_or_default(),
+        service: service.to_owned(),
     }
 }
 
