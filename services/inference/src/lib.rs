@@ -28,6 +28,7 @@ pub mod invalidate;
 pub mod jobs;
 pub mod joint;
 pub mod journal;
+pub mod load;
 pub mod lock;
 pub mod meter;
 pub mod metrics;

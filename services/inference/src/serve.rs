@@ -17,7 +17,7 @@ use crate::{
     jobs::{Jobs, run::Runner},
     joint::Joint,
     journal::Journal,
-    metrics,
+    load, metrics,
     openai::{self, OpenAi},
     queue::Queue,
     settle::{Estimator, Ledger},
@@ -135,6 +135,7 @@ pub async fn open(
     let sealer = Sealer::new(&config.encryption_keys);
     let sealer = sealer.map_err(|fault| io::Error::other(format!("inference.encryption_keys: {fault}")))?;
     let journal = Arc::new(Journal::open(&config.data_dir.join("journal"))?);
+    let scaled_by = upstreams.monitoring.clone();
     ship::start(Arc::clone(&journal), upstreams.monitoring, health.component("usage shipping", false), tasks);
     let bounds =
         Bounds { fresh_within: config.policy.fresh_within, serve_stale_for: config.policy.serve_stale_for };
@@ -162,6 +163,7 @@ pub async fn open(
     let goodput = Goodput::new(std::time::Instant::now());
     metrics::observe_queue(&queue);
     metrics::observe_goodput(&goodput);
+    load::start(&queue, &goodput, &shared::process::name(), scaled_by, tasks);
     let shelf =
         Shelf::open(&config.redis, "tollgate:answer:", tasks, || health.component("answers in redis", false));
     let locks = Locks::open(&config.redis, tasks, || health.component("locks", false));

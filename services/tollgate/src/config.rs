@@ -57,6 +57,7 @@ pub(crate) struct Config {
     pub(crate) permissions: permissions::Config,
     pub(crate) inference: inference::Config,
     pub(crate) monitoring: monitoring::Config,
+    pub(crate) agent: agent::Config,
     pub(crate) edge: edge::Config,
 }
 
@@ -70,6 +71,7 @@ pub(crate) struct Ports {
     pub(crate) inference_admin: SocketAddr,
     pub(crate) monitoring: SocketAddr,
     pub(crate) monitoring_admin: SocketAddr,
+    pub(crate) agent_admin: SocketAddr,
     pub(crate) edge_admin: SocketAddr,
 }
 
@@ -115,6 +117,7 @@ impl Default for Config {
             permissions: permissions::Config::default(),
             inference: inference::Config::default(),
             monitoring: monitoring::Config::default(),
+            agent: agent::Config::default(),
             edge: edge::Config::default(),
         }
     }
@@ -129,6 +132,7 @@ impl Default for Ports {
             inference_admin: local(7102),
             monitoring: local(7003),
             monitoring_admin: local(7103),
+            agent_admin: local(7104),
             edge_admin: local(8081),
         }
     }
@@ -153,6 +157,7 @@ impl Validate for Config {
         self.permissions.validate(faults);
         self.inference.validate(faults);
         self.monitoring.validate(faults);
+        self.agent.validate(faults);
         match self.service_token.read() {
             Err(fault) => faults.push(format!("service_token.file: {fault}")),
             Ok(Some(token)) if !strong(&token) => faults.push(format!(

@@ -87,6 +87,12 @@ impl Listeners {
     /// drained, tasks ended, probes and metrics last. `tasks_first` is for services whose streams end only with their tasks.
     pub(crate) async fn run(self, health: &Health, tasks: &Tasks, tasks_first: bool) -> io::Result<()> {
         terminated().await?;
+        self.end(health, tasks, tasks_first).await;
+        Ok(())
+    }
+
+    /// The same when it is known already that the process is to end.
+    pub(crate) async fn end(self, health: &Health, tasks: &Tasks, tasks_first: bool) {
         tracing::info!("stopping: open requests are finished first");
         health.stopping();
         if tasks_first {
@@ -102,7 +108,6 @@ impl Listeners {
         self.probes.close();
         self.probes.wait().await;
         tracing::info!("stopped");
-        Ok(())
     }
 }
 

@@ -48,6 +48,8 @@ enum Command {
     Monitoring(Options),
     /// REST and OpenAI's API for browsers and SDKs.
     Edge(Options),
+    /// Looks after the engine on this machine: warm-up, drain, notices of the cloud, figures to scale by.
+    Agent(Options),
     /// A simulated engine that behaves like vLLM on the wire and in time.
     Engine(engine::Options),
     /// Sends a recorded workload through a gateway and reports what came back.
@@ -60,14 +62,15 @@ enum Command {
 
 fn main() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
-    let runtime = runtime()?;
+    let runtime = runtime(matches!(cli.command, Some(Command::Agent(_))))?;
     // Large futures live on the heap, once.
     runtime.block_on(Box::pin(run(cli)))
 }
 
-/// One thread where there is one processor: handing work between threads costs, and buys nothing there.
-fn runtime() -> io::Result<Runtime> {
-    let alone = std::thread::available_parallelism().is_ok_and(|processors| processors.get() == 1);
+/// One thread for a small process, and where there is one processor: handing work between threads costs, and buys nothing
+/// there.
+fn runtime(small: bool) -> io::Result<Runtime> {
+    let alone = small || std::thread::available_parallelism().is_ok_and(|processors| processors.get() == 1);
     let mut builder = if alone { Builder::new_current_thread() } else { Builder::new_multi_thread() };
     builder.enable_all().build()
 }
@@ -79,6 +82,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Inference(options) => roles::inference(options).await?,
         Command::Monitoring(options) => roles::monitoring(options).await?,
         Command::Edge(options) => roles::edge(options).await?,
+        Command::Agent(options) => roles::agent(options).await?,
         Command::Engine(options) => engine::run(options).await?,
         Command::Replay(args) => return replay::run(args).await,
         Command::Simulate(args) => return simulate::run(&args),

@@ -13,6 +13,7 @@ mod engines;
 mod grants;
 mod groups;
 mod import;
+mod instances;
 mod jobs;
 mod keys;
 mod limits;
@@ -25,6 +26,7 @@ mod plan;
 mod prices;
 mod queue;
 mod requests;
+mod scaling;
 mod show;
 mod usage;
 mod users;
@@ -89,6 +91,10 @@ pub(crate) enum Operate {
     Keys(On<keys::Keys>),
     /// Engines: how they stand, taking them out and putting them back.
     Engines(On<engines::Engines>),
+    /// Instances: how engines live and end, as their agents say.
+    Instances(On<instances::Instances>),
+    /// Scaling: how many replicas pools should have, and what is allowed.
+    Scaling(On<scaling::Scaling>),
     /// The queue: who waits and why, and how well promises are kept.
     Queue(On<queue::Queue>),
     /// Limits: how much callers may, and what they have used of it.
@@ -149,6 +155,12 @@ pub(crate) async fn run(command: Operate) -> anyhow::Result<ExitCode> {
         }
         Operate::Keys(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
         Operate::Engines(On { verb, common }) => {
+            show(&common, async |client| verb.plan(client).await).await?
+        }
+        Operate::Instances(On { verb, common }) => {
+            show(&common, async |client| verb.plan(client).await).await?
+        }
+        Operate::Scaling(On { verb, common }) => {
             show(&common, async |client| verb.plan(client).await).await?
         }
         Operate::Queue(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,

@@ -4,7 +4,7 @@ use crate::{
     config::{Config, Options},
     encryption,
     first_run::{self, Welcome},
-    listen::{Listeners, Routes},
+    listen::{self, Listeners, Routes},
     reload,
 };
 use anyhow::Context;
@@ -26,6 +26,7 @@ use shared::{
     tls::{Dialer, Door},
 };
 use std::net::SocketAddr;
+use tokio_util::sync::CancellationToken;
 
 /// What every role begins with.
 struct Start {
@@ -197,4 +198,36 @@ pub(crate) async fn edge(options: Options) -> anyhow::Result<()> {
         start.report("edge", listen, start.channel("monitoring", &start.config.upstream.monitoring)?);
     }
     start.run(Door::Edge, listen, admin, routes, false).await
+}
+
+/// `tollgate agent`
+pub(crate) async fn agent(options: Options) -> anyhow::Result<()> {
+    let start = Start::new(&options, "agent")?;
+    let config = start.config.agent.clone();
+    let upstream = &start.config.upstream;
+    let own = std::slice::from_ref(&upstream.inference);
+    let gateways = if config.gateways.is_empty() { own } else { &config.gateways };
+    let upstreams = agent::Upstreams {
+        monitoring: start.channel("monitoring", &upstream.monitoring)?,
+        gateways: gateways
+            .iter()
+            .map(|address| start.channel("inference", address))
+            .collect::<anyhow::Result<_>>()?,
+    };
+    let stopping = CancellationToken::new();
+    let ended = agent::start(config, upstreams, stopping.clone(), &start.health, &start.tasks)
+        .map_err(anyhow::Error::msg)?;
+    let admin = start.config.ports.agent_admin;
+    start.listeners.open(Door::Admin, admin, server::admin(start.health.clone())?).await?;
+    tracing::info!(%admin, "looking after the engine");
+    tokio::select! {
+        told = listen::terminated() => told?,
+        () = ended.cancelled() => {}
+    }
+    stopping.cancel();
+    // What the engine has is finished first.
+    ended.cancelled().await;
+    start.listeners.end(&start.health, &start.tasks, true).await;
+    start.telemetry.flush();
+    Ok(())
 }
