@@ -45,9 +45,12 @@ const FILES: &[&str] = &[
     "tollgate/inference/v1/queue.proto",
     "tollgate/monitoring/v1/budgets.proto",
     "tollgate/monitoring/v1/metrics.proto",
+    "tollgate/monitoring/v1/alerts.proto",
+    "tollgate/monitoring/v1/notifications.proto",
     "tollgate/monitoring/v1/prices.proto",
     "tollgate/monitoring/v1/instances.proto",
     "tollgate/monitoring/v1/scaling.proto",
+    "tollgate/monitoring/v1/silences.proto",
     "tollgate/monitoring/v1/usage.proto",
 ];
 

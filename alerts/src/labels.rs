@@ -74,13 +74,8 @@ impl Labels {
     /// has.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-        for (name, value) in &self.0 {
-            for byte in name.bytes().chain([0xff]).chain(value.bytes()).chain([0xff]) {
-                hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-            }
-        }
-        Fingerprint(hash)
+        let parts = self.0.iter().flat_map(|(name, value)| [name, value]);
+        parts.fold(Fingerprint(0xcbf2_9ce4_8422_2325), |fingerprint, part| fingerprint.with(part))
     }
 }
 
@@ -106,6 +101,15 @@ impl fmt::Display for Labels {
 /// What an alert is known by, wherever it is spoken of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(pub u64);
+
+impl Fingerprint {
+    /// The number of the same with one text more.
+    #[must_use]
+    pub fn with(self, text: &str) -> Self {
+        let bytes = text.bytes().chain([0xff]);
+        Self(bytes.fold(self.0, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)))
+    }
+}
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -104,6 +104,8 @@ fn is_ok(no_data: &NoData) -> bool {
 /// A rule that can be evaluated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
+    /// Whatever its owner knows it by; two rules with the same labels have different alerts.
+    pub id: String,
     /// Its name.
     pub name: String,
     /// What it looks at.
@@ -174,6 +176,7 @@ impl TryFrom<&RuleText> for Rule {
             read.collect::<Result<Vec<_>, Fault>>()
         };
         Ok(Self {
+            id: String::new(),
             name: text.alert.clone(),
             expression,
             pending: text.pending.0,

@@ -89,7 +89,7 @@ impl Track {
         };
         for (labels, value) in series {
             let wrong = rule.labels(labels, *value);
-            let fingerprint = wrong.fingerprint();
+            let fingerprint = wrong.fingerprint().with(&rule.id);
             let annotations = rule.annotations(labels, *value);
             let alert = self.alerts.entry(fingerprint).and_modify(|alert| {
                 if alert.state == State::Resolved {
@@ -119,18 +119,31 @@ impl Track {
                 changes.push((fingerprint, Change::Firing));
             }
         }
+        self.end(rule.keep_firing, now, &mut changes);
+        changes
+    }
+
+    /// Ends all that is there, because its rule is not there any more.
+    pub fn close(&mut self, now: Time) -> Vec<(Fingerprint, Change)> {
+        let mut changes = Vec::new();
+        // What was found a moment ago is not found from here on.
+        self.alerts.values_mut().for_each(|alert| alert.last = alert.last.min(Time(now.0 - 1)));
+        self.end(Duration::ZERO, now, &mut changes);
+        changes
+    }
+
+    fn end(&mut self, keep_firing: Duration, now: Time, changes: &mut Vec<(Fingerprint, Change)>) {
         self.alerts.retain(|fingerprint, alert| {
-            let change = alert.unseen(rule, now);
+            let change = alert.unseen(keep_firing, now);
             changes.extend(change.map(|change| (*fingerprint, change)));
             !matches!(change, Some(Change::Dropped | Change::Forgotten))
         });
-        changes
     }
 }
 
 impl Alert {
     /// What becomes of it when it was not found at `now`; nothing when it was.
-    fn unseen(&mut self, rule: &Rule, now: Time) -> Option<Change> {
+    fn unseen(&mut self, keep_firing: Duration, now: Time) -> Option<Change> {
         match self.state {
             State::Resolved => {
                 let gone = now.since(self.resolved.unwrap_or(now)) >= REMEMBERED;
@@ -138,7 +151,7 @@ impl Alert {
             }
             _ if self.last >= now => None,
             State::Pending => Some(Change::Dropped),
-            State::Firing if now.since(self.last) < rule.keep_firing => None,
+            State::Firing if now.since(self.last) < keep_firing => None,
             State::Firing => {
                 (self.state, self.resolved) = (State::Resolved, Some(now));
                 Some(Change::Resolved)

@@ -8,7 +8,7 @@
 //! stands before a process that is replaced.
 //! [`fuzz`] runs the services' fuzz targets a bounded number of times.
 //! [`postgres`] gives the stores' tests their server, [`statements`] hears what they ask of it, [`redis`] is one to be
-//! killed, [`slow`] stands before it, [`authority`] issues certificates, [`tls`] uses them.
+//! killed, [`slow`] stands before it, [`smtp`] takes mail, [`alertmanager`] alerts, [`authority`] issues certificates, [`tls`] uses them.
 //! Whatever goes wrong here fails the test at once, so nothing returns an error.
 
 #![expect(
@@ -17,6 +17,7 @@
     reason = "a harness has nothing better to do than to fail the test"
 )]
 
+pub mod alertmanager;
 pub mod apart;
 pub mod authority;
 pub mod batches;
@@ -37,6 +38,7 @@ pub mod rpc;
 pub mod session;
 pub mod several;
 pub mod slow;
+pub mod smtp;
 pub mod statements;
 pub mod steady;
 pub mod subject;

@@ -68,6 +68,15 @@ fn what_comes_and_goes_is_one_alert() {
 }
 
 #[test]
+fn what_a_rule_that_is_gone_said_is_over() {
+    let rule = rule("x > 1", |text| text.keep_firing_for = seconds(600));
+    let mut track = Track::default();
+    changes(&mut track, &rule, &wrong(&["a"]), 0);
+    let mut close = |now| track.close(at(now)).into_iter().map(|(_, change)| change).collect::<Vec<_>>();
+    assert_eq!((close(0), close(10), close(900)), (vec![Change::Resolved], vec![], vec![Change::Forgotten]));
+}
+
+#[test]
 fn what_missing_data_mean_is_the_rules_to_say() {
     let nothing = Evaluation::default();
     for (policy, first, then) in [

@@ -1,9 +1,10 @@
 //! The calls of this service: translated in, decided by one domain function, translated out.
 //!
-//! [`usage`], [`prices`], [`budgets`], [`instances`] and [`scaling`] serve them, [`keda`] what KEDA asks; [`record`] reads and writes
+//! [`alerts`], [`usage`], [`prices`], [`budgets`], [`instances`] and [`scaling`] serve them, [`keda`] what KEDA asks; [`record`] reads and writes
 //! single records, [`query`] what is asked of them, [`change`] what becomes of them, [`instance`] and [`policy`] are single
 //! instances and policies, [`field`] the fields that all have. [`metrics`] serves what was measured.
 
+pub(crate) mod alerts;
 mod budgets;
 mod change;
 mod field;

@@ -1,9 +1,14 @@
 //! What an operator can set for this service.
 
+mod alerts;
+
+pub use alerts::{Alerts, Encryption, Receiver, Smtp};
+
 use serde::Deserialize;
 use shared::{
     config::{ExposeSecret, SecretString, Validate},
     limits::Gate,
+    seal::Sealer,
 };
 use std::net::SocketAddr;
 
@@ -20,6 +25,12 @@ pub struct Config {
     /// Where KEDA finds its external scaler, such as `0.0.0.0:7005`. KEDA shows no credential of Tollgate's: whoever
     /// reaches this address reads how many replicas are recommended. Not served when there is none.
     pub keda_listen: Option<SocketAddr>,
+    /// Keys that encrypt messages that have not left, each 32 random bytes in base64 or `file:` and the path of a file that
+    /// holds them: the first one encrypts, all of them decrypt. Replicas that share a database share them. Empty: whoever
+    /// starts the service keeps one in its data directory.
+    pub encryption_keys: Vec<SecretString>,
+    /// Alerts and who is told of them.
+    pub alerts: Alerts,
     /// What limits calls; whoever starts the service fills it in.
     #[serde(skip)]
     pub limits: Gate,
@@ -27,7 +38,14 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { database: SecretString::default(), in_flight: 256, keda_listen: None, limits: Gate::default() }
+        Self {
+            database: SecretString::default(),
+            in_flight: 256,
+            encryption_keys: Vec::new(),
+            alerts: Alerts::default(),
+            keda_listen: None,
+            limits: Gate::default(),
+        }
     }
 }
 
@@ -38,6 +56,11 @@ impl Validate for Config {
         if !url.is_empty() && !schemes.iter().any(|scheme| url.starts_with(scheme)) {
             faults.push("monitoring.database: must begin with postgres:// or sqlite:".into());
         }
+        let sealer = Sealer::new(&self.encryption_keys);
+        if let Some(fault) = sealer.err().filter(|_| !self.encryption_keys.is_empty()) {
+            faults.push(format!("monitoring.encryption_keys: {fault}"));
+        }
+        self.alerts.validate(faults);
         if self.in_flight == 0 {
             faults.push("monitoring.in_flight: must be at least 1".into());
         }

@@ -86,8 +86,8 @@ pub(crate) enum Error {
         /// Who is missing.
         problem: &'static str,
     },
-    /// A policy has changed since it was read.
-    #[error("the policy has changed since it was read; read it again and decide again")]
+    /// It has changed since it was read.
+    #[error("it has changed since it was read; read it again and decide again")]
     Etag,
     /// A name that services measure, or that is known for another kind.
     #[error(
@@ -103,6 +103,20 @@ pub(crate) enum Error {
     /// Something that cannot be computed of such series.
     #[error("{}", unfit(.0))]
     Unfit(series::Unfit),
+    /// What the request names is not there.
+    #[error("there is no {what} {id}")]
+    Missing {
+        /// What it would be.
+        what: &'static str,
+        /// Its name.
+        id: String,
+    },
+    /// Nobody can know of what is not so.
+    #[error("the alert does not fire: there is nothing to acknowledge")]
+    NotFiring,
+    /// It has ended.
+    #[error("the silence is over")]
+    SilenceOver,
     /// The database is away, busy or refuses.
     #[error("the usage ledger cannot be reached; send the request again in a moment")]
     Store(#[source] sqlx::Error),
@@ -178,6 +192,9 @@ impl IntoStatus for Error {
             Self::Full => Fault::new(Code::ResourceExhausted, "TOO_MANY_SERIES"),
             Self::TooMuch => Fault::new(Code::InvalidArgument, "QUERY_TOO_LARGE"),
             Self::Unfit(_) => Fault::new(Code::InvalidArgument, "METRIC_OF_OTHER_KIND"),
+            Self::Missing { .. } => Fault::new(Code::NotFound, "NOT_FOUND"),
+            Self::NotFiring => Fault::new(Code::FailedPrecondition, "ALERT_NOT_FIRING"),
+            Self::SilenceOver => Fault::new(Code::FailedPrecondition, "SILENCE_OVER"),
             Self::Store(error) => Fault::retry(Code::Unavailable, "STORE_UNAVAILABLE", retry_after(error)),
             Self::Corrupt(_) => Fault::new(Code::Internal, "STORE_CORRUPT"),
         }

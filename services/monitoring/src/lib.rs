@@ -3,6 +3,7 @@
 //! A request enters in `api`, is decided in the file named after its verb (`record`, `report`, `records`) and is kept
 //! in `store`. What it costs, `charge` says by the versions in `prices`. Who is asking, [`shared::auth`] settled before; [`AskPermissions`] tells it who holds a key.
 
+mod alerting;
 mod api;
 mod budgets;
 mod charge;
@@ -20,6 +21,7 @@ mod llm;
 mod moment;
 mod place;
 mod prices;
+mod receivers;
 mod reconcile;
 mod record;
 mod records;
@@ -33,7 +35,7 @@ mod system;
 mod usage;
 mod watch;
 
-pub use config::Config;
+pub use config::{Alerts, Config, Encryption, Receiver, Smtp};
 pub use identify::AskPermissions;
 
 use axum::Router;
@@ -42,11 +44,15 @@ use proto::{
     common::v1::{event_service_server, log_service_server},
     externalscaler::external_scaler_server::ExternalScalerServer,
     monitoring::v1::{
+        alert_rule_service_server::AlertRuleServiceServer,
+        alert_service_server::AlertServiceServer,
         budget_service_server::{self, BudgetServiceServer},
         instance_service_server::{self, InstanceServiceServer},
         metrics_service_server::{self, MetricsServiceServer},
+        notification_service_server::NotificationServiceServer,
         price_service_server::{self, PriceServiceServer},
         scaling_service_server::{self, ScalingServiceServer},
+        silence_service_server::SilenceServiceServer,
         usage_service_server::{self, UsageServiceServer},
     },
 };
@@ -58,6 +64,7 @@ use shared::{
     event::serve::{EventApi, Logged as _},
     health::Health,
     request_id::RequestIdLayer,
+    seal::Sealer,
     security::Watch,
     server::{Guard, Tasks, grpc_refusal, guarded},
     telemetry::{ObserveLayer, serve::LogApi},
@@ -115,6 +122,10 @@ pub fn routes(
     health.serves(log_service_server::SERVICE_NAME);
     let events = Events(db.clone());
     let signals = signals::Signals::start(&db, tasks);
+    let sealer = Sealer::new(&config.encryption_keys);
+    let sealer = sealer.map_err(|fault| Faults(vec![format!("monitoring.encryption_keys: {fault}")]))?;
+    let alerting = alerting::Alerting::start(db.clone(), sealer, &config.alerts, signals.clone(), tasks);
+    let alerts = api::alerts::AlertApi(alerting.map_err(|fault| Faults(vec![fault]))?);
     let api = api::Api::new(db, signals, config.limits.clone(), tasks.stopping());
     let service = tonic::service::Routes::new(UsageServiceServer::new(api.clone()))
         .add_service(PriceServiceServer::new(api.clone()).max_decoding_message_size(MAX_IMPORT))
@@ -123,7 +134,11 @@ pub fn routes(
         .add_service(ScalingServiceServer::new(api.clone()))
         .add_service(MetricsServiceServer::new(api))
         .add_service(EventApi::server(events.clone()))
-        .add_service(LogApi::server(Events::SERVICE, events, tasks));
+        .add_service(LogApi::server(Events::SERVICE, events, tasks))
+        .add_service(AlertRuleServiceServer::new(alerts.clone()))
+        .add_service(AlertServiceServer::new(alerts.clone()))
+        .add_service(SilenceServiceServer::new(alerts.clone()))
+        .add_service(NotificationServiceServer::new(alerts));
     let guard = Guard { in_flight: config.in_flight, deadline: Some(DEADLINE), service: "monitoring" };
     let auth = AuthLayer::new(verify, service_token, Access::Methods, grpc_refusal);
     let auth = auth.watched(watch).limited(config.limits);

@@ -108,6 +108,17 @@ impl Signals {
         self.state().memory.select(selector, until.plus(-seconds), until)
     }
 
+    /// What is known of the series that are meant, from the stretch that `from` lies in on and before `until`, two hours at
+    /// most.
+    pub(crate) fn between(&self, selector: &Selector, from: At, until: At) -> Vec<Series> {
+        self.state().memory.select(selector, from, until)
+    }
+
+    /// Length of a stretch in memory, in seconds.
+    pub(crate) fn step(&self) -> i64 {
+        self.state().memory.step()
+    }
+
     /// The end of the stretch that is going on: what looks back from there sees what was measured last.
     pub(crate) fn until(&self, now: Time) -> At {
         at(now).next(self.state().memory.step())

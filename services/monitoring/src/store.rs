@@ -1,10 +1,11 @@
-//! The tables of the ledger: [`records`], one row per request and attempt, [`corrections`] that supersede some of them,
+//! The tables of [`alerts`], and those of the ledger: [`records`], one row per request and attempt, [`corrections`] that supersede some of them,
 //! [`rollup`], the sums by the hour, [`prices`], and [`budgets`] with their [`windows`] and [`leases`];
 //! [`instances`] with what happened to them, [`replicas`], how many
 //! there should be, and [`series`], what was measured.
 //!
 //! One text per query for both engines. Only what calls do as a whole is measured here, by the name of the call.
 
+pub(crate) mod alerts;
 pub(crate) mod budgets;
 pub(crate) mod corrections;
 pub(crate) mod history;

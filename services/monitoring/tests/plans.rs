@@ -89,7 +89,7 @@ static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 #[tokio::test]
 async fn no_statement_walks_through_a_large_table_on_postgresql() {
     let _turn = TURN.lock().await;
-    let ledger = Ledger::postgres().await;
+    let ledger = Ledger::postgres_with(serde_json::from_str(exercise::NOWHERE).unwrap()).await;
     load::year(&ledger.db, 200_000).await;
     no_statement_walks(&ledger).await;
     ledger.end().await;
@@ -98,7 +98,7 @@ async fn no_statement_walks_through_a_large_table_on_postgresql() {
 #[tokio::test]
 async fn no_statement_walks_through_a_large_table_on_sqlite() {
     let _turn = TURN.lock().await;
-    let ledger = Ledger::sqlite().await;
+    let ledger = Ledger::sqlite_with(serde_json::from_str(exercise::NOWHERE).unwrap()).await;
     load::year(&ledger.db, 50_000).await;
     no_statement_walks(&ledger).await;
     ledger.end().await;

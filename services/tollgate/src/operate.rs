@@ -4,6 +4,7 @@
 //! gRPC by the method's name, [`account`] says with which credential, and [`show`] prints what came back.
 
 mod account;
+mod alerts;
 mod audit;
 mod batches;
 mod budgets;
@@ -28,6 +29,7 @@ mod queue;
 mod requests;
 mod scaling;
 mod show;
+mod silence;
 mod usage;
 mod users;
 
@@ -113,6 +115,10 @@ pub(crate) enum Operate {
     Prices(On<prices::Prices>),
     /// Budgets: what users, groups, keys and models may cost.
     Budgets(On<budgets::Budgets>),
+    /// Alerts: what is wrong, the rules that say so, and who is told.
+    Alerts(On<alerts::Alerts>),
+    /// Silences: of which alerts nobody wants to hear for a while.
+    Silence(On<silence::Silences>),
     /// What was changed, by whom, and what was true when.
     Audit(On<audit::Audit>),
     /// Which log lines services write, changed while they run.
@@ -178,6 +184,10 @@ pub(crate) async fn run(command: Operate) -> anyhow::Result<ExitCode> {
             show(&common, async |client| verb.plan(client).await).await?
         }
         Operate::Prices(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
+        Operate::Alerts(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
+        Operate::Silence(On { verb, common }) => {
+            show(&common, async |client| verb.plan(client).await).await?
+        }
         Operate::Audit(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
         Operate::LogLevel(On { verb, common }) => show(&common, async |_| verb.plan()).await?,
     }

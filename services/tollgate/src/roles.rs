@@ -136,7 +136,8 @@ pub(crate) async fn monitoring(options: Options) -> anyhow::Result<()> {
     let start = Start::new(&options, "monitoring")?;
     let token = ServiceToken::new(&start.token()?);
     std::fs::create_dir_all(&start.config.data_dir)?;
-    let config = start.config.monitoring.clone();
+    let mut config = start.config.monitoring.clone();
+    config.encryption_keys = encryption::keys(&config.encryption_keys, &start.config.data_dir)?;
     let url = start.config.database(&config.database, "monitoring.db");
     let db =
         Db::open(&url, monitoring::SCHEMA, &monitoring::MIGRATIONS).await.context("monitoring.database")?;

@@ -51,6 +51,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     config.permissions.encryption_keys =
         encryption::keys(&config.permissions.encryption_keys, &config.data_dir)?;
     config.inference.encryption_keys = encryption::keys(&config.inference.encryption_keys, &config.data_dir)?;
+    config.monitoring.encryption_keys =
+        encryption::keys(&config.monitoring.encryption_keys, &config.data_dir)?;
     let made = permissions::bootstrap(&databases.permissions, time::now()).await?;
     let base_url = format!("{}://{address}", listeners.scheme());
     let first = made.is_some();

@@ -146,7 +146,8 @@ async fn a_preemption_of_compute_engine_comes_by_itself() {
         .route("/computeMetadata/v1/instance/maintenance-event", get(async || "NONE"))
         .with_state(fake.clone());
     let mut ear = listen(Provider::Gcp, serve(routes).await);
-    ::tests::until("the hanging question", async || (fake.told.lock().unwrap().len() == 2).then_some(())).await;
+    ::tests::until("the hanging question", async || (fake.told.lock().unwrap().len() == 2).then_some(()))
+        .await;
     fake.says.send_replace(Some("TRUE".into()));
     assert_eq!(ear.notice().await.action, "preempt");
     let asked = fake.told.lock().unwrap()[1].clone();

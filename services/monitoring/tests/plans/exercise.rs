@@ -1,6 +1,11 @@
 //! Calls every method of the contract with every filter that it has, alone and together, so that each statement is run. A
 //! new method is a new line here.
 
+#[path = "exercise/alerts.rs"]
+mod alerts;
+
+pub(crate) use alerts::NOWHERE;
+
 use crate::{
     ledger::Ledger,
     load::{self, BEGIN},
@@ -33,6 +38,10 @@ pub(crate) async fn every_method(ledger: &Ledger) {
     budgets(ledger, made).await;
     query_series(ledger).await;
     list_events(ledger).await;
+    alerts::rules(ledger).await;
+    alerts::alerts(ledger).await;
+    alerts::silences(ledger).await;
+    alerts::notifications(ledger).await;
 }
 
 /// Of a gauge that goes back further than memory, than minutes, and not so far.

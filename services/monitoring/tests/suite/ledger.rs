@@ -1,7 +1,7 @@
 //! The service under test, and what every test asks it.
 
 use crate::{postgres::Database, sample::HOUR};
-use monitoring::{Config, MIGRATIONS, SCHEMA};
+use monitoring::{Alerts, Config, MIGRATIONS, SCHEMA};
 use policy::{KeyHash, KeyId, Role, Scopes, UserId};
 use pricing::Money;
 use proto::monitoring::v1::{
@@ -16,6 +16,7 @@ use shared::{
     config::SecretString,
     db::Db,
     health::Health,
+    seal::Sealer,
     security::Watch,
     server::Tasks,
     telemetry::{self, Telemetry},
@@ -54,6 +55,7 @@ pub(crate) struct Ledger {
     pub(crate) health: Health,
     /// What the service tells permissions of.
     pub(crate) watch: Watch,
+    config: Config,
     channel: Channel,
     tasks: Tasks,
     place: Place,
@@ -63,6 +65,8 @@ pub(crate) struct Ledger {
 enum Place {
     Folder(#[expect(dead_code, reason = "it is removed when dropped")] tempfile::TempDir),
     Server(Database),
+    /// That of another replica.
+    Shared,
 }
 
 /// Everybody there is: one person per role, whose key is the role's name.
@@ -96,35 +100,62 @@ fn secret(role: Role) -> String {
 
 impl Ledger {
     pub(crate) async fn sqlite() -> Self {
+        Self::sqlite_with(Alerts::default()).await
+    }
+
+    pub(crate) async fn sqlite_with(alerts: Alerts) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("ledger.db").display());
-        Self::open(url.into(), Place::Folder(folder)).await
+        Self::open(url.into(), Place::Folder(folder), alerts).await
     }
 
     pub(crate) async fn postgres() -> Self {
-        let database = Database::new().await;
-        Self::open(database.url.clone().into(), Place::Server(database)).await
+        Self::postgres_with(Alerts::default()).await
     }
 
-    async fn open(url: SecretString, place: Place) -> Self {
+    pub(crate) async fn postgres_with(alerts: Alerts) -> Self {
+        let database = Database::new().await;
+        Self::open(database.url.clone().into(), Place::Server(database), alerts).await
+    }
+
+    /// Another replica over the same database; it ends before this one.
+    pub(crate) async fn replica(&self) -> Self {
+        let config = self.config.clone();
+        let url = config.database.clone();
+        Self::run(url, Place::Shared, config).await
+    }
+
+    async fn open(url: SecretString, place: Place, alerts: Alerts) -> Self {
+        let encryption_keys = vec![Sealer::generate()];
+        let config = Config { database: url.clone(), encryption_keys, alerts, ..Config::default() };
+        Self::run(url, place, config).await
+    }
+
+    async fn run(url: SecretString, place: Place, config: Config) -> Self {
         TELEMETRY.get_or_init(|| {
             let quiet = telemetry::Config { log: "off,sqlx=off".into(), ..telemetry::Config::default() };
             telemetry::start(&quiet, "monitoring").unwrap()
         });
         let db = Db::open(&url, SCHEMA, &MIGRATIONS).await.unwrap();
-        Self::over(db, place)
+        Self::over(db, place, config)
     }
 
-    fn over(db: Db, place: Place) -> Self {
+    fn over(db: Db, place: Place, config: Config) -> Self {
         let (tasks, health) = (Tasks::default(), Health::default());
-        let config = Config::default();
         let token = ServiceToken::new(&SERVICE_TOKEN.into());
         let watch = Watch::default();
         let verify = Persons::new();
-        let routes =
-            monitoring::routes(config, db.clone(), &tasks, &health, verify, Some(token), watch.clone());
+        let routes = monitoring::routes(
+            config.clone(),
+            db.clone(),
+            &tasks,
+            &health,
+            verify,
+            Some(token),
+            watch.clone(),
+        );
         let routes = routes.unwrap();
-        Self { db, health, watch, channel: channel::in_process(routes), tasks, place }
+        Self { db, health, watch, config, channel: channel::in_process(routes), tasks, place }
     }
 
     /// Stops the service and removes its database.
@@ -134,6 +165,16 @@ impl Ledger {
         if let Place::Server(database) = self.place {
             database.end().await;
         }
+    }
+
+    /// What a client of any service with the person's role is made of.
+    pub(crate) fn channel(&self, role: Role) -> Channel {
+        channel::with_service_token(self.channel.clone(), &secret(role).into())
+    }
+
+    /// The same of another service.
+    pub(crate) fn service_channel(&self) -> Channel {
+        channel::with_service_token(self.channel.clone(), &SERVICE_TOKEN.into())
     }
 
     /// A client with this bearer token.
@@ -154,7 +195,7 @@ impl Ledger {
     /// Starts the service once more over the same database, as another replica, and ends this one.
     pub(crate) async fn again(self) -> Self {
         assert!(self.tasks.end(Duration::from_secs(10)).await, "a task outlived the service");
-        Self::over(self.db, self.place)
+        Self::over(self.db, self.place, self.config)
     }
 
     /// The way of another service to any service here.

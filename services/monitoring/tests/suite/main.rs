@@ -27,11 +27,14 @@ macro_rules! on_both_engines {
     };
 }
 
+mod alerting;
 mod budgets;
 mod correct;
+mod delivery;
 mod events;
 mod export;
 mod identify;
+mod inbox;
 mod instances;
 mod interrupt;
 mod ledger;

@@ -1,5 +1,6 @@
 //! As many statements for a hundred rows as for one (P11).
 
+mod alerts;
 mod fleet;
 
 use crate::{
@@ -86,6 +87,7 @@ async fn counts(ledger: &Ledger, many: u64) -> Vec<(String, usize)> {
     let increase = series::query("calls_total", OverTime::Increase, AcrossSeries::Sum, &["model"]);
     series::ask(ledger, SeriesQuery { window, ..increase }).await.unwrap();
     count();
+    alerts::all(ledger, many, &mut count).await;
     counts
 }
 
@@ -174,10 +176,10 @@ async fn does_not_grow(ledger: Ledger) {
 
 #[tokio::test]
 async fn a_call_asks_as_often_for_a_hundred_rows_as_for_one_on_sqlite() {
-    does_not_grow(Ledger::sqlite().await).await;
+    does_not_grow(Ledger::sqlite_with(alerts::settings()).await).await;
 }
 
 #[tokio::test]
 async fn a_call_asks_as_often_for_a_hundred_rows_as_for_one_on_postgres() {
-    does_not_grow(Ledger::postgres().await).await;
+    does_not_grow(Ledger::postgres_with(alerts::settings()).await).await;
 }

@@ -81,6 +81,12 @@ pub(crate) fn in_future(text: &str) -> anyhow::Result<Value> {
     Ok(json!(end.to_string()))
 }
 
+/// The time so long ago.
+pub(crate) fn in_past(text: &str) -> anyhow::Result<Value> {
+    let begin = jiff::Timestamp::now() - jiff::SignedDuration::try_from(seconds(text)?)?;
+    Ok(json!(begin.to_string()))
+}
+
 /// A duration as the contract's JSON has it.
 pub(crate) fn duration(text: &str) -> anyhow::Result<Value> {
     Ok(json!(format!("{}s", seconds(text)?.as_secs())))
