@@ -33,12 +33,12 @@ pub(crate) enum Prices {
     /// Puts a price: dollars for a million tokens, like 0.15. What is left out is not known; 0 is free.
     Put {
         model: String,
-        #[arg(long)]
+        #[arg(long = "input-usd")]
         input: Option<String>,
         /// Of input from the prefix cache; as other input when left out.
-        #[arg(long)]
+        #[arg(long = "cached-usd")]
         cached: Option<String>,
-        #[arg(long)]
+        #[arg(id = "output_usd", long = "output-usd")]
         output: Option<String>,
         /// From when on it counts, like 2026-12-01T00:00:00Z; now when left out.
         #[arg(long)]
