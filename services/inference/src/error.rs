@@ -149,6 +149,24 @@ pub enum Error {
     /// Another gateway refused it, in its words.
     #[error("{}", .0.status.message())]
     Forwarded(Box<forward::Refused>),
+    /// A hard budget has no room for it.
+    #[error(
+        "the budget `{budget}` has no room for this request; try again in {} s, ask for fewer tokens, or ask an admin to \
+         raise it",
+        retry_after.as_secs()
+    )]
+    BudgetExhausted {
+        /// Its name.
+        budget: String,
+        /// When the window ends, or when this gateway may have more of it.
+        retry_after: Duration,
+    },
+    /// Nobody knows what it costs, and a hard budget counts money.
+    #[error("`{model}` has no price, and a hard budget counts what it costs; ask an admin to put one")]
+    PriceUnknown {
+        /// The model's own name.
+        model: String,
+    },
     /// A limit is used up.
     #[error(transparent)]
     Limited(#[from] Refused),
@@ -221,6 +239,10 @@ impl IntoStatus for Error {
             Self::Limited(refused) => {
                 Fault::retry(Code::ResourceExhausted, limits::REASON, refused.retry_after())
             }
+            Self::BudgetExhausted { retry_after, .. } => {
+                Fault::retry(Code::ResourceExhausted, "BUDGET_EXHAUSTED", *retry_after)
+            }
+            Self::PriceUnknown { .. } => Fault::new(Code::FailedPrecondition, "PRICE_UNKNOWN"),
             Self::Stopping => Fault::retry(Code::Unavailable, "GATEWAY_STOPPING", SOON),
             Self::NotCached => Fault::new(Code::FailedPrecondition, "NOT_CACHED"),
             Self::WarmingOff => Fault::new(Code::FailedPrecondition, "WARMING_OFF"),

@@ -11,6 +11,7 @@ mod warm;
 
 use crate::{
     admit::{Admitted, admit},
+    budgets::{Budgets, Hold, Wanted},
     cache::{Cache, Cached},
     dispatch::{Answer, Dispatcher},
     error::Error,
@@ -51,6 +52,8 @@ pub struct Inference {
     pub dispatcher: Dispatcher,
     /// How it is accounted for.
     pub ledger: Ledger,
+    /// What may be spent.
+    pub budgets: Budgets,
     /// How well promises are kept.
     pub goodput: Goodput,
     /// What need not be made again.
@@ -68,6 +71,13 @@ pub struct Inference {
 struct Routed {
     permit: Permit,
     url: String,
+}
+
+/// What is set aside for a request, and since when it counts.
+#[derive(Debug)]
+struct Aside {
+    start: policy::Time,
+    hold: Option<Hold>,
 }
 
 /// One wait for an engine.
@@ -217,17 +227,34 @@ impl Inference {
             group: admitted.group,
             key: admitted.person.key,
         };
+        let (aside, bounded) = self.set_aside(admitted)?;
+        let admitted = bounded.as_ref().unwrap_or(admitted);
         let resumable = || Resumable::of(self, admitted, &who, until, config.attempts - 1);
         let resumable = config.resume.then(resumable).flatten();
         let admitted = resumable.as_ref().map_or(admitted, |resumable| &resumable.admitted);
         let turn = Turn { since: Instant::now(), until, avoid: None, preempted: 0 };
         let routed = self.route(admitted, turn, &who, Some(trial)).await?;
-        let account = self.open(admitted, &routed, usage_id, request_id)?;
+        let account = self.open(admitted, &routed, &who, aside)?;
         let mut answer = self.attempts(admitted, turn, &who, Some(trial), (routed, account)).await?;
         if let (Answer::Stream(stream), Some(resumable)) = (&mut answer, resumable) {
             stream.resume_with(Box::new(resumable));
         }
         Ok(Inferred { usage_id, instead: None, cached: Cached::Bypass, answer })
+    }
+
+    /// Sets aside what it may cost of hard budgets. Where it does not say how much may be made, it is the same prompt with
+    /// what fits.
+    fn set_aside(&self, admitted: &Admitted) -> Result<(Aside, Option<Admitted>), Error> {
+        let passed = i64::try_from(admitted.accepted.elapsed().as_micros()).unwrap_or(0);
+        let start = policy::Time(time::now().0 - passed);
+        let context = self.dispatcher.fleet.max_model_len(admitted.prompt.served());
+        let wanted = Wanted { admitted, at: start.0, context };
+        let Some((hold, most)) = self.budgets.reserve(&wanted)? else {
+            return Ok((Aside { start, hold: None }, None));
+        };
+        let bounded =
+            most.map(|most| Admitted { prompt: admitted.prompt.clone().bounded(most), ..admitted.clone() });
+        Ok((Aside { start, hold: Some(hold) }, bounded))
     }
 
     /// Second step: waits its turn for an engine.
@@ -274,16 +301,16 @@ impl Inference {
         &self,
         admitted: &Admitted,
         routed: &Routed,
-        usage_id: Uuid,
-        request_id: &str,
+        who: &Who,
+        Aside { start, hold }: Aside,
     ) -> Result<Account, Error> {
         let prompt = &admitted.prompt;
         let queued = admitted.accepted.elapsed();
-        let start = policy::Time(time::now().0 - i64::try_from(queued.as_micros()).unwrap_or(0));
+        let budgets = hold.iter().flat_map(Hold::budgets).map(|budget| budget.to_string()).collect();
         let record = UsageRecord {
-            usage_id: usage_id.to_string(),
+            usage_id: who.usage_id.to_string(),
             attempt: 1,
-            request_id: request_id.to_owned(),
+            request_id: who.request_id.to_string(),
             user_id: admitted.person.user.to_string(),
             key_id: admitted.person.key.map(|key| key.to_string()).unwrap_or_default(),
             model_id: admitted.model.to_string(),
@@ -296,10 +323,13 @@ impl Inference {
             saved_prompt_tokens: prompt.saved,
             group_id: admitted.group.map(|group| group.to_string()).unwrap_or_default(),
             served_model: prompt.renamed().unwrap_or_default().to_owned(),
+            gateway_id: self.budgets.gateway().to_string(),
+            leased_budget_ids: budgets,
             ..UsageRecord::default()
         };
         let (ledger, user) = (self.ledger.clone(), admitted.person.user);
-        Account::begin(ledger, record, user, prompt, admitted.accepted).map_err(|error| {
+        let account = Account::begin(ledger, record, user, prompt, admitted.accepted);
+        account.map(|account| account.holding(hold)).map_err(|error| {
             tracing::error!(%error, "the journal could not be written");
             Error::Journal
         })

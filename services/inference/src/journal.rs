@@ -119,6 +119,13 @@ impl Journal {
         self.ended.notified().await;
     }
 
+    /// The place after the last record.
+    #[must_use]
+    pub fn end_of_records(&self) -> Cursor {
+        let writer = self.lock();
+        Cursor { segment: writer.segment, offset: writer.length }
+    }
+
     /// How many requests were begun and have not ended.
     #[must_use]
     pub fn open_requests(&self) -> usize {

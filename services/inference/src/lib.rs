@@ -3,7 +3,7 @@
 //! A request enters in [`openai`] (HTTP) or [`api`] (gRPC) and becomes a [`prompt::Prompt`]. [`infer`] takes it
 //! through `Prompt → Admitted → Routed → Answer`: [`admit`] asks the policy replica, [`queue`] gives it its turn and
 //! an engine, [`dispatch`] sends it, and [`meter`] counts what streams back. [`journal`] keeps the account on disk
-//! and [`ship`] brings it to monitoring. [`goodput`] judges whether it kept its promise. [`follow`] keeps the replica, [`engines`] the fleet.
+//! and [`ship`] brings it to monitoring. [`budgets`] holds what may be spent. [`goodput`] judges whether it kept its promise. [`follow`] keeps the replica, [`engines`] the fleet.
 //!
 //! What outlives a request ([`jobs`], [`batches`] and their [`files`]) is in a database of its own, `store`. [`lock`] lets
 //! one at a time through where callers ask for that.
@@ -11,6 +11,7 @@
 pub mod admit;
 pub mod api;
 pub mod batches;
+pub mod budgets;
 pub mod cache;
 pub mod config;
 pub mod dispatch;

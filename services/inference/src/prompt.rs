@@ -112,6 +112,20 @@ struct Ranked<'a> {
     priority: Option<&'a RawValue>,
 }
 
+/// Where the most tokens to make stand.
+#[derive(Deserialize)]
+struct Generated<'a> {
+    #[serde(borrow)]
+    max_tokens: &'a RawValue,
+}
+
+/// The same of responses.
+#[derive(Deserialize)]
+struct Made<'a> {
+    #[serde(borrow)]
+    max_output_tokens: &'a RawValue,
+}
+
 /// The header, or metadata, that says how urgent a request is.
 pub const PRIORITY: &str = "x-tollgate-priority";
 /// The header, or metadata, by which a request that is sent again is known.
@@ -197,6 +211,24 @@ impl Prompt {
             None => with_field(&self.body, "priority", &rank),
         };
         Ok(self)
+    }
+
+    /// The same, of which no more is made than so many tokens for each choice.
+    #[must_use]
+    pub fn bounded(mut self, most: u64) -> Self {
+        let (name, value) = (self.endpoint.bound(), most.to_string());
+        let stands = match name {
+            "max_output_tokens" => {
+                serde_json::from_slice(&self.body).ok().map(|Made { max_output_tokens }| max_output_tokens)
+            }
+            _ => serde_json::from_slice(&self.body).ok().map(|Generated { max_tokens }| max_tokens),
+        };
+        self.body = match stands.map(|raw| position(&self.body, raw)) {
+            Some(stands) => replaced(&self.body, stands, &value),
+            None => with_field(&self.body, name, &value),
+        };
+        self.max_tokens = Some(most);
+        self
     }
 
     /// What an engine gets that is to keep the response under this name.

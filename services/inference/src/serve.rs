@@ -4,6 +4,7 @@ use crate::{
     Config,
     api::{self, Api},
     batches::run::Batches,
+    budgets::{self, Budgets},
     cache::Cache,
     dispatch::Dispatcher,
     engines::Fleet,
@@ -136,7 +137,12 @@ pub async fn open(
     let sealer = sealer.map_err(|fault| io::Error::other(format!("inference.encryption_keys: {fault}")))?;
     let journal = Arc::new(Journal::open(&config.data_dir.join("journal"))?);
     let scaled_by = upstreams.monitoring.clone();
-    ship::start(Arc::clone(&journal), upstreams.monitoring, health.component("usage shipping", false), tasks);
+    let shipping = health.component("usage shipping", false);
+    ship::start(Arc::clone(&journal), upstreams.monitoring.clone(), shipping, tasks);
+    let budgets = Budgets::open(&config.data_dir);
+    let leases = health.component("budget leases", false);
+    let (folder, own) = (&config.data_dir, Arc::clone(&journal));
+    budgets::start(budgets.clone(), folder, own, upstreams.monitoring, leases, tasks).await?;
     let bounds =
         Bounds { fresh_within: config.policy.fresh_within, serve_stale_for: config.policy.serve_stale_for };
     let kept = config.data_dir.join("policy.json");
@@ -181,6 +187,7 @@ pub async fn open(
         policy: policy.clone(),
         queue: queue.clone(),
         dispatcher,
+        budgets,
         ledger: Ledger { journal, estimator: Arc::new(Estimator::default()) },
         goodput,
         weights: weights.clone(),

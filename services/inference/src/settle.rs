@@ -3,6 +3,7 @@
 //! An [`Account`] that is dropped without having been ended was cut off by its caller, and says so itself.
 
 use crate::{
+    budgets::Hold,
     goodput::{Answered, Trial, Used},
     journal::Journal,
     metrics::{self, Ended},
@@ -105,6 +106,8 @@ pub struct Account {
     settled: bool,
     /// Whose limits its tokens count against.
     ticket: Option<Ticket>,
+    /// What is set aside for it of hard budgets.
+    hold: Option<Hold>,
 }
 
 impl Account {
@@ -137,8 +140,16 @@ impl Account {
             spent: false,
             settled: false,
             ticket: Ticket::current(),
+            hold: None,
         };
         Ok(account)
+    }
+
+    /// So much of hard budgets is set aside for it.
+    #[must_use]
+    pub fn holding(mut self, hold: Option<Hold>) -> Self {
+        self.hold = hold;
+        self
     }
 
     /// The request's id in the ledger.
@@ -238,6 +249,11 @@ impl Account {
             metrics::journal_error();
             tracing::error!(%error, usage_id = record.usage_id, "the journal could not be written");
         }
+        if let Some(hold) = self.hold.take() {
+            let record = &self.record;
+            hold.settle(record.prompt_tokens, record.cached_prompt_tokens, record.completion_tokens);
+        }
+        let record = &self.record;
         let (error, how) = match outcome {
             Outcome::Finished => (None, Answered::Whole),
             Outcome::Cancelled => (Some("cancelled"), Answered::Abandoned),

@@ -7,6 +7,7 @@ mod apart;
 mod away;
 mod background;
 mod bad_input;
+mod budgets;
 mod chat;
 mod config;
 mod crash;

@@ -87,6 +87,15 @@ impl Endpoint {
         std::iter::once(self.path()).chain(self.aliases().iter().copied())
     }
 
+    /// The field that says how many tokens may be made at most.
+    #[must_use]
+    pub const fn bound(self) -> &'static str {
+        match self {
+            Self::Responses => "max_output_tokens",
+            _ => "max_tokens",
+        }
+    }
+
     /// The name in the usage ledger.
     #[must_use]
     pub const fn name(self) -> &'static str {
