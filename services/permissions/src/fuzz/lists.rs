@@ -8,7 +8,7 @@ use axum::{Router, body::Body};
 use http::Request;
 use http_body_util::BodyExt;
 use prost::Message;
-use prost_types::{DescriptorProto, FileDescriptorSet};
+use prost_types::{DescriptorProto, FileDescriptorProto, FileDescriptorSet};
 use secrecy::ExposeSecret;
 use shared::{db::Db, health::Health, server::Tasks, time};
 use std::{
@@ -62,8 +62,7 @@ impl Asked {
             Some((service.routes(None), format!("Bearer {}", first.api_key.expose_secret())))
         })?;
         let files = FileDescriptorSet::decode(proto::DESCRIPTORS).ok()?.file;
-        let files: Vec<_> = files.into_iter().filter(|file| file.package() == PACKAGE).collect();
-        let services = files.iter().flat_map(|file| &file.service);
+        let services = files.iter().filter(|file| file.package() == PACKAGE).flat_map(|file| &file.service);
         let methods = services.flat_map(|service| {
             let lists = service.method.iter().filter(|method| !method.server_streaming());
             let lists = lists
@@ -74,8 +73,13 @@ impl Asked {
             })
         });
         let methods = methods.collect();
-        let messages = files.into_iter().flat_map(|file| file.message_type);
-        let messages = messages.map(|message| (format!(".{PACKAGE}.{}", message.name()), message)).collect();
+        let named = |file: FileDescriptorProto| {
+            let package = file.package().to_owned();
+            file.message_type
+                .into_iter()
+                .map(move |message| (format!(".{package}.{}", message.name()), message))
+        };
+        let messages = files.into_iter().flat_map(named).collect();
         Some(Self { runtime, routes, credential, methods, messages })
     }
 
