@@ -2,12 +2,14 @@
 //!
 //! Live: the process turns. Startup: everything critical was up once. Ready: everything critical is up now.
 
+use crate::telemetry;
 use futures_util::{Stream, StreamExt};
+use opentelemetry::{KeyValue, metrics::Gauge};
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
@@ -15,6 +17,12 @@ use tonic::{Request, Response, Status};
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server,
 };
+
+static UP: LazyLock<Gauge<u64>> = LazyLock::new(|| {
+    let meter = telemetry::meter();
+    let up = meter.u64_gauge("tollgate.component.up");
+    up.with_description("Whether a component of the process works, well or less well").build()
+});
 
 /// How a component is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -88,6 +96,10 @@ impl Reporter {
                 return false;
             }
             tracing::info!(component = self.name, ?condition, "health changed");
+            if condition != Condition::Starting {
+                let up = !matches!(condition, Condition::Down(_));
+                UP.record(up.into(), &[KeyValue::new("component", self.name)]);
+            }
             component.condition = condition;
             state.started |= state.critical_up();
             true

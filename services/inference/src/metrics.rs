@@ -4,7 +4,7 @@
 
 use crate::{
     cache::{Cache, Found},
-    engines::{Fleet, gauges::Gauges},
+    engines::{Fleet, engine::Standing, gauges::Gauges},
     goodput::{End, Goodput},
     infer::Warmed,
     queue::{Class, Queue},
@@ -221,6 +221,23 @@ pub fn observe_engines(fleet: &Fleet) {
             })
             .build();
     }
+    let fleet = fleet.downgrade();
+    let meter = meter();
+    let up = meter.u64_observable_gauge("tollgate.engine.up");
+    let _ = up
+        .with_description("Whether requests may go to the engine; not of engines that an operator took out")
+        .with_callback(move |observer| {
+            let Some(fleet) = fleet.upgrade() else { return };
+            for engine in fleet.all() {
+                let up = match engine.standing(&engine.state()) {
+                    Standing::Healthy => 1,
+                    Standing::Unhealthy | Standing::BreakerOpen | Standing::Ejected => 0,
+                    _ => continue,
+                };
+                observer.observe(up, &[KeyValue::new("engine", engine.url.clone())]);
+            }
+        })
+        .build();
 }
 
 /// Shows how many wait for each model, by class.
