@@ -1,6 +1,6 @@
 //! One address before several processes, as a load balancer gives it: new connections go where it points.
 
-use crate::process::free_address;
+use crate::{process::free_address, until};
 use std::net::SocketAddr;
 use tokio::{
     io::copy_bidirectional,
@@ -26,7 +26,8 @@ impl Relay {
 
     /// Begins to pass on the connections of an address where another one did.
     pub async fn at(address: SocketAddr, target: SocketAddr) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
+        // One that was there before may need a moment to go.
+        let listener = until("the address", async || TcpListener::bind(address).await.ok()).await;
         let target = watch::Sender::new(target);
         let mut running = JoinSet::new();
         running.spawn(accept(listener, target.subscribe()));

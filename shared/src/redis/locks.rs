@@ -173,7 +173,7 @@ mod tests {
         let config = Config { url: format!("redis://{address}").into() };
         let health = Health::default();
         let locks = Locks::open(&config, &tasks, || health.component("locks", false));
-        let held = until("the lock", async || match locks.ask("a", "1").await {
+        let held = until("the lock", async || match locks.ask_for("a", "1", LIFE, PATIENCE).await {
             Asked::Held(lock) => Some(lock),
             Asked::Taken | Asked::Unknown => None,
         });
@@ -181,8 +181,10 @@ mod tests {
         drop(relay);
         drop(held);
         let _relay = Relay::at(address, redis.address()).await;
-        until("it to be free", async || matches!(locks.ask("a", "2").await, Asked::Held(_)).then_some(()))
-            .await;
+        until("it to be free", async || {
+            matches!(locks.ask_for("a", "2", LIFE, PATIENCE).await, Asked::Held(_)).then_some(())
+        })
+        .await;
         tasks.end(PATIENCE).await;
     }
 }
