@@ -9,7 +9,7 @@ use crate::{
     on, on_tx,
 };
 use policy::Revision;
-use sqlx::QueryBuilder;
+use sqlx::{Database, Encode, QueryBuilder, Type};
 use uuid::Uuid;
 
 /// Events inserted by one statement: SQLite takes 32,766 values, an event has 13.
@@ -162,6 +162,48 @@ pub async fn head(db: &Db) -> Result<Head, sqlx::Error> {
     on!(db, |pool| sqlx::query_as::<_, HeadRow>(HEAD).fetch_one(pool).await)?.try_into()
 }
 
+impl Filter {
+    /// Goes on with a query that ends in `WHERE`: what the filter lets through of a log, from one place on in one direction.
+    pub fn page<D>(&self, query: &mut QueryBuilder<D>, beyond: Option<Place>, newest_first: bool, limit: i64)
+    where
+        D: Database,
+        String: for<'q> Encode<'q, D> + Type<D>,
+        i64: for<'q> Encode<'q, D> + Type<D>,
+        Time: for<'q> Encode<'q, D> + Type<D>,
+    {
+        let Place { revision, ordinal } =
+            beyond.unwrap_or(if newest_first { Place::after(Revision(u64::MAX)) } else { Place::START });
+        query.push(if newest_first { "(revision, ordinal) < (" } else { "(revision, ordinal) > (" });
+        query.push_bind(number(revision)).push(", ").push_bind(i64::from(ordinal)).push(")");
+        let texts = [
+            (" AND actor = ", &self.actor),
+            (" AND kind = ", &self.kind),
+            (" AND id = ", &self.id),
+            (" AND action = ", &self.action),
+            (" AND request_id = ", &self.request),
+        ];
+        for (condition, text) in texts {
+            if let Some(text) = text {
+                query.push(condition).push_bind(text.clone());
+            }
+        }
+        if let Some(start) = self.start {
+            query.push(" AND occurred_at >= ").push_bind(Time(start));
+        }
+        if let Some(end) = self.end {
+            query.push(" AND occurred_at < ").push_bind(Time(end));
+        }
+        if let Some(from) = self.from {
+            query.push(" AND revision >= ").push_bind(number(from));
+        }
+        if let Some(to) = self.to {
+            query.push(" AND revision <= ").push_bind(number(to));
+        }
+        let order = if newest_first { "revision DESC, ordinal DESC" } else { "revision, ordinal" };
+        query.push(" ORDER BY ").push(order).push(" LIMIT ").push_bind(limit);
+    }
+}
+
 /// The events that a filter lets through, from one place on in one direction.
 ///
 /// # Errors
@@ -173,38 +215,9 @@ pub async fn list(
     newest_first: bool,
     limit: u32,
 ) -> Result<Vec<Stored>, sqlx::Error> {
-    let Place { revision, ordinal } =
-        beyond.unwrap_or(if newest_first { Place::after(Revision(u64::MAX)) } else { Place::START });
     let rows = on!(db, |pool| {
         let mut query = QueryBuilder::new(SELECT);
-        query.push(if newest_first { "(revision, ordinal) < (" } else { "(revision, ordinal) > (" });
-        query.push_bind(number(revision)).push(", ").push_bind(i64::from(ordinal)).push(")");
-        let texts = [
-            (" AND actor = ", &filter.actor),
-            (" AND kind = ", &filter.kind),
-            (" AND id = ", &filter.id),
-            (" AND action = ", &filter.action),
-            (" AND request_id = ", &filter.request),
-        ];
-        for (condition, text) in texts {
-            if let Some(text) = text {
-                query.push(condition).push_bind(text);
-            }
-        }
-        if let Some(start) = filter.start {
-            query.push(" AND occurred_at >= ").push_bind(Time(start));
-        }
-        if let Some(end) = filter.end {
-            query.push(" AND occurred_at < ").push_bind(Time(end));
-        }
-        if let Some(from) = filter.from {
-            query.push(" AND revision >= ").push_bind(number(from));
-        }
-        if let Some(to) = filter.to {
-            query.push(" AND revision <= ").push_bind(number(to));
-        }
-        let order = if newest_first { "revision DESC, ordinal DESC" } else { "revision, ordinal" };
-        query.push(" ORDER BY ").push(order).push(" LIMIT ").push_bind(i64::from(limit));
+        filter.page(&mut query, beyond, newest_first, limit.into());
         query.build_query_as::<EventRow>().fetch_all(pool).await
     })?;
     rows.into_iter().map(Stored::try_from).collect()

@@ -110,37 +110,7 @@ pub(crate) async fn list(
 ) -> Result<Vec<Stored>, StoreError> {
     let rows = on!(db, |pool| {
         let mut query = QueryBuilder::new(SELECT);
-        let compare = if newest_first { "(revision, ordinal) < (" } else { "(revision, ordinal) > (" };
-        let beyond =
-            beyond.unwrap_or(if newest_first { Place::after(Revision(u64::MAX)) } else { Place::START });
-        query.push(compare).push_bind(number(beyond.revision));
-        query.push(", ").push_bind(i64::from(beyond.ordinal)).push(")");
-        let texts = [
-            (" AND actor = ", &filter.actor),
-            (" AND kind = ", &filter.kind),
-            (" AND id = ", &filter.id),
-            (" AND action = ", &filter.action),
-            (" AND request_id = ", &filter.request),
-        ];
-        for (condition, text) in texts {
-            if let Some(text) = text {
-                query.push(condition).push_bind(text);
-            }
-        }
-        if let Some(start) = filter.start {
-            query.push(" AND occurred_at >= ").push_bind(Time(start));
-        }
-        if let Some(end) = filter.end {
-            query.push(" AND occurred_at < ").push_bind(Time(end));
-        }
-        if let Some(from) = filter.from {
-            query.push(" AND revision >= ").push_bind(number(from));
-        }
-        if let Some(to) = filter.to {
-            query.push(" AND revision <= ").push_bind(number(to));
-        }
-        let order = if newest_first { "revision DESC, ordinal DESC" } else { "revision, ordinal" };
-        query.push(" ORDER BY ").push(order).push(" LIMIT ").push_bind(limit);
+        filter.page(&mut query, beyond, newest_first, limit);
         query.build_query_as::<EventRow>().fetch_all(pool).await
     })?;
     rows.into_iter().map(Stored::try_from).collect()
