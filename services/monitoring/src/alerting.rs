@@ -7,13 +7,14 @@ mod known;
 pub(crate) mod letter;
 pub(crate) mod notify;
 mod outbox;
+pub(crate) mod receivers;
 pub(crate) mod routing;
 pub(crate) mod rules;
 mod samples;
 pub(crate) mod silences;
 mod watch;
 
-use crate::{config::Alerts, error::Error, place, receivers::Receivers, signals::Signals};
+use crate::{alerting::receivers::Receivers, config::Alerts, error::Error, place, signals::Signals};
 use outbox::Outbox;
 use shared::{
     db::Db,

@@ -2,7 +2,8 @@
 
 use crate::{
     place::{self, Place, is_time},
-    records, report,
+    usage::records,
+    usage::report,
 };
 use shared::page;
 

@@ -4,6 +4,7 @@
 //! Every move is decided by [`scaling::Record`] and kept together with its event, if the instance is still as it was when
 //! that was decided; otherwise it is decided again.
 
+pub(crate) mod replicas;
 pub(crate) mod sweep;
 
 use crate::{

@@ -1,39 +1,26 @@
-//! The usage ledger: what every accepted request used, counted exactly once.
+//! Monitoring: the ledger of what every accepted request used, counted exactly once, and what it costs; budgets; what is
+//! measured; alerts; instances of engines.
 //!
-//! A request enters in `api`, is decided in the file named after its verb (`record`, `report`, `records`) and is kept
-//! in `store`. What it costs, `charge` says by the versions in `prices`. Who is asking, [`shared::auth`] settled before; [`AskPermissions`] tells it who holds a key.
+//! A call enters in `api`, is decided in the file named after its verb (`usage::record`, `budgets::lease`) and is kept in
+//! `store`. Who is asking, [`shared::auth`] settled before; [`AskPermissions`] tells it who holds a key.
 
 mod alerting;
 mod api;
 mod budgets;
-mod charge;
 mod config;
-mod correct;
 mod error;
 mod events;
-mod export;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod health;
 mod identify;
 mod instances;
-mod llm;
 mod moment;
 mod place;
 mod prices;
-mod receivers;
-mod reconcile;
-mod record;
-mod records;
-mod replicas;
-mod report;
-mod rerate;
-mod restrict;
 mod signals;
 mod store;
-mod system;
 mod usage;
-mod watch;
 
 pub use config::{Alerts, Config, Encryption, Receiver, Smtp};
 pub use identify::AskPermissions;
@@ -159,12 +146,12 @@ pub fn keda(db: Db, tasks: &Tasks) -> Router {
 /// Gives up instances that are silent, and recommends replicas, from now on.
 fn look_after_instances(db: &Db, tasks: &Tasks) {
     let db = db.clone();
-    tasks.repeat(replicas::EVERY, move || {
+    tasks.repeat(instances::replicas::EVERY, move || {
         let db = db.clone();
         async move {
             let looked = async {
                 instances::sweep::sweep(&db, api::lease(), time::now()).await?;
-                replicas::look(&db, time::now()).await
+                instances::replicas::look(&db, time::now()).await
             };
             if let Err(error) = looked.await {
                 tracing::warn!(%error, "instances were not looked after; the next round will");

@@ -5,11 +5,11 @@ mod import;
 pub(crate) use import::{Imported, Imports, import};
 
 use crate::{
-    charge::Prices,
     error::Error,
     place::{self, Place, is_time},
     store::{self, prices},
     usage::Charge,
+    usage::charge::Prices,
 };
 use policy::{Time, UserId};
 use pricing::{Price, Tokens};

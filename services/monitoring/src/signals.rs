@@ -6,6 +6,9 @@
 
 mod ask;
 mod keep;
+pub(crate) mod llm;
+pub(crate) mod system;
+pub(crate) mod watch;
 
 pub(crate) use ask::{Asked, Found, Span};
 

@@ -2,6 +2,16 @@
 //!
 //! Values of these types are valid: the tables of [`crate::store`] hold whatever they can.
 
+pub(crate) mod charge;
+pub(crate) mod correct;
+pub(crate) mod export;
+pub(crate) mod reconcile;
+pub(crate) mod record;
+pub(crate) mod records;
+pub(crate) mod report;
+pub(crate) mod rerate;
+pub(crate) mod restrict;
+
 use policy::{GroupId, KeyId, ModelId, Time, UserId};
 use pricing::{Money, Tokens};
 use std::time::Duration;

@@ -5,7 +5,7 @@ use super::{
     letter::{Content, Letter, Target},
 };
 use crate::{
-    receivers::{self, Receivers, Undelivered},
+    alerting::receivers::{self, Receivers, Undelivered},
     store::alerts::history,
 };
 use alerts::{Labels, Severity};

@@ -6,12 +6,12 @@ use super::{
     record::{MAX_MODEL, key},
 };
 use crate::{
-    correct::Truth,
     error::{Error, Violation},
-    reconcile::{Reconciled, Totals},
-    records::Query,
-    rerate::Rerated,
     store::corrections::Cause,
+    usage::correct::Truth,
+    usage::reconcile::{Reconciled, Totals},
+    usage::records::Query,
+    usage::rerate::Rerated,
     usage::{hour_ceil, hour_floor},
 };
 use policy::{Time, UserId};

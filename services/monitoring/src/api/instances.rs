@@ -37,7 +37,8 @@ impl pb::instance_service_server::InstanceService for Api {
         let (id, status) = (instance::id(&instance_id)?, instance::status(status.unwrap_or_default())?);
         let now = time::now();
         let known = instances::heartbeat(&self.db, &id, epoch, &status, now).await?;
-        let pool_queue_length = crate::replicas::queue_length(&self.db, &known.spec.pool, now).await?;
+        let pool_queue_length =
+            crate::instances::replicas::queue_length(&self.db, &known.spec.pool, now).await?;
         let drain = known.wish.map(|Wish { reason, limit }| pb::DrainWish {
             reason,
             limit: limit.map(time::duration_to_proto),

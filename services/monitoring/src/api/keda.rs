@@ -6,7 +6,7 @@
 
 use crate::{
     error::{Error, Violation},
-    replicas::{self, Kept},
+    instances::replicas::{self, Kept},
 };
 use ::scaling::{Policy, Recommendation};
 use futures_util::{Stream, StreamExt, stream};

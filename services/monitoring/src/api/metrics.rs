@@ -4,7 +4,7 @@ mod answer;
 mod read;
 
 use super::Api;
-use crate::{llm::summaries, system::readings, watch};
+use crate::{signals::llm::summaries, signals::system::readings, signals::watch};
 use futures_util::{Stream, StreamExt};
 use proto::monitoring::v1 as pb;
 use shared::time;

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::{
     error::{Error, Violation},
+    instances::replicas::{Kept, Put, Said},
     moment::{at, since},
-    replicas::{Kept, Put, Said},
 };
 use ::policy::Time;
 use ::scaling::{Load, Pace, Policy, Recommendation, Thresholds};

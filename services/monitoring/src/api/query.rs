@@ -6,10 +6,11 @@ use super::{
 };
 use crate::{
     error::{Error, Violation},
-    export::Format,
-    records, report,
-    report::{Bucket, Dimensions},
-    restrict::restrict,
+    usage::export::Format,
+    usage::records,
+    usage::report,
+    usage::report::{Bucket, Dimensions},
+    usage::restrict::restrict,
     usage::{hour_ceil, hour_floor},
 };
 use policy::Time;

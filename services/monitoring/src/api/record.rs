@@ -3,8 +3,8 @@
 use super::field;
 use crate::{
     error::{Error, Violation},
-    record::Recorded,
-    records::Page,
+    usage::record::Recorded,
+    usage::records::Page,
     usage::{Entry, Kept, Outcome, Record, RecordKey},
 };
 use policy::{ModelId, UserId};

@@ -1,7 +1,7 @@
 //! `ScalingService`, call by call.
 
 use super::{Api, field, instance, policy};
-use crate::replicas;
+use crate::instances::replicas;
 use proto::monitoring::v1 as pb;
 use shared::{auth::RequestExt, time};
 use tonic::{Request, Response, Status};

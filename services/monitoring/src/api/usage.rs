@@ -7,8 +7,8 @@ use super::{
     record,
 };
 use crate::{
-    correct::correct, export::export, reconcile::reconcile, record::record, records::list, report::report,
-    rerate::rerate,
+    usage::correct::correct, usage::export::export, usage::reconcile::reconcile, usage::record::record,
+    usage::records::list, usage::report::report, usage::rerate::rerate,
 };
 use futures_util::{Stream, TryStreamExt};
 use proto::monitoring::v1 as pb;

@@ -2,7 +2,7 @@
 
 use super::{group_or_nil, id_or_nil, nil_to_none};
 use crate::{
-    records::{Order, Position, Query},
+    usage::records::{Order, Position, Query},
     usage::{Charge, Entry, Kept, Outcome, Record, RecordKey},
 };
 use policy::{GroupId, ModelId, UserId};

@@ -1,8 +1,8 @@
 //! What operators allow, what gateways say, and what was recommended.
 
 use crate::{
+    instances::replicas::{Kept, Put, Said},
     moment::{at, micros, since},
-    replicas::{Kept, Put, Said},
 };
 use policy::Time as Moment;
 use scaling::{Fleet, Inputs, Load, Reason, Recommendation, Scaler};

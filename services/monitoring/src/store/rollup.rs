@@ -2,7 +2,7 @@
 
 use super::{group_or_nil, id_or_nil};
 use crate::{
-    report::{Bucket, Group, Query, Row},
+    usage::report::{Bucket, Group, Query, Row},
     usage::{HourKey, Sums},
 };
 use shared::{

@@ -1,6 +1,6 @@
 //! Totals of a time, from the records and from the sums.
 
-use crate::reconcile::Totals;
+use crate::usage::reconcile::Totals;
 use shared::{
     db::{Time, Tx},
     on_tx,

@@ -2,10 +2,10 @@
 
 use super::read::List;
 use crate::{
-    llm::{Fleet, Model, Times},
+    signals::llm::{Fleet, Model, Times},
+    signals::system::{Level, Reading},
+    signals::watch::Look,
     signals::{self, Found, Named},
-    system::{Level, Reading},
-    watch::Look,
 };
 use proto::monitoring::v1 as pb;
 use series::{Answer, At, Kind};

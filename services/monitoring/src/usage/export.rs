@@ -2,8 +2,8 @@
 
 use crate::{
     error::Error,
-    records::{Order, Position, Query},
     store::records,
+    usage::records::{Order, Position, Query},
     usage::{Kept, Outcome},
 };
 use futures_util::{Stream, stream};

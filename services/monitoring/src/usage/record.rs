@@ -5,9 +5,9 @@
 
 use crate::{
     budgets::spend::{Change, Spent, spend},
-    charge::Prices,
     error::Error,
     store::{self, records, rollup},
+    usage::charge::Prices,
     usage::{Charge, Entry, HourKey, RecordKey, Sums},
 };
 use opentelemetry::{KeyValue, metrics::Counter};

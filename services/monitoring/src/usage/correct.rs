@@ -3,12 +3,12 @@
 
 use crate::{
     budgets::spend::{Change, Spent, spend},
-    charge::Prices,
     error::Error,
     store::{
         corrections::{self, Cause, Known},
         records, rollup,
     },
+    usage::charge::Prices,
     usage::{HourKey, Kept, Record, RecordKey, Sums},
 };
 use shared::db::{Db, Tx};

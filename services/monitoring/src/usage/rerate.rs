@@ -1,12 +1,12 @@
 //! Pricing records again: each whose cost the price list sees differently today is superseded.
 
 use crate::{
-    charge::Prices,
-    correct::supersede,
     error::Error,
-    records::{Order, Position, Query},
     store::{corrections::Cause, records},
     usage::Kept,
+    usage::charge::Prices,
+    usage::correct::supersede,
+    usage::records::{Order, Position, Query},
 };
 use policy::Time;
 use shared::db::Db;
