@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Between two messages about a group at least: a shorter one is a storm.
-const SHORTEST_INTERVAL: Duration = Duration::from_secs(30);
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(5);
 /// Groups by all labels.
 const ALL: &str = "...";
 /// Routes of a tree, and how deep.
@@ -102,15 +102,16 @@ impl Limits {
 }
 
 impl Routing {
-    /// Everything to one receiver: what is critical or an error after a second, all else after five, and of what only
-    /// follows from something critical nothing.
+    /// Everything to one receiver: what is critical or an error at once, and by component, so that none waits for another;
+    /// all else after five seconds; and of what only follows from something worse nothing.
     #[must_use]
     pub fn to(receiver: &str) -> Self {
         let is = |text: &str| text.parse::<Matcher>().into_iter().collect::<Vec<_>>();
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let urgent = Route {
             matchers: is("severity=~\"critical|error\""),
-            group_wait: Some(Every(Duration::from_secs(1))),
+            group_by: Some(names(&["alertname", "component"])),
+            group_wait: Some(Every(Duration::ZERO)),
             group_interval: Some(Every(SHORTEST_INTERVAL)),
             ..Route::default()
         };
@@ -125,12 +126,23 @@ impl Routing {
             target: is("severity=~\"info|warning\""),
             equal: names(&["alertname", "model"]),
         };
+        // The same thing, further gone.
+        let worse = |source: &str, target: &str, equal: &str| Inhibition {
+            source: is(&format!("alertname={source}")),
+            target: is(&format!("alertname={target}")),
+            equal: names(&[equal]),
+        };
+        let further = [
+            worse("DiskFull", "DiskFilling", "instance"),
+            worse("BudgetSpent", "BudgetNearlySpent", "budget"),
+            worse("CertificateExpiresSoon", "CertificateExpires", "section"),
+        ];
         let engine = Inhibition {
             source: is("alertname=EngineDown"),
             target: is("alertname=~\"EngineHung|EngineKvCacheFull|SlowFirstToken\""),
             equal: names(&["engine"]),
         };
-        Self { route, inhibit: vec![same, engine] }
+        Self { route, inhibit: [same, engine].into_iter().chain(further).collect() }
     }
 
     /// Whether the tree can be followed, with these receivers.
@@ -192,7 +204,7 @@ impl Route {
         }
         let limits = Limits::of(self, above);
         if limits.interval < SHORTEST_INTERVAL {
-            return Err(Fault::invalid("group_interval", "must be at least 30s"));
+            return Err(Fault::invalid("group_interval", "must be at least 5s"));
         }
         if limits.repeat < limits.interval {
             return Err(Fault::invalid("repeat_interval", "must not be below group_interval"));

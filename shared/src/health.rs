@@ -2,7 +2,7 @@
 //!
 //! Live: the process turns. Startup: everything critical was up once. Ready: everything critical is up now.
 
-use crate::telemetry;
+use crate::{report, telemetry};
 use futures_util::{Stream, StreamExt};
 use opentelemetry::{KeyValue, metrics::Gauge};
 use serde::Serialize;
@@ -99,6 +99,9 @@ impl Reporter {
             if condition != Condition::Starting {
                 let up = !matches!(condition, Condition::Down(_));
                 UP.record(up.into(), &[KeyValue::new("component", self.name)]);
+                if up != matches!(component.condition, Condition::Up | Condition::Degraded(_)) {
+                    report::turned();
+                }
             }
             component.condition = condition;
             state.started |= state.critical_up();

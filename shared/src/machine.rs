@@ -1,21 +1,26 @@
-//! How the machine is on which this process runs: read every ten seconds, by this module alone, and shown by the meter.
+//! How the machine is on which this process runs: read every ten seconds, its disks every five, by this module alone, and
+//! shown by the meter.
 //!
 //! Processor and memory are those that the process may use: of its control group where that has a limit, else of the
 //! machine. What the system does not say is `None`, and has no series.
 
 mod cgroup;
 
-use crate::{server::Tasks, telemetry::meter};
+use crate::{report, server::Tasks, telemetry::meter};
 use cgroup::Processor;
 use opentelemetry::KeyValue;
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use sysinfo::{Disks, Networks, System};
 
 /// Between two readings.
 pub const EVERY: Duration = Duration::from_secs(10);
+/// Between two readings of the disks: one that is full stops whatever writes to it.
+const DISKS: Duration = Duration::from_secs(5);
+/// A disk that has become so much fuller or emptier is told of at once.
+const MOVED: f64 = 0.01;
 /// Disks that are shown; a node may have very many mounts.
 const MAX_DISKS: usize = 32;
 
@@ -54,6 +59,17 @@ impl Machine {
             noted.note(eye.look());
             std::future::ready(())
         });
+        let (mut list, mut told) = (Disks::new().ok(), Vec::new());
+        let noted = machine.clone();
+        tasks.repeat(DISKS, move || {
+            let found = list.as_mut().map(disks).unwrap_or_default();
+            noted.lock().disks.clone_from(&found);
+            if moved(&told, &found) {
+                told = found;
+                report::turned();
+            }
+            std::future::ready(())
+        });
         machine.show();
         machine
     }
@@ -61,11 +77,17 @@ impl Machine {
     /// What was read last.
     #[must_use]
     pub fn reading(&self) -> Reading {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().clone()
     }
 
+    /// Takes over everything but the disks.
     fn note(&self, reading: Reading) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = reading;
+        let mut known = self.lock();
+        *known = Reading { disks: std::mem::take(&mut known.disks), ..reading };
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Reading> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn show(&self) {
@@ -124,7 +146,6 @@ impl Machine {
 #[derive(Debug)]
 struct Eye {
     system: Option<System>,
-    disks: Option<Disks>,
     networks: Option<Networks>,
     processor: Option<(Instant, Processor)>,
     looked: bool,
@@ -134,7 +155,6 @@ impl Default for Eye {
     fn default() -> Self {
         Self {
             system: System::new().ok(),
-            disks: Disks::new().ok(),
             networks: Networks::new().ok(),
             processor: None,
             looked: false,
@@ -148,9 +168,6 @@ impl Eye {
             system.refresh_memory();
             system.refresh_cpu_usage();
         }
-        if let Some(disks) = &mut self.disks {
-            disks.refresh(true);
-        }
         if let Some(networks) = &mut self.networks {
             networks.refresh(true);
         }
@@ -159,7 +176,7 @@ impl Eye {
             cpu: self.cpu(),
             memory,
             memory_bytes,
-            disks: self.disks(),
+            disks: Vec::new(),
             network: self.network(),
             connections: connections(),
             load: System::load_average().ok().map(|load| load.one).filter(|load| load.is_finite()),
@@ -193,30 +210,35 @@ impl Eye {
         (Some(used / total as f64), Some(used))
     }
 
-    fn disks(&self) -> Vec<(String, f64)> {
-        let mut disks: Vec<(String, f64)> = self
-            .disks
-            .iter()
-            .flatten()
-            .filter(|disk| disk.total_space() > 0 && !disk.is_read_only())
-            .map(|disk| {
-                let free: f64 = disk.available_space() as f64 / disk.total_space() as f64;
-                (disk.mount_point().display().to_string(), (1.0 - free).clamp(0.0, 1.0))
-            })
-            .collect();
-        disks.sort_by(|(one, _), (other, _)| one.cmp(other));
-        disks.dedup_by(|(one, _), (other, _)| one == other);
-        disks.sort_by(|(_, one), (_, other)| other.total_cmp(one));
-        disks.truncate(MAX_DISKS);
-        disks
-    }
-
     fn network(&self) -> Option<(u64, u64)> {
         let others = self.networks.iter().flatten().filter(|(name, _)| *name != "lo");
         let bytes = others.map(|(_, network)| (network.total_received(), network.total_transmitted()));
         bytes
             .reduce(|(received, sent), (more, out)| (received.saturating_add(more), sent.saturating_add(out)))
     }
+}
+
+/// Those that can be written, the fullest first.
+fn disks(list: &mut Disks) -> Vec<(String, f64)> {
+    list.refresh(true);
+    let writable = list.iter().filter(|disk| disk.total_space() > 0 && !disk.is_read_only());
+    let read = writable.map(|disk| {
+        let free: f64 = disk.available_space() as f64 / disk.total_space() as f64;
+        (disk.mount_point().display().to_string(), (1.0 - free).clamp(0.0, 1.0))
+    });
+    let mut disks: Vec<(String, f64)> = read.collect();
+    disks.sort_by(|(one, _), (other, _)| one.cmp(other));
+    disks.dedup_by(|(one, _), (other, _)| one == other);
+    disks.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+    disks.truncate(MAX_DISKS);
+    disks
+}
+
+/// Whether a disk came, went, or is fuller or emptier by [`MOVED`] than it was told.
+fn moved(told: &[(String, f64)], found: &[(String, f64)]) -> bool {
+    let known = |mount: &str| told.iter().find(|(other, _)| other == mount).map(|(_, used)| *used);
+    told.len() != found.len()
+        || found.iter().any(|(mount, used)| known(mount).is_none_or(|told| (told - used).abs() >= MOVED))
 }
 
 /// From `/proc/net/sockstat` and its like for IPv6.
@@ -243,7 +265,22 @@ mod tests {
         let reading = eye.look();
         assert!(reading.memory.is_some_and(|memory| (0.0..=1.0).contains(&memory)), "{reading:?}");
         assert!(reading.cpu.is_some_and(|cpu| (0.0..=1.0).contains(&cpu)), "{reading:?}");
-        assert!(reading.disks.iter().all(|(_, used)| (0.0..=1.0).contains(used)), "{reading:?}");
+        let disks = disks(&mut Disks::new().unwrap());
+        assert!(disks.iter().all(|(_, used)| (0.0..=1.0).contains(used)), "{disks:?}");
+    }
+
+    #[test]
+    fn a_disk_is_told_of_when_it_moved_by_a_hundredth_since_it_was_told() {
+        let of = |all: &[(&str, f64)]| {
+            all.iter().map(|(mount, used)| ((*mount).to_owned(), *used)).collect::<Vec<_>>()
+        };
+        let told = of(&[("/", 0.50), ("/data", 0.90)]);
+        assert!(!moved(&told, &of(&[("/data", 0.905), ("/", 0.495)])));
+        assert!(moved(&told, &of(&[("/data", 0.92), ("/", 0.50)])));
+        assert!(moved(&told, &of(&[("/data", 0.88), ("/", 0.50)])));
+        assert!(moved(&told, &of(&[("/data", 0.90)])));
+        assert!(moved(&told, &of(&[("/data", 0.90), ("/new", 0.50)])));
+        assert!(moved(&[], &told));
     }
 
     #[test]

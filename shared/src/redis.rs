@@ -11,6 +11,7 @@ pub mod shelf;
 
 use crate::{
     health::{Condition, Reporter},
+    report,
     server::Tasks,
     telemetry::meter,
 };
@@ -188,6 +189,9 @@ impl Talk {
             let mut proved = false;
             let lost = self.once(&mut proved, &up).await;
             up.record(0, &[]);
+            if proved {
+                report::turned();
+            }
             tracing::warn!(fault = %lost, "redis is away; changes are found by looking for them");
             self.health.set(Condition::Degraded(format!(
                 "{lost}; what other processes change is found by looking for it"
@@ -213,6 +217,7 @@ impl Talk {
                     tracing::info!("redis passes changes on");
                     self.health.set(Condition::Up);
                     up.record(1, &[]);
+                    report::turned();
                 }
             }) => lost,
         }

@@ -1,4 +1,5 @@
-//! Telling monitoring what this process measures: every ten seconds, what its meter counted since the report before.
+//! Telling monitoring what this process measures: every ten seconds what its meter counted since the report before, and
+//! at once when something [`turned`] that somebody may have to be told of.
 //!
 //! Increases are made here, so a report is complete by itself and any replica of monitoring can take it. What could not be
 //! sent is added to the next report. A report whose answer was lost counts twice: these are measurements, the ledger is
@@ -11,17 +12,32 @@ use proto::monitoring::v1::{
 use series::{Labels, Sample, Totals, Value};
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
     time::Duration,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tonic::Request;
 
 /// Between two reports.
 pub const EVERY: Duration = Duration::from_secs(10);
+/// Between two reports of what turned.
+const LEAST: Duration = Duration::from_secs(1);
 /// Series of one call.
 const CALL: usize = 1_000;
 /// A call may take so long.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Like the meter, one for the process: whoever measures has no way to whoever reports.
+static TURNED: LazyLock<watch::Sender<()>> = LazyLock::new(|| watch::Sender::new(()));
+
+/// Says that something turned that is not to wait for the next report: a component went or came back, a threshold was
+/// crossed. Called after the meter was told, as often as it happens: there is one report a second at most.
+pub fn turned() {
+    TURNED.send_replace(());
+}
 
 /// Who reports.
 #[derive(Debug, Clone)]
@@ -63,18 +79,36 @@ pub fn start(source: Source, channel: Channel, beside: Beside, tasks: &Tasks) {
     tasks.spawn(async move {
         let mut reports =
             Reports { source, channel, beside, totals: Totals::from_start(), unsent: HashMap::new() };
+        let mut news = TURNED.subscribe();
+        let mut wait = LEAST;
         loop {
+            let soonest = Instant::now() + wait;
             let last = tokio::select! {
                 () = stop.cancelled() => true,
-                () = tokio::time::sleep(EVERY) => false,
+                () = sleep(EVERY) => false,
+                () = turn(news.clone(), soonest) => false,
             };
+            let has_turned = news.has_changed().unwrap_or(false);
+            // What turns while this is sent is told with the next one.
+            news.mark_unchanged();
             reports.collect();
-            reports.send().await;
+            let sent = reports.send(has_turned).await;
             if last {
                 return;
             }
+            wait = if sent { LEAST } else { (wait * 2).min(EVERY) };
+            if has_turned && !sent {
+                news.mark_changed();
+            }
         }
     });
+}
+
+/// Waits until something turned, and then until `soonest`.
+async fn turn(mut news: watch::Receiver<()>, soonest: Instant) {
+    // Its sender is never dropped.
+    let _ = news.changed().await;
+    sleep_until(soonest).await;
 }
 
 struct Reports {
@@ -98,7 +132,8 @@ impl Reports {
         }
     }
 
-    async fn send(&mut self) {
+    /// Sends what is unsent; with the last call goes whether something turned. Whether all of it was taken.
+    async fn send(&mut self, has_turned: bool) -> bool {
         let mut metrics = MetricsServiceClient::new(self.channel.clone());
         while !self.unsent.is_empty() {
             let keys: Vec<_> = self.unsent.keys().take(CALL).cloned().collect();
@@ -107,20 +142,22 @@ impl Reports {
                 instance: self.source.instance.clone(),
                 service: self.source.service.to_owned(),
                 series: series.collect(),
+                turned: has_turned && keys.len() == self.unsent.len(),
             });
             request.set_timeout(PATIENCE);
-            match tokio::time::timeout(PATIENCE, metrics.report_series(request)).await {
+            match timeout(PATIENCE, metrics.report_series(request)).await {
                 Ok(Ok(_)) => keys.iter().for_each(|key| drop(self.unsent.remove(key))),
                 Ok(Err(status)) => {
                     tracing::debug!(%status, "measurements could not be sent; they are tried again");
-                    return;
+                    return false;
                 }
                 Err(_) => {
                     tracing::debug!("measurements were not taken in time; they are tried again");
-                    return;
+                    return false;
                 }
             }
         }
+        true
     }
 }
 

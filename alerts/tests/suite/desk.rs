@@ -110,11 +110,43 @@ fn a_group_waits_for_more_then_for_its_interval_and_is_repeated() {
 }
 
 #[test]
-fn what_is_critical_is_told_within_a_second() {
+fn what_is_critical_is_told_at_once_and_no_component_waits_for_another() {
     let mut scene = Scene::new(Routing::to("ops"));
-    scene.fire(&[("alertname", "Down"), ("severity", "critical")], 0);
-    scene.look(0);
+    let down = |component| [("alertname", "Down"), ("severity", "critical"), ("component", component)];
+    let one = scene.fire(&down("database"), 0);
+    assert_eq!(scene.look(0).0, told("ops", Reason::First, 1, 0));
+    scene.fire(&down("usage database"), 1);
     assert_eq!(scene.look(1).0, told("ops", Reason::First, 1, 0));
+    scene.resolve(one, 6);
+    assert_eq!(scene.look(6).0, told("ops", Reason::Resolved, 0, 1));
+}
+
+#[test]
+fn engines_that_go_together_are_told_of_together() {
+    let mut scene = Scene::new(Routing::to("ops"));
+    let down = |engine| [("alertname", "EngineDown"), ("severity", "critical"), ("engine", engine)];
+    scene.fire(&down("a"), 0);
+    assert_eq!(scene.look(0).0, told("ops", Reason::First, 1, 0));
+    scene.fire(&down("b"), 1);
+    scene.fire(&down("c"), 2);
+    assert_eq!(scene.look(4).0, []);
+    assert_eq!(scene.look(5).0, told("ops", Reason::NewAlerts, 3, 0));
+}
+
+#[test]
+fn of_the_same_thing_only_the_worst_is_told() {
+    for (worse, less, label) in [
+        ("DiskFull", "DiskFilling", "instance"),
+        ("BudgetSpent", "BudgetNearlySpent", "budget"),
+        ("CertificateExpiresSoon", "CertificateExpires", "section"),
+    ] {
+        let mut scene = Scene::new(Routing::to("ops"));
+        let source = scene.fire(&[("alertname", worse), ("severity", "critical"), (label, "a")], 0);
+        scene.fire(&[("alertname", less), ("severity", "warning"), (label, "a")], 0);
+        scene.fire(&[("alertname", less), ("severity", "warning"), (label, "b")], 0);
+        assert_eq!(scene.look(0), (told("ops", Reason::First, 1, 0), vec![Suppression::Inhibited(source)]));
+        assert_eq!(scene.look(5).0, told("ops", Reason::First, 1, 0), "the other one's");
+    }
 }
 
 #[test]

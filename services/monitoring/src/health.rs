@@ -1,4 +1,4 @@
-//! Whether the database answers: asked every few seconds, judged with hysteresis so that one slow answer does not
+//! Whether the database answers: asked again and again, judged with hysteresis so that one slow answer does not
 //! take a replica out of service, and one quick one does not bring a sick one back.
 
 use crate::store;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// Time between two questions.
-const EVERY: Duration = Duration::from_secs(5);
+const EVERY: Duration = Duration::from_millis(1_500);
 /// An answer that takes longer does not count, and from here on the database is degraded.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// So many unanswered questions in a row mean that it is down.

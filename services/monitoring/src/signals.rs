@@ -21,6 +21,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
+use tokio::sync::watch;
 use uuid::Uuid;
 
 static REFUSED: LazyLock<Counter<u64>> = LazyLock::new(|| {
@@ -41,6 +42,8 @@ pub(crate) struct Signals {
     db: Db,
     /// This replica, until it ends.
     writer: Uuid,
+    /// Heard when something turned.
+    turned: watch::Sender<()>,
 }
 
 #[derive(Debug)]
@@ -73,7 +76,12 @@ impl Signals {
             read: HashSet::new(),
             described: HashMap::new(),
         };
-        let signals = Self { state: Arc::new(Mutex::new(state)), db: db.clone(), writer: Uuid::new_v4() };
+        let signals = Self {
+            state: Arc::new(Mutex::new(state)),
+            db: db.clone(),
+            writer: Uuid::new_v4(),
+            turned: watch::Sender::new(()),
+        };
         keep::start(&signals, tasks);
         signals
     }
@@ -103,6 +111,16 @@ impl Signals {
             }
         }
         taken
+    }
+
+    /// Says that what was taken is to be looked at now.
+    pub(crate) fn turned(&self) {
+        self.turned.send_replace(());
+    }
+
+    /// Hears when something turned.
+    pub(crate) fn news(&self) -> watch::Receiver<()> {
+        self.turned.subscribe()
     }
 
     /// What is known of the series that are meant in the last `seconds`, two hours at most.

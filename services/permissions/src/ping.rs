@@ -11,7 +11,7 @@ use tokio::time::Instant;
 /// Pause between two pings.
 const EVERY: Duration = Duration::from_secs(2);
 /// Longest time that an answer may take.
-const LIMIT: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(4);
 /// From here on an answer is late.
 const LATE: Duration = Duration::from_secs(1);
 

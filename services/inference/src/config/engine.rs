@@ -25,7 +25,7 @@ pub struct Engine {
     /// For a whole request.
     #[serde(with = "humantime_serde")]
     pub total_timeout: Duration,
-    /// Between two health checks.
+    /// From the beginning of one health check to that of the next.
     #[serde(with = "humantime_serde")]
     pub check_interval: Duration,
     /// For one health check.

@@ -14,6 +14,7 @@ use crate::{config, gateways::Part, metrics};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Uri, header, uri::PathAndQuery};
 use http_body_util::Full;
+use shared::report;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -225,6 +226,9 @@ impl Engine {
         }
         let healthy = |standing| i64::from(standing == Standing::Healthy);
         metrics::engine_health(healthy(standing) - healthy(was));
+        if was != Standing::Unknown || standing != Standing::Healthy {
+            report::turned();
+        }
     }
 
     /// Whether requests may go to it.

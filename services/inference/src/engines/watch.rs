@@ -69,7 +69,8 @@ impl Fleet {
         metrics::observe_engines(self);
     }
 
-    /// Does something again and again, after a time that may change, until the process ends.
+    /// Does something again and again until the process ends. From one beginning to the next it is a time that may change,
+    /// or as long as it takes when that is longer.
     fn rounds<F, Fut>(&self, every: fn(&config::Engine) -> Duration, mut round: F)
     where
         F: FnMut(Fleet) -> Fut + Send + 'static,
@@ -79,8 +80,9 @@ impl Fleet {
         self.0.tasks.spawn(async move {
             let rounds = async {
                 loop {
+                    let begun = tokio::time::Instant::now();
                     round(fleet.clone()).await;
-                    tokio::time::sleep(every(&fleet.settings())).await;
+                    tokio::time::sleep_until(begun + every(&fleet.settings())).await;
                 }
             };
             tokio::select! {

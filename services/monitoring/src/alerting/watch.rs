@@ -1,5 +1,5 @@
 //! The evaluator: of all replicas one looks at the rules, by a lease in the database, and another one goes on where it was
-//! when it is gone. While the database is away whoever evaluated goes on from memory, and its letters leave without the
+//! when it is gone. It looks at its times, and at once when something is said to have turned. While the database is away whoever evaluated goes on from memory, and its letters leave without the
 //! outbox: that the database is away is one of the things that have to be told.
 
 use super::{
@@ -17,15 +17,21 @@ use ::alerts::Routing;
 use policy::Time;
 use shared::{db::Db, server::Tasks, time};
 use std::time::Duration;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
+};
 use uuid::Uuid;
 
 /// After so long without a word from the evaluator another replica is it.
 const LEASE: Duration = Duration::from_secs(15);
 /// How long the database may take before it counts as away.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// The same for writing what came of a round.
+/// The same for writing what came of a round, and for trying that when the database was away a moment ago.
 const WRITE: Duration = Duration::from_secs(2);
+const TRY: Duration = Duration::from_millis(250);
+/// Between two looks because something turned.
+const LEAST: Duration = Duration::from_secs(1);
 /// Silences that are over are shown for so long.
 const OVER: Duration = Duration::from_secs(5 * 86_400);
 /// Between two looks for what is kept no longer.
@@ -49,15 +55,20 @@ impl Watch {
         clean(&db, &outbox, settings.keep_history_for, tasks);
         let name = Uuid::now_v7().simple().to_string();
         let mut watch = Self { db, outbox, signals, settings, name, sure: Time(0), known: None };
-        let stop = tasks.stopping();
+        let (stop, mut news) = (tasks.stopping(), watch.signals.news());
         tasks.spawn(async move {
             let mut ticks = interval(watch.settings.evaluate_every);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
+                let soonest = Instant::now() + LEAST;
                 tokio::select! {
                     () = stop.cancelled() => break,
-                    _ = ticks.tick() => Box::pin(watch.round(time::now())).await,
+                    _ = ticks.tick() => {}
+                    () = turn(news.clone(), soonest) => {}
                 }
+                // What turns while it looks is looked at again.
+                news.mark_unchanged();
+                Box::pin(watch.round(time::now())).await;
             }
             if watch.known.is_some() {
                 // Another replica has its turn at once.
@@ -67,8 +78,9 @@ impl Watch {
     }
 
     async fn round(&mut self, now: Time) {
+        let mut patience = TRY;
         match timeout(PATIENCE, self.turn(now)).await {
-            Ok(Ok(true)) => {}
+            Ok(Ok(true)) => patience = WRITE,
             Ok(Ok(false)) => {
                 self.known = None;
                 return;
@@ -83,7 +95,7 @@ impl Watch {
         if letters.is_empty() && is_same {
             return;
         }
-        match timeout(WRITE, self.write(&letters, now)).await {
+        match timeout(patience, self.write(&letters, now)).await {
             Ok(Ok(true)) => self.outbox.wake(),
             // Somebody else evaluates, and tells of it.
             Ok(Ok(false)) => self.known = None,
@@ -181,6 +193,13 @@ impl Watch {
         known.saved_groups.clone_from(&known.desk.groups);
         Ok(true)
     }
+}
+
+/// Waits until something turned, and then until `soonest`.
+async fn turn(mut news: watch::Receiver<()>, soonest: Instant) {
+    // Its sender lives as long as whoever waits.
+    let _ = news.changed().await;
+    sleep_until(soonest).await;
 }
 
 /// Forgets what is kept no longer.

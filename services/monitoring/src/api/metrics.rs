@@ -20,8 +20,12 @@ impl pb::metrics_service_server::MetricsService for Api {
         &self,
         request: Request<pb::ReportSeriesRequest>,
     ) -> Result<Response<pb::ReportSeriesResponse>, Status> {
-        let samples = read::report(request.into_inner())?;
-        let taken = self.signals.take(time::now(), &samples);
+        let request = request.into_inner();
+        let turned = request.turned;
+        let taken = self.signals.take(time::now(), &read::report(request)?);
+        if turned {
+            self.signals.turned();
+        }
         Ok(Response::new(pb::ReportSeriesResponse { taken: taken.taken, refused: taken.refused }))
     }
 

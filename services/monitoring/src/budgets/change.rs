@@ -1,6 +1,6 @@
 //! Making, changing and deleting budgets.
 
-use super::Budget;
+use super::{Budget, gauge};
 use crate::{
     error::Error,
     place::{self, Place, is_time},
@@ -101,6 +101,7 @@ pub(crate) async fn update(db: &Db, update: Update) -> Result<Budget, Error> {
         return Err(Error::BudgetChanged);
     }
     tx.commit().await?;
+    gauge::look();
     Ok(after)
 }
 

@@ -54,11 +54,12 @@ impl Spent {
     }
 }
 
-/// Counts changes against all budgets that they concern, and notes the thresholds that these reach.
-pub(crate) async fn spend(tx: &mut Tx, changes: &[Change<'_>], now: Time) -> Result<(), sqlx::Error> {
+/// Counts changes against all budgets that they concern, and notes the thresholds that these reach. Whether there are such;
+/// then the [`super::gauge`] is to be told after the commit.
+pub(crate) async fn spend(tx: &mut Tx, changes: &[Change<'_>], now: Time) -> Result<bool, sqlx::Error> {
     let all = budgets::all(tx).await?;
     if all.is_empty() || changes.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let mut tallies = Tallies::new(&all);
     for change in changes {
@@ -66,7 +67,7 @@ pub(crate) async fn spend(tx: &mut Tx, changes: &[Change<'_>], now: Time) -> Res
     }
     let windows: Vec<(WindowKey, Spent)> = tallies.windows.into_iter().collect();
     if windows.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let totals = windows::add(tx, &windows).await?;
     let recorded: Vec<_> = tallies.leases.into_iter().collect();

@@ -129,14 +129,14 @@ pub(crate) async fn locked(
     Ok(add(tx, &nothing).await?.into_iter().collect())
 }
 
-/// Notes that budgets reached thresholds, once in each window.
+/// Notes that budgets reached thresholds, once in each window. Whether one of them had not been reached before.
 pub(crate) async fn reach(
     tx: &mut Tx,
     reached: &[(WindowKey, u8)],
     now: policy::Time,
-) -> Result<(), sqlx::Error> {
+) -> Result<bool, sqlx::Error> {
     if reached.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     on_tx!(tx, |connection| {
         let mut query = QueryBuilder::new(
@@ -149,7 +149,8 @@ pub(crate) async fn reach(
                 .push_bind(Time(now));
         });
         query.push(" ON CONFLICT (budget_id, window_start, percent) DO NOTHING");
-        query.build().persistent(false).execute(connection).await.map(drop)
+        let done = query.build().persistent(false).execute(connection).await;
+        done.map(|done| done.rows_affected() > 0)
     })
 }
 

@@ -66,7 +66,7 @@ pub(crate) async fn supersede(
         spent: Spent::difference(before, after),
         leased: None,
     });
-    spend(tx, &spent.collect::<Vec<_>>(), cause.at).await
+    spend(tx, &spent.collect::<Vec<_>>(), cause.at).await.map(drop)
 }
 
 impl Truth {

@@ -4,7 +4,10 @@
 //! sender: it counts as a duplicate, and is logged and counted as a conflict.
 
 use crate::{
-    budgets::spend::{Change, Spent, spend},
+    budgets::{
+        gauge,
+        spend::{Change, Spent, spend},
+    },
     error::Error,
     store::{self, records, rollup},
     usage::charge::Prices,
@@ -77,8 +80,11 @@ async fn keep(db: &Db, entries: &[Entry]) -> Result<(usize, Vec<RecordKey>), sql
             leased: entry.leased.as_ref(),
         })
         .collect();
-    spend(&mut tx, &changes, time::now()).await?;
+    let reached = spend(&mut tx, &changes, time::now()).await?;
     tx.commit().await?;
+    if reached {
+        gauge::look();
+    }
     charged(entries, &charges, &new);
     let differs = |entry: &&&Entry| kept.get(&entry.record.key) != Some(&entry.body_hash);
     Ok((new.len(), known.iter().filter(differs).map(|entry| entry.record.key).collect()))
