@@ -8,7 +8,7 @@
 //! stands before a process that is replaced.
 //! [`fuzz`] runs the services' fuzz targets a bounded number of times.
 //! [`postgres`] gives the stores' tests their server, [`statements`] hears what they ask of it, [`redis`] is one to be
-//! killed, [`slow`] stands before it, [`smtp`] takes mail, [`alertmanager`] alerts, [`authority`] issues certificates, [`tls`] uses them.
+//! killed, [`slow`] stands before it, [`smtp`] takes mail, [`webhook`] and [`alertmanager`] alerts, [`disk`] can be filled, [`authority`] issues certificates, [`tls`] uses them.
 //! Whatever goes wrong here fails the test at once, so nothing returns an error.
 
 #![expect(
@@ -22,6 +22,7 @@ pub mod apart;
 pub mod authority;
 pub mod batches;
 pub mod binary;
+pub mod disk;
 pub mod engine;
 pub mod fuzz;
 pub mod gateways;
@@ -44,6 +45,7 @@ pub mod steady;
 pub mod subject;
 pub mod suite;
 pub mod tls;
+pub mod webhook;
 
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};

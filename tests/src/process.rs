@@ -36,11 +36,31 @@ impl Process {
     /// Runs `tollgate` with these arguments and nothing but these variables; its words go to files in `folder`.
     #[must_use]
     pub fn start(name: &str, arguments: &[&str], variables: &[(String, String)], folder: &Path) -> Self {
+        Self::start_under(&[], name, arguments, variables, folder)
+    }
+
+    /// The same behind the words of another program, which has to become it.
+    #[must_use]
+    pub fn start_under(
+        words: &[&str],
+        name: &str,
+        arguments: &[&str],
+        variables: &[(String, String)],
+        folder: &Path,
+    ) -> Self {
         let log = |stream: &str| {
             let path = folder.join(format!("{name}.{stream}"));
             Stdio::from(OpenOptions::new().create(true).append(true).open(path).unwrap())
         };
-        let child = Command::new(binary::path())
+        let mut command = match words.split_first() {
+            Some((program, others)) => {
+                let mut command = Command::new(program);
+                command.args(others).arg(binary::path());
+                command
+            }
+            None => Command::new(binary::path()),
+        };
+        let child = command
             .args(arguments)
             .env_clear()
             .envs(variables.iter().cloned())

@@ -23,6 +23,7 @@ pub struct Suite {
     pub address: SocketAddr,
     /// Its process.
     pub process: Process,
+    under: &'static [&'static str],
     variables: Vec<(String, String)>,
     tls: Option<Tls>,
     folder: TempDir,
@@ -52,15 +53,24 @@ impl FirstRun {
 impl Suite {
     /// Starts it in a folder of its own, with further settings from the environment.
     pub async fn start(settings: &[(&str, &str)]) -> Self {
-        Self::over(None, settings).await
+        Self::over(None, &[], settings).await
+    }
+
+    /// Starts it behind the words of another program.
+    pub async fn start_under(words: &'static [&'static str], settings: &[(&str, &str)]) -> Self {
+        Self::over(None, words, settings).await
     }
 
     /// Starts it with settings that make it speak TLS; this is how its clients come.
     pub async fn secured(tls: &Tls, settings: &[(&str, &str)]) -> Self {
-        Self::over(Some(tls.clone()), settings).await
+        Self::over(Some(tls.clone()), &[], settings).await
     }
 
-    async fn over(tls: Option<Tls>, settings: &[(&str, &str)]) -> Self {
+    async fn over(
+        tls: Option<Tls>,
+        under: &'static [&'static str],
+        settings: &[(&str, &str)],
+    ) -> Self {
         let address = free_address();
         let mut variables = vec![
             ("TOLLGATE_PORTS__PERMISSIONS".to_owned(), "127.0.0.1:0".to_owned()),
@@ -69,15 +79,15 @@ impl Suite {
         ];
         variables.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let folder = TempDir::new().unwrap();
-        let process = run(address, &variables, &folder);
-        let mut suite = Self { address, process, variables, tls, folder };
+        let process = run(under, address, &variables, &folder);
+        let mut suite = Self { address, process, under, variables, tls, folder };
         suite.until_ready().await;
         suite
     }
 
     /// Starts it again in the same folder, after it ended.
     pub async fn start_again(&mut self) {
-        self.process = run(self.address, &self.variables, &self.folder);
+        self.process = run(self.under, self.address, &self.variables, &self.folder);
         self.until_ready().await;
     }
 
@@ -86,6 +96,12 @@ impl Suite {
         self.process.until_ok_by(&nobody, "/health/ready").await;
         let written = async || self.data().join("first-run.json").exists().then_some(());
         crate::until("first-run.json", written).await;
+    }
+
+    /// Where it runs.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Where it keeps everything.
@@ -122,7 +138,8 @@ impl Suite {
     }
 }
 
-fn run(address: SocketAddr, variables: &[(String, String)], folder: &TempDir) -> Process {
+fn run(under: &[&str], address: SocketAddr, variables: &[(String, String)], folder: &TempDir) -> Process {
     let listen = address.to_string();
-    Process::start("up", &["up", "--data-dir", "data", "--listen", &listen], variables, folder.path())
+    let arguments = ["up", "--data-dir", "data", "--listen", &listen];
+    Process::start_under(under, "up", &arguments, variables, folder.path())
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod acknowledged;
+mod alerts;
 mod apart;
 mod away;
 mod background;
