@@ -153,12 +153,7 @@ struct Eye {
 
 impl Default for Eye {
     fn default() -> Self {
-        Self {
-            system: System::new().ok(),
-            networks: Networks::new().ok(),
-            processor: None,
-            looked: false,
-        }
+        Self { system: System::new().ok(), networks: Networks::new().ok(), processor: None, looked: false }
     }
 }
 

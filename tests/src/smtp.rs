@@ -1,6 +1,6 @@
 //! A mail server for the tests: aiosmtpd, which keeps what it is given as files.
 
-use crate::{process::free_address, until};
+use crate::{authority::Files, process::free_address, until};
 use std::{
     fs,
     net::{SocketAddr, TcpStream},
@@ -21,8 +21,22 @@ impl Smtp {
     /// Starts one that takes everything.
     #[must_use]
     pub fn start() -> Self {
+        Self::over(None)
+    }
+
+    /// Starts one that takes nothing before the connection is encrypted (STARTTLS).
+    #[must_use]
+    pub fn encrypted(files: &Files) -> Self {
+        Self::over(Some(files))
+    }
+
+    fn over(files: Option<&Files>) -> Self {
         let (address, folder) = (free_address(), TempDir::new().unwrap());
-        let child = Command::new("aiosmtpd")
+        let mut command = Command::new("aiosmtpd");
+        if let Some(Files { certificate, key }) = files {
+            command.arg("--tlscert").arg(certificate).arg("--tlskey").arg(key);
+        }
+        let child = command
             .args(["-n", "-l", &address.to_string(), "-c", "aiosmtpd.handlers.Mailbox"])
             .arg(folder.path().join("mail"))
             .stdin(Stdio::null())

@@ -66,11 +66,7 @@ impl Suite {
         Self::over(Some(tls.clone()), &[], settings).await
     }
 
-    async fn over(
-        tls: Option<Tls>,
-        under: &'static [&'static str],
-        settings: &[(&str, &str)],
-    ) -> Self {
+    async fn over(tls: Option<Tls>, under: &'static [&'static str], settings: &[(&str, &str)]) -> Self {
         let address = free_address();
         let mut variables = vec![
             ("TOLLGATE_PORTS__PERMISSIONS".to_owned(), "127.0.0.1:0".to_owned()),

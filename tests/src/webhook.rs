@@ -34,14 +34,27 @@ impl Told {
     }
 }
 
-/// Messages, and when they came.
-type Messages = Arc<watch::Sender<Vec<(Instant, Value)>>>;
+/// A message as it came.
+#[derive(Debug, Clone)]
+struct Message {
+    at: Instant,
+    /// What it is known by when it comes again.
+    key: String,
+    body: Value,
+}
+
+/// What came, and whether it is answered.
+#[derive(Debug)]
+struct Kept {
+    messages: watch::Sender<Vec<Message>>,
+    held: watch::Sender<bool>,
+}
 
 /// A running receiver. Dropping it stops it.
 #[derive(Debug)]
 pub struct Webhook {
     address: SocketAddr,
-    messages: Messages,
+    kept: Arc<Kept>,
     _running: JoinSet<()>,
 }
 
@@ -50,10 +63,15 @@ impl Webhook {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let messages = Messages::default();
-        let mut running = JoinSet::new();
-        running.spawn(accept(listener, Arc::clone(&messages)));
-        Self { address, messages, _running: running }
+        let kept = Kept { messages: watch::Sender::default(), held: watch::Sender::default() };
+        let (kept, mut running) = (Arc::new(kept), JoinSet::new());
+        running.spawn(accept(listener, Arc::clone(&kept)));
+        Self { address, kept, _running: running }
+    }
+
+    /// From now on keeps what it is sent and answers nobody, or does again.
+    pub fn hold(&self, held: bool) {
+        self.kept.held.send_replace(held);
     }
 
     /// Where it is reached.
@@ -65,15 +83,29 @@ impl Webhook {
     /// All that it was told of alerts, in its order.
     #[must_use]
     pub fn told(&self) -> Vec<Told> {
-        let messages = self.messages.borrow();
-        messages.iter().flat_map(|(_, message)| told(message)).collect()
+        let messages = self.kept.messages.borrow();
+        messages.iter().flat_map(|message| told(&message.body)).collect()
+    }
+
+    /// Waits until there are so many messages about something, and says by which keys they are known.
+    pub async fn keys(&self, what: &str, number: usize, is_meant: impl Fn(&Told) -> bool) -> Vec<String> {
+        let mut messages = self.kept.messages.subscribe();
+        let find = |all: &[Message]| -> Vec<String> {
+            let meant = all.iter().filter(|message| told(&message.body).iter().any(&is_meant));
+            meant.map(|message| message.key.clone()).collect()
+        };
+        let come = messages.wait_for(|all| find(all).len() >= number);
+        match timeout(PATIENCE, come).await {
+            Ok(all) => find(&all.unwrap()),
+            Err(_) => panic!("{what} did not come {number} times; what did: {:#?}", self.told()),
+        }
     }
 
     /// Waits until it has been told something, and says when that came.
     pub async fn until_told(&self, what: &str, is_meant: impl Fn(&Told) -> bool) -> Instant {
-        let mut messages = self.messages.subscribe();
-        let find = |all: &[(Instant, Value)]| {
-            all.iter().find(|(_, message)| told(message).iter().any(&is_meant)).map(|(at, _)| *at)
+        let mut messages = self.kept.messages.subscribe();
+        let find = |all: &[Message]| {
+            all.iter().find(|message| told(&message.body).iter().any(&is_meant)).map(|message| message.at)
         };
         let come = messages.wait_for(|all| find(all).is_some());
         match timeout(PATIENCE, come).await {
@@ -83,8 +115,8 @@ impl Webhook {
     }
 }
 
-fn told(message: &Value) -> Vec<Told> {
-    let alerts = message["alerts"].as_array().unwrap().iter();
+fn told(body: &Value) -> Vec<Told> {
+    let alerts = body["alerts"].as_array().unwrap().iter();
     let read = |alert: &Value| Told {
         status: alert["status"].as_str().unwrap().to_owned(),
         labels: serde_json::from_value(alert["labels"].clone()).unwrap(),
@@ -92,11 +124,11 @@ fn told(message: &Value) -> Vec<Told> {
     alerts.map(read).collect()
 }
 
-async fn accept(listener: TcpListener, messages: Messages) {
+async fn accept(listener: TcpListener, kept: Arc<Kept>) {
     let mut open = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        let messages = Arc::clone(&messages);
-        let take = service_fn(move |request| take(request, Arc::clone(&messages)));
+        let kept = Arc::clone(&kept);
+        let take = service_fn(move |request| take(request, Arc::clone(&kept)));
         open.spawn(async move {
             // Whoever breaks off comes again.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), take).await;
@@ -104,10 +136,14 @@ async fn accept(listener: TcpListener, messages: Messages) {
     }
 }
 
-async fn take(request: Request<Incoming>, messages: Messages) -> Result<Response<Full<Bytes>>, Infallible> {
-    if let Ok(body) = request.into_body().collect().await {
-        let message = serde_json::from_slice(&body.to_bytes()).unwrap();
-        messages.send_modify(|all| all.push((Instant::now(), message)));
+async fn take(request: Request<Incoming>, kept: Arc<Kept>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let key = head.headers.get("idempotency-key").map_or("", |key| key.to_str().unwrap()).to_owned();
+    if let Ok(body) = body.collect().await {
+        let body = serde_json::from_slice(&body.to_bytes()).unwrap();
+        kept.messages.send_modify(|all| all.push(Message { at: Instant::now(), key, body }));
     }
+    // Its sender is as old as this.
+    let _ = kept.held.subscribe().wait_for(|held| !held).await;
     Ok(Response::default())
 }

@@ -21,7 +21,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::watch;
+use tokio::sync::watch::{Receiver, Sender};
 use uuid::Uuid;
 
 static REFUSED: LazyLock<Counter<u64>> = LazyLock::new(|| {
@@ -43,7 +43,7 @@ pub(crate) struct Signals {
     /// This replica, until it ends.
     writer: Uuid,
     /// Heard when something turned.
-    turned: watch::Sender<()>,
+    turned: Sender<()>,
 }
 
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl Signals {
             state: Arc::new(Mutex::new(state)),
             db: db.clone(),
             writer: Uuid::new_v4(),
-            turned: watch::Sender::new(()),
+            turned: Sender::new(()),
         };
         keep::start(&signals, tasks);
         signals
@@ -119,7 +119,7 @@ impl Signals {
     }
 
     /// Hears when something turned.
-    pub(crate) fn news(&self) -> watch::Receiver<()> {
+    pub(crate) fn news(&self) -> Receiver<()> {
         self.turned.subscribe()
     }
 

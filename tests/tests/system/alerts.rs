@@ -173,3 +173,27 @@ async fn a_budget_that_is_crossed() {
     watched.until("a budget crossed", "resolved", &wanted).await;
     watched.heard_only(&wanted);
 }
+
+/// A process that is killed between the receiver's answer and its note of that sends again, under the same key; one that
+/// lives does not.
+#[tokio::test]
+async fn a_message_of_a_killed_process_comes_again_under_its_key() {
+    let mut watched = Watched::start(&[]).await;
+    let owner = watched.suite.owner();
+    let rule = json!({"name": "Killed", "expression": "vector(1)", "severity": "ALERT_SEVERITY_CRITICAL"});
+    watched.hook.hold(true);
+    let _ = owner.post("/api/v1/alert-rules", &json!({"rule": rule})).await.data();
+    let about = |told: &Told| told.is("Killed", &[]);
+    let first = watched.hook.keys("the message", 1, about).await;
+    watched.suite.process.kill();
+    watched.hook.hold(false);
+    watched.suite.start_again().await;
+    let again = watched.hook.keys("the message of the next process", 2, about).await;
+    assert_eq!(again, [first[0].clone(), first[0].clone()]);
+    let delivered = async || {
+        let receivers = watched.suite.owner().get("/api/v1/receivers").await.data();
+        (receivers["waiting"].as_u64() == Some(0)).then_some(())
+    };
+    until("its delivery", delivered).await;
+    assert_eq!(watched.hook.keys("the message", 2, about).await.len(), 2);
+}

@@ -12,6 +12,8 @@ use crate::{
 };
 use alerts::{Fingerprint, Severity, State};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use shared::event::{Change, Origin, log};
 use uuid::Uuid;
 
 /// The place of an alert in the list.
@@ -59,11 +61,9 @@ impl Alerting {
         }))
     }
 
-    pub(crate) async fn acknowledge(
-        &self,
-        fingerprint: Fingerprint,
-        known: Acknowledgement,
-    ) -> Result<Kept, Error> {
+    pub(crate) async fn acknowledge(&self, fingerprint: Fingerprint, origin: &Origin) -> Result<Kept, Error> {
+        let (by, note) = (origin.actor.clone(), origin.reason.clone());
+        let known = Acknowledgement { at: origin.at, by, note };
         let alert = store::get(&self.db, fingerprint).await?.ok_or_else(|| missing("alert", fingerprint))?;
         if alert.alert.state != State::Firing {
             return Err(Error::NotFiring);
@@ -76,6 +76,9 @@ impl Alerting {
         let event = Event::of(EventKind::Acknowledged, fingerprint, labels, known.at, known.by.clone());
         history::insert(&mut tx, &event).await?;
         store::changed(&mut tx).await?;
+        let (before, after) = (json!({"acknowledged": false}), json!({"acknowledged": true}));
+        let change = Change::updated("alert", fingerprint.to_string(), before, after).called("acknowledged");
+        log::append(&mut tx, origin, vec![change]).await?;
         tx.commit().await?;
         Ok(Kept { acknowledgement: Some(known), ..alert })
     }

@@ -7,6 +7,8 @@ use crate::{
 };
 use alerts::Routing;
 use policy::Time;
+use serde_json::json;
+use shared::event::{Change, Origin, log};
 
 /// A tree, and which version of it that is.
 #[derive(Debug)]
@@ -27,13 +29,23 @@ impl Alerting {
         })
     }
 
-    pub(crate) async fn put_routing(&self, json: &str, version: i64, now: Time) -> Result<Routed, Error> {
+    pub(crate) async fn put_routing(
+        &self,
+        json: &str,
+        version: i64,
+        origin: &Origin,
+    ) -> Result<Routed, Error> {
         let invalid = |problem: String| Violation::new("json", problem);
         let routing: Routing =
             serde_json::from_str(json).map_err(|error| invalid(format!("is no tree: {error}")))?;
         let receivers: Vec<&str> = self.receivers.all().map(|(name, _)| name).collect();
         routing.check(&receivers).map_err(|fault| invalid(fault.to_string()))?;
-        let desk = store::route(&self.db, version, &routing, now).await?.ok_or(Error::Etag)?;
+        let before = self.routing().await?;
+        let mut tx = self.db.begin().await?;
+        let desk = store::route(&mut tx, version, &routing, origin.at).await?.ok_or(Error::Etag)?;
+        let (was, is) = (json!(before.routing), json!(routing));
+        log::append(&mut tx, origin, vec![Change::updated("alert_routing", "1", was, is)]).await?;
+        tx.commit().await?;
         Ok(Routed { routing, version: desk.routing_version, updated: desk.routing_updated })
     }
 }

@@ -13,11 +13,15 @@ use crate::{
 use alerts::{Fault, Fired, Refused, Rule, RuleText, import, replay};
 use policy::Time;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use shared::event::{Change, Origin, log};
 use std::time::Duration;
 use uuid::Uuid;
 
 /// Rules of an installation; a round over them stays within its second.
 const MOST: usize = 5_000;
+/// What rules are called in the log of changes.
+const KIND: &str = "alert_rule";
 /// The furthest that a rule is tried on, and how often in that time at most.
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 const STEPS: u32 = 2_000;
@@ -48,6 +52,15 @@ impl KeptRule {
     pub(crate) fn new(text: RuleText, enabled: bool, now: Time) -> Self {
         Self { id: Uuid::now_v7(), text, enabled, version: 1, created: now, updated: now }
     }
+
+    /// That it was made, for the log.
+    fn made(&self) -> Change {
+        Change::created(KIND, self.id.to_string(), self.shown())
+    }
+
+    fn shown(&self) -> Value {
+        json!({"enabled": self.enabled, "rule": self.text})
+    }
 }
 
 fn invalid(fault: &Fault) -> Error {
@@ -67,10 +80,10 @@ impl Alerting {
         text: RuleText,
         enabled: bool,
         dry: bool,
-        now: Time,
+        origin: &Origin,
     ) -> Result<KeptRule, Error> {
         Rule::try_from(&text).map_err(|fault| invalid(&fault))?;
-        let rule = KeptRule::new(text, enabled, now);
+        let rule = KeptRule::new(text, enabled, origin.at);
         let there = rules::page(&self.db, None, None).await?;
         if there.len() >= MOST {
             return Err(Violation::new("rule", "would be one too many: there are 5,000").into());
@@ -79,6 +92,7 @@ impl Alerting {
             let mut tx = self.db.begin().await?;
             rules::insert(&mut tx, std::slice::from_ref(&rule)).await?;
             store::changed(&mut tx).await?;
+            log::append(&mut tx, origin, vec![rule.made()]).await?;
             tx.commit().await?;
         }
         Ok(rule)
@@ -100,30 +114,37 @@ impl Alerting {
         (id, version): (Uuid, i64),
         text: &RuleText,
         enabled: bool,
-        now: Time,
+        origin: &Origin,
     ) -> Result<KeptRule, Error> {
         Rule::try_from(text).map_err(|fault| invalid(&fault))?;
-        let mut tx = self.db.begin().await?;
-        let Some(rule) = rules::update(&mut tx, (id, version), text, enabled, now).await? else {
-            drop(tx);
-            self.rule(id).await?;
+        let before = self.rule(id).await?;
+        if before.version != version {
             return Err(Error::Etag);
-        };
+        }
+        let mut tx = self.db.begin().await?;
+        let updated = rules::update(&mut tx, (id, version), text, enabled, origin.at).await?;
+        let rule = updated.ok_or(Error::Etag)?;
         store::changed(&mut tx).await?;
+        let change = Change::updated(KIND, id.to_string(), before.shown(), rule.shown());
+        log::append(&mut tx, origin, vec![change]).await?;
         tx.commit().await?;
         Ok(rule)
     }
 
-    pub(crate) async fn delete_rule(&self, id: Uuid) -> Result<(), Error> {
+    pub(crate) async fn delete_rule(&self, id: Uuid, origin: &Origin) -> Result<(), Error> {
         let mut tx = self.db.begin().await?;
-        if !rules::delete(&mut tx, id).await? {
-            return Err(missing("rule", id));
-        }
+        let gone = rules::delete(&mut tx, id).await?.ok_or_else(|| missing("rule", id))?;
         store::changed(&mut tx).await?;
+        log::append(&mut tx, origin, vec![Change::deleted(KIND, id.to_string(), gone.shown())]).await?;
         Ok(tx.commit().await?)
     }
 
-    pub(crate) async fn import_rules(&self, yaml: &str, dry: bool, now: Time) -> Result<Imported, Error> {
+    pub(crate) async fn import_rules(
+        &self,
+        yaml: &str,
+        dry: bool,
+        origin: &Origin,
+    ) -> Result<Imported, Error> {
         let read = import(yaml).map_err(|fault| Violation::new("yaml", fault.to_string()))?;
         let there = rules::page(&self.db, None, None).await?;
         if there.len() + read.rules.len() > MOST {
@@ -134,13 +155,14 @@ impl Alerting {
             if there.iter().any(|rule| (&rule.text.alert, &rule.text.expr) == (&text.alert, &text.expr)) {
                 imported.known.push(text.alert);
             } else {
-                imported.made.push(KeptRule::new(text, true, now));
+                imported.made.push(KeptRule::new(text, true, origin.at));
             }
         }
         if !dry && !imported.made.is_empty() {
             let mut tx = self.db.begin().await?;
             rules::insert(&mut tx, &imported.made).await?;
             store::changed(&mut tx).await?;
+            log::append(&mut tx, origin, imported.made.iter().map(KeptRule::made).collect()).await?;
             tx.commit().await?;
         }
         Ok(imported)

@@ -3,7 +3,7 @@
 use super::{
     Alerting,
     current::Before,
-    kept::{Kept, KeptSilence},
+    kept::{Kept, KeptSilence, at},
     missing, page,
 };
 use crate::{
@@ -13,10 +13,21 @@ use crate::{
 };
 use alerts::{Fault, Matcher, SilenceState};
 use policy::Time;
+use serde_json::{Value, json};
+use shared::event::{Change, Origin, log};
 use uuid::Uuid;
 
 /// Alerts that are shown of those that a silence holds back.
 const SHOWN: u32 = 1_000;
+
+/// What silences are called in the log of changes.
+const KIND: &str = "silence";
+
+/// A silence in the log of changes, where its comment is the reason.
+fn shown(kept: &KeptSilence) -> Value {
+    let matchers: Vec<String> = kept.silence.matchers.iter().map(ToString::to_string).collect();
+    json!({"matchers": matchers, "start": kept.silence.start, "end": kept.silence.end})
+}
 
 fn invalid(fault: &Fault) -> Error {
     let field = match fault {
@@ -28,12 +39,18 @@ fn invalid(fault: &Fault) -> Error {
 
 impl Alerting {
     /// Makes a silence, and says what it holds back.
-    pub(crate) async fn silence(&self, silence: KeptSilence) -> Result<(KeptSilence, Vec<Kept>), Error> {
+    pub(crate) async fn silence(
+        &self,
+        silence: KeptSilence,
+        origin: &Origin,
+    ) -> Result<(KeptSilence, Vec<Kept>), Error> {
         silence.silence.check().map_err(|fault| invalid(&fault))?;
         let held = self.matched(&silence.silence.matchers).await?;
         let mut tx = self.db.begin().await?;
         silences::insert(&mut tx, &silence).await?;
         store::changed(&mut tx).await?;
+        let change = Change::created(KIND, silence.id.to_string(), shown(&silence));
+        log::append(&mut tx, origin, vec![change]).await?;
         tx.commit().await?;
         Ok((silence, held))
     }
@@ -52,13 +69,19 @@ impl Alerting {
         Ok(page(&list, rows, size, |silence| Before { id: silence.id }))
     }
 
-    pub(crate) async fn expire(&self, id: Uuid, now: Time) -> Result<KeptSilence, Error> {
+    pub(crate) async fn expire(&self, id: Uuid, origin: &Origin) -> Result<KeptSilence, Error> {
+        let before = silences::get(&self.db, id).await?.ok_or_else(|| missing("silence", id))?;
         let mut tx = self.db.begin().await?;
-        let ended = silences::expire(&mut tx, id, now).await?;
+        if !silences::expire(&mut tx, id, origin.at).await? {
+            return Err(Error::SilenceOver);
+        }
         store::changed(&mut tx).await?;
+        let mut after = before.clone();
+        after.silence.end = at(origin.at);
+        let change = Change::updated(KIND, id.to_string(), shown(&before), shown(&after)).called("expired");
+        log::append(&mut tx, origin, vec![change]).await?;
         tx.commit().await?;
-        let silence = silences::get(&self.db, id).await?.ok_or_else(|| missing("silence", id))?;
-        if ended { Ok(silence) } else { Err(Error::SilenceOver) }
+        Ok(after)
     }
 
     /// Alerts that matchers take.

@@ -8,7 +8,7 @@ use super::field;
 use crate::{
     alerting::{
         Alerting,
-        kept::{Acknowledgement, Event, EventKind, Kept, severity_number},
+        kept::{Event, EventKind, Kept, severity_number},
         rules::DAY,
     },
     error::Violation,
@@ -17,10 +17,7 @@ use crate::{
 use alerts::{Fingerprint, Labels, Severity, State, Suppression};
 use policy::Time;
 use proto::monitoring::v1 as pb;
-use shared::{
-    auth::{Caller, RequestExt},
-    time,
-};
+use shared::{event::Origin, time};
 use std::collections::HashMap;
 use tonic::{Request, Response, Status};
 
@@ -39,9 +36,10 @@ impl pb::alert_rule_service_server::AlertRuleService for AlertApi {
         &self,
         request: Request<pb::CreateAlertRuleRequest>,
     ) -> Result<Response<pb::CreateAlertRuleResponse>, Status> {
+        let origin = Origin::of(&request, "")?;
         let asked = request.into_inner();
         let (text, enabled) = rule::read(asked.rule)?;
-        let rule = self.0.create_rule(text, enabled, asked.validate_only, time::now()).await?;
+        let rule = self.0.create_rule(text, enabled, asked.validate_only, &origin).await?;
         Ok(Response::new(pb::CreateAlertRuleResponse { rule: Some(rule::described(rule)) }))
     }
 
@@ -68,10 +66,11 @@ impl pb::alert_rule_service_server::AlertRuleService for AlertApi {
         &self,
         request: Request<pb::UpdateAlertRuleRequest>,
     ) -> Result<Response<pb::UpdateAlertRuleResponse>, Status> {
+        let origin = Origin::of(&request, "")?;
         let asked = request.into_inner();
         let id = field::id("rule_id", &asked.rule_id)?;
         let (text, enabled) = rule::read(asked.rule)?;
-        let rule = self.0.update_rule((id, etag(&asked.etag)?), &text, enabled, time::now()).await?;
+        let rule = self.0.update_rule((id, etag(&asked.etag)?), &text, enabled, &origin).await?;
         Ok(Response::new(pb::UpdateAlertRuleResponse { rule: Some(rule::described(rule)) }))
     }
 
@@ -79,7 +78,8 @@ impl pb::alert_rule_service_server::AlertRuleService for AlertApi {
         &self,
         request: Request<pb::DeleteAlertRuleRequest>,
     ) -> Result<Response<pb::DeleteAlertRuleResponse>, Status> {
-        self.0.delete_rule(field::id("rule_id", &request.get_ref().rule_id)?).await?;
+        let origin = Origin::of(&request, "")?;
+        self.0.delete_rule(field::id("rule_id", &request.get_ref().rule_id)?, &origin).await?;
         Ok(Response::new(pb::DeleteAlertRuleResponse {}))
     }
 
@@ -87,11 +87,12 @@ impl pb::alert_rule_service_server::AlertRuleService for AlertApi {
         &self,
         request: Request<pb::ImportAlertRulesRequest>,
     ) -> Result<Response<pb::ImportAlertRulesResponse>, Status> {
+        let origin = Origin::of(&request, "")?;
         let asked = request.into_inner();
         if asked.yaml.len() > MAX_FILE {
             return Err(Violation::new("yaml", "must have at most 1 MiB").into());
         }
-        let imported = self.0.import_rules(&asked.yaml, asked.validate_only, time::now()).await?;
+        let imported = self.0.import_rules(&asked.yaml, asked.validate_only, &origin).await?;
         let refused = imported.refused.into_iter();
         let refused =
             refused.map(|one| pb::RefusedAlertRule { name: one.name, problem: one.fault.to_string() });
@@ -149,11 +150,9 @@ impl pb::alert_service_server::AlertService for AlertApi {
         &self,
         request: Request<pb::AcknowledgeAlertRequest>,
     ) -> Result<Response<pb::AcknowledgeAlertResponse>, Status> {
-        let by = asker(&request.caller()?);
-        let asked = request.into_inner();
-        let note = field::text("note", asked.note, MAX_NOTE)?;
-        let known = Acknowledgement { at: time::now(), by, note };
-        let alert = self.0.acknowledge(fingerprint(&asked.fingerprint)?, known).await?;
+        let note = field::text("note", request.get_ref().note.clone(), MAX_NOTE)?;
+        let origin = Origin::of(&request, &note)?;
+        let alert = self.0.acknowledge(fingerprint(&request.get_ref().fingerprint)?, &origin).await?;
         Ok(Response::new(pb::AcknowledgeAlertResponse { alert: Some(described(alert)) }))
     }
 
@@ -169,11 +168,6 @@ impl pb::alert_service_server::AlertService for AlertApi {
         let events = events.into_iter().map(event).collect();
         Ok(Response::new(pb::ListAlertHistoryResponse { events, next_page_token }))
     }
-}
-
-/// Who asks: a user's id, or `service`.
-fn asker(caller: &Caller) -> String {
-    caller.person().map_or_else(|| "service".to_owned(), |person| person.user.to_string())
 }
 
 fn minus(time: Time, duration: std::time::Duration) -> Time {

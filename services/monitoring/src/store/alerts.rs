@@ -135,15 +135,15 @@ pub(crate) async fn seeded(tx: &mut Tx) -> Result<bool, sqlx::Error> {
 
 /// Replaces the tree of this version; nothing when it is of another one.
 pub(crate) async fn route(
-    db: &Db,
+    tx: &mut Tx,
     version: i64,
     routing: &Routing,
     now: policy::Time,
 ) -> Result<Option<Desk>, sqlx::Error> {
     let routing = written(routing);
-    let row = on!(db, |pool| {
+    let row = on_tx!(tx, |connection| {
         let query = sqlx::query_as::<_, DeskRow>(ROUTE).bind(version).bind(&routing).bind(Time(now));
-        query.fetch_optional(pool).await
+        query.fetch_optional(connection).await
     })?;
     row.map(Desk::try_from).transpose()
 }

@@ -14,7 +14,12 @@ use proto::monitoring::v1::{
     PutAlertRoutingRequest, SilenceState, TestAlertRuleRequest, UpdateAlertRuleRequest,
     silence_service_client::SilenceServiceClient,
 };
-use shared::{channel::Channel, status::reason, time};
+use shared::{
+    channel::Channel,
+    event::log::{self, Filter},
+    status::reason,
+    time,
+};
 use tests::until;
 use tonic::Code;
 use tonic_types::StatusExt;
@@ -28,6 +33,7 @@ on_both_engines!(
     a_silence_holds_back_and_says_so,
     an_alert_is_acknowledged_while_it_fires,
     a_tree_of_routes_is_replaced_by_whoever_read_it,
+    what_people_change_is_in_the_log,
 );
 
 fn silences(ledger: &Ledger) -> SilenceServiceClient<Channel> {
@@ -229,6 +235,64 @@ async fn an_alert_is_acknowledged_while_it_fires(ledger: &Ledger) {
     assert!(by.suppressed_by.unwrap().acknowledged && !by.acknowledged_by.is_empty());
     assert_eq!(reason(&acknowledge("0000000000000000".into()).await.unwrap_err()), "NOT_FOUND");
     assert_eq!(reason(&acknowledge("nonsense".into()).await.unwrap_err()), "INVALID_FIELD");
+}
+
+/// What the log has of a kind of thing: what was done, whether it was there before and after, and why.
+async fn logged(ledger: &Ledger, kind: &str) -> Vec<(String, bool, bool, String)> {
+    let filter = Filter { kind: Some(kind.to_owned()), ..Filter::default() };
+    let all = log::list(&ledger.db, &filter, None, false, 100).await.unwrap();
+    let operator = person(Role::Operator).user.to_string();
+    let shown = all.into_iter().map(|stored| {
+        let event = stored.event;
+        assert_eq!(event.actor, operator);
+        (event.action, event.before.is_some(), event.after.is_some(), event.reason)
+    });
+    shown.collect()
+}
+
+async fn what_people_change_is_in_the_log(ledger: &Ledger) {
+    let event =
+        |action: &str, before, after, reason: &str| (action.to_owned(), before, after, reason.to_owned());
+    let only_decided = CreateAlertRuleRequest { rule: Some(firing("Logged")), validate_only: true };
+    rules(ledger).create_alert_rule(only_decided).await.unwrap();
+    let made = create(ledger, firing("Logged")).await;
+    let change = UpdateAlertRuleRequest {
+        rule_id: made.rule_id.clone(),
+        rule: Some(AlertRule { expression: "vector(8)".into(), ..made.clone() }),
+        etag: made.etag.clone(),
+    };
+    rules(ledger).update_alert_rule(change.clone()).await.unwrap();
+    rules(ledger).update_alert_rule(change).await.unwrap_err();
+    let known = alert(ledger, "Logged", |alert| alert.state() == AlertState::Firing).await;
+    let request = AcknowledgeAlertRequest { fingerprint: known.fingerprint, note: "on it".into() };
+    alerts(ledger).acknowledge_alert(request).await.unwrap();
+    let yaml = "groups: [{name: g, rules: [{alert: One, expr: up == 0}, {alert: Two, expr: up == 0}]}]";
+    let import = ImportAlertRulesRequest { yaml: yaml.into(), validate_only: false };
+    rules(ledger).import_alert_rules(import).await.unwrap();
+    let gone = proto::monitoring::v1::DeleteAlertRuleRequest { rule_id: made.rule_id };
+    rules(ledger).delete_alert_rule(gone).await.unwrap();
+    let expected = [
+        event("created", false, true, ""),
+        event("updated", true, true, ""),
+        event("created", false, true, ""),
+        event("created", false, true, ""),
+        event("deleted", true, false, ""),
+    ];
+    assert_eq!(logged(ledger, "alert_rule").await, expected);
+    assert_eq!(logged(ledger, "alert").await, [event("acknowledged", true, true, "on it")]);
+
+    let request = CreateSilenceRequest {
+        matchers: vec!["alertname=Logged".to_owned()],
+        end_time: Some(time::to_proto(policy::Time(time::now().0 + 60_000_000))),
+        comment: "maintenance".into(),
+        ..CreateSilenceRequest::default()
+    };
+    let silence = silences(ledger).create_silence(request).await.unwrap().into_inner().silence.unwrap();
+    let expire = ExpireSilenceRequest { silence_id: silence.silence_id };
+    silences(ledger).expire_silence(expire.clone()).await.unwrap();
+    silences(ledger).expire_silence(expire).await.unwrap_err();
+    let expected = [event("created", false, true, "maintenance"), event("expired", true, true, "")];
+    assert_eq!(logged(ledger, "silence").await, expected);
 }
 
 async fn a_tree_of_routes_is_replaced_by_whoever_read_it(ledger: &Ledger) {

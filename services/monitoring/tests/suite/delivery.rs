@@ -6,7 +6,7 @@ use crate::{
     ledger::Ledger,
 };
 use hmac::{Hmac, KeyInit, Mac};
-use monitoring::Alerts;
+use monitoring::{Alerts, Encryption};
 use policy::Role;
 use proto::monitoring::v1::{
     AlertEventKind, AlertRule, AlertSeverity, CreateAlertRuleRequest, DeleteAlertRuleRequest,
@@ -15,9 +15,12 @@ use proto::monitoring::v1::{
     alert_service_client::AlertServiceClient, notification_service_client::NotificationServiceClient,
 };
 use sha2::Sha256;
-use shared::channel::Channel;
-use std::process::Command;
-use tests::{smtp::Smtp, until};
+use shared::{
+    channel::Channel,
+    event::log::{self, Filter},
+};
+use std::{collections::BTreeSet, process::Command};
+use tests::{authority::Authority, smtp::Smtp, until};
 
 /// Starts the service on an engine.
 async fn open(engine: Engine, alerts: Alerts) -> Ledger {
@@ -54,6 +57,7 @@ on_each_engine!(
     an_alert_is_told_to_everybody_once_and_resolves,
     another_replica_goes_on_where_the_first_one_was,
     what_fails_is_tried_again_and_what_is_refused_is_not,
+    of_many_messages_none_comes_twice_from_two_replicas,
     a_receiver_can_be_tried,
 );
 
@@ -109,6 +113,12 @@ async fn an_alert_is_told_to_everybody_once_and_resolves(engine: Engine) {
     let etag = routing.into_inner().routing.unwrap().etag;
     let put = PutAlertRoutingRequest { json: json.into(), etag };
     notifications(&ledger).put_alert_routing(put).await.unwrap();
+    let of_routes = Filter { kind: Some("alert_routing".into()), ..Filter::default() };
+    let changed = log::list(&ledger.db, &of_routes, None, false, 10).await.unwrap();
+    let receiver = |side: &Option<serde_json::Value>| side.as_ref().unwrap()["route"]["routes"].to_string();
+    assert_eq!(changed.len(), 1);
+    assert!(!receiver(&changed[0].event.before).contains("chat"));
+    assert!(receiver(&changed[0].event.after).contains("chat"));
 
     let rule = create(&ledger, firing("Test <1>")).await;
     let about = |got: &crate::inbox::Got| got.is_about("Test <1>");
@@ -207,6 +217,56 @@ async fn what_fails_is_tried_again_and_what_is_refused_is_not(engine: Engine) {
     let is_refused = |got: &crate::inbox::Got| got.json()["text"] == "refused";
     assert_eq!(strict.wait(1, is_refused).await.len(), 1);
     ledger.end().await;
+}
+
+async fn of_many_messages_none_comes_twice_from_two_replicas(engine: Engine) {
+    const MANY: usize = 60;
+    let hook = Inbox::new(&[]).await;
+    let ledger = open(engine, settings(&[("hook", webhook(&hook))], None)).await;
+    let other = ledger.replica().await;
+    for number in 0..MANY {
+        // Each hears of half of them; both carry what there is.
+        let through = if number % 2 == 0 { &ledger } else { &other };
+        let note = NotifyRequest {
+            receiver: "hook".into(),
+            subject: "Note".into(),
+            text: format!("note {number}"),
+            ..NotifyRequest::default()
+        };
+        NotificationServiceClient::new(through.service_channel()).notify(note).await.unwrap();
+    }
+    until("all of them left", async || {
+        (happened(&ledger, AlertEventKind::Notified, "hook").await == MANY).then_some(())
+    })
+    .await;
+    let is_note = |got: &crate::inbox::Got| got.json()["subject"] == "Note";
+    let came = hook.wait(MANY, is_note).await;
+    let texts: BTreeSet<String> = came.iter().map(|got| got.json()["text"].to_string()).collect();
+    assert_eq!((came.len(), texts.len()), (MANY, MANY));
+    other.end().await;
+    ledger.end().await;
+}
+
+/// A mail server that takes nothing in the clear, and one whose certificate nobody vouches for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mail_is_encrypted_before_anything_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new("mail");
+    let mail = Smtp::encrypted(&authority.issue(&["127.0.0.1"]).write(folder.path(), "smtp"));
+    let (known, other) =
+        (authority.write(folder.path(), "authority"), Authority::new("other").write(folder.path(), "other"));
+    for (trusted, delivered) in [(&known, true), (&other, false)] {
+        let mut alerts = settings(&[("mail", email("ops@example.org"))], Some(mail.port()));
+        alerts.smtp.encryption = Encryption::Starttls;
+        alerts.smtp.ca_file = Some(trusted.clone());
+        let ledger = open(Engine::Sqlite, alerts).await;
+        let request = TestReceiverRequest { receiver: "mail".into() };
+        let tested = notifications(&ledger).test_receiver(request).await.unwrap().into_inner();
+        assert_eq!(tested.delivered, delivered, "{tested:?}");
+        ledger.end().await;
+    }
+    let tests = mail.mails().into_iter().filter(|mail| mail.contains("[TEST] Tollgate can reach mail"));
+    assert_eq!(tests.count(), 1);
 }
 
 async fn a_receiver_can_be_tried(engine: Engine) {

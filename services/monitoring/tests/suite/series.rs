@@ -44,7 +44,8 @@ pub(crate) async fn report(
     series: Vec<ReportedSeries>,
 ) -> Result<ReportSeriesResponse, Status> {
     let mut client = MetricsServiceClient::new(ledger.as_service());
-    let request = ReportSeriesRequest { instance: instance.into(), service: "inference".into(), series, turned: false };
+    let request =
+        ReportSeriesRequest { instance: instance.into(), service: "inference".into(), series, turned: false };
     Ok(client.report_series(request).await?.into_inner())
 }
 

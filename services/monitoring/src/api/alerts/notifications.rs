@@ -11,7 +11,7 @@ use crate::{
     error::Violation,
 };
 use proto::monitoring::v1 as pb;
-use shared::time;
+use shared::{event::Origin, time};
 use tonic::{Request, Response, Status};
 
 /// Characters of a subject and of a text; addresses of a mail.
@@ -66,8 +66,9 @@ impl pb::notification_service_server::NotificationService for AlertApi {
         &self,
         request: Request<pb::PutAlertRoutingRequest>,
     ) -> Result<Response<pb::PutAlertRoutingResponse>, Status> {
+        let origin = Origin::of(&request, "")?;
         let asked = request.into_inner();
-        let routed = self.0.put_routing(&asked.json, etag(&asked.etag)?, time::now()).await?;
+        let routed = self.0.put_routing(&asked.json, etag(&asked.etag)?, &origin).await?;
         Ok(Response::new(pb::PutAlertRoutingResponse { routing: Some(described(&routed)) }))
     }
 }

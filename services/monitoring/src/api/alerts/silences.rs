@@ -1,6 +1,6 @@
 //! `SilenceService`, call by call.
 
-use super::{AlertApi, MAX_NOTE, asker, described};
+use super::{AlertApi, MAX_NOTE, described};
 use crate::{
     alerting::kept::{KeptSilence, at},
     api::field,
@@ -9,7 +9,7 @@ use crate::{
 use alerts::{Matcher, SilenceState};
 use policy::Time;
 use proto::monitoring::v1 as pb;
-use shared::{auth::RequestExt, time};
+use shared::{event::Origin, time};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -19,7 +19,9 @@ impl pb::silence_service_server::SilenceService for AlertApi {
         &self,
         request: Request<pb::CreateSilenceRequest>,
     ) -> Result<Response<pb::CreateSilenceResponse>, Status> {
-        let (creator, now) = (asker(&request.caller()?), time::now());
+        let comment = field::text("comment", request.get_ref().comment.clone(), MAX_NOTE)?;
+        let origin = Origin::of(&request, &comment)?;
+        let (creator, now) = (origin.actor.clone(), origin.at);
         let asked = request.into_inner();
         let start = field::optional_instant("start_time", asked.start_time.as_ref())?.unwrap_or(now);
         let end = field::optional_instant("end_time", asked.end_time.as_ref())?;
@@ -31,9 +33,8 @@ impl pb::silence_service_server::SilenceService for AlertApi {
             start: at(start),
             end: at(end),
         };
-        let comment = field::text("comment", asked.comment, MAX_NOTE)?;
         let silence = KeptSilence { id, silence, comment, creator, created: now };
-        let (silence, alerts) = self.0.silence(silence).await?;
+        let (silence, alerts) = self.0.silence(silence, &origin).await?;
         let alerts = alerts.into_iter().map(described).collect();
         Ok(Response::new(pb::CreateSilenceResponse { silence: Some(shown(silence, now)), alerts }))
     }
@@ -59,9 +60,10 @@ impl pb::silence_service_server::SilenceService for AlertApi {
         &self,
         request: Request<pb::ExpireSilenceRequest>,
     ) -> Result<Response<pb::ExpireSilenceResponse>, Status> {
-        let now = time::now();
-        let silence = self.0.expire(field::id("silence_id", &request.get_ref().silence_id)?, now).await?;
-        Ok(Response::new(pb::ExpireSilenceResponse { silence: Some(shown(silence, now)) }))
+        let origin = Origin::of(&request, "")?;
+        let id = field::id("silence_id", &request.get_ref().silence_id)?;
+        let silence = self.0.expire(id, &origin).await?;
+        Ok(Response::new(pb::ExpireSilenceResponse { silence: Some(shown(silence, origin.at)) }))
     }
 
     async fn preview_silence(

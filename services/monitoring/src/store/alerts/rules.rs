@@ -18,7 +18,8 @@ const AT_ONCE: usize = 500;
 const UPDATE: &str = "UPDATE alert_rules SET name = $3, body = $4, enabled = $5, version = version + 1, updated = $6 \
      WHERE id = $1 AND version = $2 RETURNING id, body, enabled, version, created, updated";
 
-const DELETE: &str = "DELETE FROM alert_rules WHERE id = $1";
+const DELETE: &str =
+    "DELETE FROM alert_rules WHERE id = $1 RETURNING id, body, enabled, version, created, updated";
 
 const SELECT: &str = "SELECT id, body, enabled, version, created, updated FROM alert_rules";
 
@@ -74,12 +75,12 @@ pub(crate) async fn update(
     row.map(KeptRule::try_from).transpose()
 }
 
-/// Deletes a rule. Returns whether it was there.
-pub(crate) async fn delete(tx: &mut Tx, id: Uuid) -> Result<bool, sqlx::Error> {
-    let count = on_tx!(tx, |connection| {
-        sqlx::query(DELETE).bind(id).execute(connection).await.map(|done| done.rows_affected())
+/// Deletes a rule, and returns it if it was there.
+pub(crate) async fn delete(tx: &mut Tx, id: Uuid) -> Result<Option<KeptRule>, sqlx::Error> {
+    let row = on_tx!(tx, |connection| {
+        sqlx::query_as::<_, Row>(DELETE).bind(id).fetch_optional(connection).await
     })?;
-    Ok(count > 0)
+    row.map(KeptRule::try_from).transpose()
 }
 
 /// One rule.
