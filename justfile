@@ -39,6 +39,10 @@ bench-check *ARGS:
 bench-limits *ARGS:
     cargo bench -p benches --bench limits -- {{ARGS}}
 
+# What a round over a thousand alert rules costs.
+bench-alerts *ARGS:
+    cargo bench -p benches --bench alerts -- {{ARGS}}
+
 # What a million grants take to load and to hold.
 bench-load:
     cargo bench -p benches --bench policy_load

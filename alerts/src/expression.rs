@@ -197,6 +197,21 @@ impl Expression {
         }
     }
 
+    /// The series that it looks at over windows, and how long these are.
+    pub fn windows<'a>(&'a self, found: &mut Vec<(&'a Selector, Duration)>) {
+        match self {
+            Self::Number(_) | Self::Time | Self::Latest(_) => {}
+            Self::Over(_, selector, window) => found.push((selector, *window)),
+            Self::Vector(of) | Self::Aggregate(_, _, of) | Self::Quantile(_, of) | Self::Absent(of) => {
+                of.windows(found);
+            }
+            Self::Binary(_, left, right) => {
+                left.windows(found);
+                right.windows(found);
+            }
+        }
+    }
+
     /// The names of all series that it looks at.
     pub fn names(&self, found: &mut Vec<String>) {
         match self {

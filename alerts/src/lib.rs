@@ -1,4 +1,4 @@
-//! Alerts: what is wrong, since when, and who is to hear of it when. Pure: it is told the time and the samples.
+//! Alerts: what is wrong, since when, and who is to hear of it when. Pure: it is told the time and the samples, which [`Measured`] makes of series.
 //!
 //! A [`Rule`] has an [`Expression`] over named series, in the words of Prometheus. It is evaluated over [`Signals`], and
 //! what it finds moves the rule's [`Alert`]s from pending to firing to resolved ([`Track`]). Each alert finds its ways
@@ -14,6 +14,7 @@ mod import;
 mod inhibit;
 mod labels;
 mod matcher;
+mod measured;
 mod replay;
 mod route;
 mod rule;
@@ -32,6 +33,7 @@ pub use import::{Imported, Refused, defaults, export, import};
 pub use inhibit::Inhibition;
 pub use labels::{Fingerprint, Labels};
 pub use matcher::{Matcher, Matching};
+pub use measured::{Measured, Past, Remembered, Window, long_windows};
 pub use replay::{Fired, replay};
 pub use route::{Limits, Route, Routing, Way};
 pub use rule::{NoData, Rule, RuleText, Severity};

@@ -7,10 +7,10 @@ mod known;
 pub(crate) mod letter;
 pub(crate) mod notify;
 mod outbox;
+mod past;
 pub(crate) mod receivers;
 pub(crate) mod routing;
 pub(crate) mod rules;
-mod samples;
 pub(crate) mod silences;
 mod watch;
 

@@ -5,6 +5,7 @@
 //! from the database before.
 
 mod ask;
+mod before;
 mod keep;
 pub(crate) mod llm;
 pub(crate) mod system;
@@ -133,6 +134,11 @@ impl Signals {
     /// most.
     pub(crate) fn between(&self, selector: &Selector, from: At, until: At) -> Vec<Series> {
         self.state().memory.select(selector, from, until)
+    }
+
+    /// The same, as rules look at it.
+    pub(crate) fn remembering(&self) -> impl Fn(&Selector, At, At) -> Vec<Series> {
+        move |selector, from, until| self.between(selector, from, until)
     }
 
     /// Length of a stretch in memory, in seconds.

@@ -4,10 +4,11 @@
 use super::{
     kept::{Event, EventKind, Kept, KeptRule, at},
     letter::Letter,
+    past::LONGEST,
 };
 use alerts::{
-    Alert, Change, Desk, Due, Fingerprint, Group, GroupKey, Rule, Signals, Standing, State, Suppression,
-    Track, evaluate,
+    Alert, Change, Desk, Due, Fingerprint, Group, GroupKey, Measured, Rule, Standing, State, Suppression,
+    Track, Window, evaluate, long_windows,
 };
 use policy::Time;
 use std::{
@@ -36,6 +37,8 @@ pub(super) struct Known {
     /// Silences, routes and groups.
     pub(super) desk: Desk,
     rules: BTreeMap<Uuid, Rule>,
+    /// The windows of each rule that begin before what is remembered.
+    long: BTreeMap<Uuid, BTreeSet<Window>>,
     tracks: BTreeMap<Uuid, Track>,
     beside: BTreeMap<Fingerprint, Beside>,
     /// Alerts that are not as they were written.
@@ -60,6 +63,13 @@ impl Known {
                 Some((kept.id, Rule { id: kept.id.to_string(), ..rule.ok()? }))
             })
             .collect();
+        let long = self.rules.iter().map(|(id, rule)| (*id, long_windows(rule, LONGEST)));
+        self.long = long.filter(|(_, windows)| !windows.is_empty()).collect();
+    }
+
+    /// What has to be read for the rules beside what is remembered.
+    pub(super) fn windows(&self) -> BTreeSet<Window> {
+        self.long.values().flatten().cloned().collect()
     }
 
     /// Takes over alerts as they were written. Nobody looked since, so what fires counts as seen now.
@@ -98,8 +108,8 @@ impl Known {
     }
 
     /// Looks at everything once. Returns the letters that are due.
-    pub(super) fn round(&mut self, signals: &dyn Signals, now: Time, external_url: &str) -> Vec<Letter> {
-        self.evaluate(signals, now);
+    pub(super) fn round(&mut self, measured: &Measured<'_>, now: Time, external_url: &str) -> Vec<Letter> {
+        self.evaluate(measured, now);
         let (due, mut held) = {
             let standings: Vec<Standing<'_>> = standings(&self.rules, &self.tracks, &self.beside);
             self.desk.look(&standings, at(now))
@@ -123,9 +133,13 @@ impl Known {
         due.iter().map(|due| self.tell(due, now, external_url)).collect()
     }
 
-    fn evaluate(&mut self, signals: &dyn Signals, now: Time) {
+    fn evaluate(&mut self, measured: &Measured<'_>, now: Time) {
         for (id, rule) in &self.rules {
-            let found = evaluate(&rule.expression, signals, at(now));
+            // What is not known yet says neither that something is wrong nor that it is not.
+            if self.long.get(id).is_some_and(|windows| !measured.covers(windows)) {
+                continue;
+            }
+            let found = evaluate(&rule.expression, measured, at(now));
             let track = self.tracks.entry(*id).or_default();
             let changes = track.step(rule, &found, at(now));
             note(&mut self.beside, &mut self.unsaved, &mut self.events, (*id, track), changes, now);

@@ -10,7 +10,7 @@ use crate::{
     place::{self, Place},
     store::alerts::{self as store, rules},
 };
-use alerts::{Fault, Fired, Refused, Rule, RuleText, import, replay};
+use alerts::{Fault, Fired, Measured, Past, Refused, Rule, RuleText, import, replay};
 use policy::Time;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -176,6 +176,8 @@ impl Alerting {
             return Err(Violation::new("end_time", "must be at most a day after start_time").into());
         }
         let step = (whole / STEPS).max(Duration::from_secs(10));
-        Ok(replay(&rule, &self.signals, (at(start), at(end)), step))
+        let (remembered, past) = (self.signals.remembering(), Past::default());
+        let measured = Measured::new(&remembered, self.signals.step(), &past);
+        Ok(replay(&rule, &measured, (at(start), at(end)), step))
     }
 }

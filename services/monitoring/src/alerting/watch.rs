@@ -7,16 +7,17 @@ use super::{
     known::Known,
     letter::Letter,
     outbox::Outbox,
+    past::Reading,
 };
 use crate::{
     config::Alerts,
     signals::Signals,
     store::alerts::{self as store, history, rules, silences},
 };
-use ::alerts::Routing;
+use ::alerts::{Measured, Routing};
 use policy::Time;
 use shared::{db::Db, server::Tasks, time};
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
@@ -42,6 +43,7 @@ pub(super) struct Watch {
     db: Db,
     outbox: Outbox,
     signals: Signals,
+    reading: Reading,
     settings: Alerts,
     name: String,
     /// Until when it is known that nobody else evaluates.
@@ -54,7 +56,8 @@ impl Watch {
     pub(super) fn start(db: Db, outbox: Outbox, signals: Signals, settings: Alerts, tasks: &Tasks) {
         clean(&db, &outbox, settings.keep_history_for, tasks);
         let name = Uuid::now_v7().simple().to_string();
-        let mut watch = Self { db, outbox, signals, settings, name, sure: Time(0), known: None };
+        let reading = Reading::start(signals.clone(), tasks);
+        let mut watch = Self { db, outbox, signals, reading, settings, name, sure: Time(0), known: None };
         let (stop, mut news) = (tasks.stopping(), watch.signals.news());
         tasks.spawn(async move {
             let mut ticks = interval(watch.settings.evaluate_every);
@@ -83,13 +86,18 @@ impl Watch {
             Ok(Ok(true)) => patience = WRITE,
             Ok(Ok(false)) => {
                 self.known = None;
+                self.reading.want(BTreeSet::new());
                 return;
             }
             Ok(Err(error)) => tracing::debug!(%error, "rules are looked at as they were"),
             Err(_) => tracing::debug!("the database is slow; rules are looked at as they were"),
         }
         let Some(known) = &mut self.known else { return };
-        let letters = known.round(&self.signals, now, &self.settings.external_url);
+        let letters = {
+            let (remembered, past) = (self.signals.remembering(), self.reading.past());
+            let measured = Measured::new(&remembered, self.signals.step(), &past);
+            known.round(&measured, now, &self.settings.external_url)
+        };
         let is_same =
             known.unsaved.is_empty() && known.events.is_empty() && known.desk.groups == known.saved_groups;
         if letters.is_empty() && is_same {
@@ -140,6 +148,7 @@ impl Watch {
         let alerts = store::all(&self.db).await?;
         let Some(known) = &mut self.known else { return Ok(()) };
         known.set_rules(rules);
+        self.reading.want(known.windows());
         known.set_acknowledged(&alerts);
         known.desk.silences = silences.into_iter().map(|kept| kept.silence).collect();
         let usual = || self.settings.first_receiver().map(Routing::to).unwrap_or_default();

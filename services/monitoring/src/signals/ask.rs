@@ -7,7 +7,7 @@ use series::{Answer, At, Labels, Point, Query, Selector, Series};
 use std::collections::BTreeMap;
 
 /// How long minutes can be asked for, in seconds: then hours have to do.
-const MINUTES: i64 = 24 * HOUR;
+pub(super) const MINUTES: i64 = 24 * HOUR;
 /// Stretches that one question may read from the database.
 const MAX_STRETCHES: usize = 1_000_000;
 /// Stretches that one question may look at, again and again for each number.

@@ -29,6 +29,7 @@ macro_rules! on_both_engines {
 
 mod alerting;
 mod budgets;
+mod burn;
 mod correct;
 mod delivery;
 mod events;

@@ -323,7 +323,7 @@ async fn a_machine_is_shown_with_how_it_stands(ledger: &Ledger) {
 const HOUR: i64 = 3_600;
 
 /// Sets times of rows to the beginning of an hour so long ago.
-async fn moved(db: &Db, statement: &'static str, ago: i64) {
+pub(crate) async fn moved(db: &Db, statement: &'static str, ago: i64) {
     let now = shared::time::now().0 / 1_000_000;
     let time = policy::Time((now - now % HOUR - ago) * 1_000_000);
     on!(db, |pool| sqlx::query(statement).bind(shared::db::Time(time)).execute(pool).await.map(drop))
