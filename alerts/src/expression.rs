@@ -9,8 +9,9 @@ use crate::{duration::format_duration, signals::Selector};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::{fmt, time::Duration};
 
-/// How old the latest sample of a series may be: six reports, which come every 10 s.
-pub const LOOKBACK: Duration = Duration::from_secs(60);
+/// How old the latest sample of a series may be. What another replica heard is known by the minute, and within twenty seconds
+/// after that; Prometheus looks back for five minutes.
+pub const LOOKBACK: Duration = Duration::from_secs(150);
 
 /// What a rule looks at.
 #[derive(Debug, Clone, PartialEq)]

@@ -167,6 +167,13 @@ impl Memory {
         self.names.get(name).map(|family| family.kind)
     }
 
+    /// What is known of the last stretch of one series.
+    #[must_use]
+    pub fn last(&self, name: &str, labels: &Labels) -> Option<Value> {
+        let slots = &self.names.get(name)?.series.get(labels)?.slots;
+        slots.get(slots.len().checked_sub(1)?)
+    }
+
     /// The labels of every series that is meant.
     pub fn labels<'a>(&'a self, selector: &'a Selector) -> impl Iterator<Item = &'a Labels> {
         let series = self.names.get(&*selector.name).into_iter().flat_map(|family| family.series.keys());

@@ -9,6 +9,7 @@ mod before;
 mod keep;
 pub(crate) mod llm;
 pub(crate) mod system;
+mod turned;
 pub(crate) mod watch;
 
 pub(crate) use ask::{Asked, Found, Span};
@@ -20,9 +21,9 @@ use series::{At, Labels, Limits, Memory, Refused, Sample, Selector, Series, Valu
 use shared::{db::Db, server::Tasks, telemetry};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
 };
-use tokio::sync::watch::{Receiver, Sender};
+use tokio::sync::watch::Sender;
 use uuid::Uuid;
 
 static REFUSED: LazyLock<Counter<u64>> = LazyLock::new(|| {
@@ -45,6 +46,10 @@ pub(crate) struct Signals {
     writer: Uuid,
     /// Heard when something turned.
     turned: Sender<()>,
+    /// Whether rules are looked at here.
+    looking: Arc<AtomicBool>,
+    /// What other replicas heard turn.
+    known: turned::Read,
 }
 
 #[derive(Debug)]
@@ -82,6 +87,8 @@ impl Signals {
             db: db.clone(),
             writer: Uuid::new_v4(),
             turned: Sender::new(()),
+            looking: Arc::default(),
+            known: turned::Read::default(),
         };
         keep::start(&signals, tasks);
         signals
@@ -112,16 +119,6 @@ impl Signals {
             }
         }
         taken
-    }
-
-    /// Says that what was taken is to be looked at now.
-    pub(crate) fn turned(&self) {
-        self.turned.send_replace(());
-    }
-
-    /// Hears when something turned.
-    pub(crate) fn news(&self) -> Receiver<()> {
-        self.turned.subscribe()
     }
 
     /// What is known of the series that are meant in the last `seconds`, two hours at most.

@@ -17,6 +17,7 @@ pub(crate) mod replicas;
 pub(crate) mod rollup;
 pub(crate) mod series;
 pub(crate) mod totals;
+pub(crate) mod turned;
 pub(crate) mod windows;
 
 use opentelemetry::{KeyValue, metrics::Histogram};

@@ -54,7 +54,7 @@ pub(super) struct Watch {
 impl Watch {
     /// Looks from now on until the process ends, whenever it is this replica's turn.
     pub(super) fn start(db: Db, outbox: Outbox, signals: Signals, settings: Alerts, tasks: &Tasks) {
-        clean(&db, &outbox, settings.keep_history_for, tasks);
+        clean(&db, &signals, &outbox, settings.keep_history_for, tasks);
         let name = Uuid::now_v7().simple().to_string();
         let reading = Reading::start(signals.clone(), tasks);
         let mut watch = Self { db, outbox, signals, reading, settings, name, sure: Time(0), known: None };
@@ -83,9 +83,13 @@ impl Watch {
     async fn round(&mut self, now: Time) {
         let mut patience = TRY;
         match timeout(PATIENCE, self.turn(now)).await {
-            Ok(Ok(true)) => patience = WRITE,
+            Ok(Ok(true)) => {
+                patience = WRITE;
+                self.signals.looks(true);
+            }
             Ok(Ok(false)) => {
                 self.known = None;
+                self.signals.looks(false);
                 self.reading.want(BTreeSet::new());
                 return;
             }
@@ -127,6 +131,7 @@ impl Watch {
             Some(_) => self.refresh(&desk, now).await?,
             None => self.load(&desk, now).await?,
         }
+        self.signals.read_turned(now).await?;
         Ok(true)
     }
 
@@ -212,10 +217,10 @@ async fn turn(mut news: watch::Receiver<()>, soonest: Instant) {
 }
 
 /// Forgets what is kept no longer.
-fn clean(db: &Db, outbox: &Outbox, keep: Duration, tasks: &Tasks) {
-    let (db, outbox) = (db.clone(), outbox.clone());
+fn clean(db: &Db, signals: &Signals, outbox: &Outbox, keep: Duration, tasks: &Tasks) {
+    let (db, signals, outbox) = (db.clone(), signals.clone(), outbox.clone());
     tasks.repeat(CLEAN, move || {
-        let (db, outbox) = (db.clone(), outbox.clone());
+        let (db, signals, outbox) = (db.clone(), signals.clone(), outbox.clone());
         async move {
             let ago = |duration: Duration| {
                 Time(time::now().0.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(0)))
@@ -223,6 +228,7 @@ fn clean(db: &Db, outbox: &Outbox, keep: Duration, tasks: &Tasks) {
             let cleaned = async {
                 history::purge(&db, ago(keep)).await?;
                 silences::purge(&db, ago(OVER)).await?;
+                signals.purge_turned(time::now()).await?;
                 outbox.purge().await
             };
             // Its absence is said where it is watched.

@@ -22,10 +22,7 @@ impl pb::metrics_service_server::MetricsService for Api {
     ) -> Result<Response<pb::ReportSeriesResponse>, Status> {
         let request = request.into_inner();
         let turned = request.turned;
-        let taken = self.signals.take(time::now(), &read::report(request)?);
-        if turned {
-            self.signals.turned();
-        }
+        let taken = self.signals.hear(time::now(), &read::report(request)?, turned).await;
         Ok(Response::new(pb::ReportSeriesResponse { taken: taken.taken, refused: taken.refused }))
     }
 

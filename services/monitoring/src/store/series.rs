@@ -335,13 +335,12 @@ impl TryFrom<SeriesRow> for Described {
     type Error = sqlx::Error;
 
     fn try_from(row: SeriesRow) -> Result<Self, sqlx::Error> {
-        let labels: BTreeMap<String, String> =
-            serde_json::from_str(&row.labels).map_err(|_| unreadable("labels"))?;
+        let labels = labels(&row.labels)?;
         let bounds: Vec<f64> = serde_json::from_str(&row.bounds).map_err(|_| unreadable("bounds"))?;
         Ok(Self {
             id: row.series_id,
             name: row.name,
-            labels: labels.into_iter().collect(),
+            labels,
             kind: kind(row.kind).ok_or_else(|| unreadable("kind"))?,
             bounds: bounds.into(),
         })
@@ -391,9 +390,15 @@ fn json(numbers: &[f64]) -> String {
 }
 
 /// Labels as an object, in the order of their names.
-fn written(labels: &Labels) -> String {
+pub(super) fn written(labels: &Labels) -> String {
     let labels: BTreeMap<&str, &str> = labels.iter().collect();
     serde_json::to_string(&labels).unwrap_or_default()
+}
+
+/// Labels as they were written.
+pub(super) fn labels(text: &str) -> Result<Labels, sqlx::Error> {
+    let labels: BTreeMap<String, String> = serde_json::from_str(text).map_err(|_| unreadable("labels"))?;
+    Ok(labels.into_iter().collect())
 }
 
 /// The number of a kind in the table; never given to another one.

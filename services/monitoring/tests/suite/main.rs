@@ -50,3 +50,4 @@ mod restrict;
 mod sample;
 mod series;
 mod statements;
+mod turned;

@@ -43,10 +43,17 @@ pub(crate) async fn report(
     instance: &str,
     series: Vec<ReportedSeries>,
 ) -> Result<ReportSeriesResponse, Status> {
-    let mut client = MetricsServiceClient::new(ledger.as_service());
     let request =
         ReportSeriesRequest { instance: instance.into(), service: "inference".into(), series, turned: false };
-    Ok(client.report_series(request).await?.into_inner())
+    sent(ledger, request).await
+}
+
+/// Sends a report as it is.
+pub(crate) async fn sent(
+    ledger: &Ledger,
+    request: ReportSeriesRequest,
+) -> Result<ReportSeriesResponse, Status> {
+    Ok(MetricsServiceClient::new(ledger.as_service()).report_series(request).await?.into_inner())
 }
 
 pub(crate) async fn ask(ledger: &Ledger, query: SeriesQuery) -> Result<QuerySeriesResponse, Status> {
