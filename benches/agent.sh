@@ -7,6 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
 tollgate=${TOLLGATE_BIN:-target/release/tollgate}
+agent_program=${TOLLGATE_AGENT_BIN:-$(dirname "$tollgate")/tollgate-agent}
 folder=$(mktemp -d)
 pids=()
 finish() { for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done; wait; rm -rf "$folder"; }
@@ -23,7 +24,7 @@ TOLLGATE_ENGINES=http://127.0.0.1:$engine TOLLGATE_PORTS__PERMISSIONS=127.0.0.1:
 until curl -fs "http://127.0.0.1:$edge/health/ready" >/dev/null; do sleep 0.2; done
 TOLLGATE_UPSTREAM__MONITORING=http://127.0.0.1:$monitoring TOLLGATE_UPSTREAM__INFERENCE=http://127.0.0.1:$inference \
   TOLLGATE_PORTS__AGENT_ADMIN=127.0.0.1:$admin TOLLGATE_AGENT__ENGINE=http://127.0.0.1:$engine TOLLGATE_AGENT__GPU=off \
-  "$tollgate" agent >"$folder/agent.log" 2>&1 & agent=$!; pids+=("$agent")
+  "$agent_program" >"$folder/agent.log" 2>&1 & agent=$!; pids+=("$agent")
 until grep -q '"to":"ready"\|to=ready' "$folder/agent.log"; do sleep 0.2; done
 
 ticks() { awk '{ print $14 + $15 }' "/proc/$agent/stat"; }

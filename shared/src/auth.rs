@@ -13,7 +13,7 @@ pub mod token;
 pub use layer::{Access, AuthLayer};
 pub use refusal::{Denied, Refusal};
 pub use replica::{Known, Tokens};
-pub use secret::{SERVICE_PREFIX, ServiceToken, hash};
+pub use secret::{SERVICE_PREFIX, ServiceToken, hash, validate_token};
 
 use http::{HeaderMap, header};
 use policy::{KeyHash, KeyId, Role, Scope, Scopes, SessionId, UserId};

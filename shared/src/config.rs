@@ -8,7 +8,7 @@ use figment::{
     Figment, Profile, Provider,
     error::Kind,
     providers::Format as _,
-    value::{Dict, Map, Value},
+    value::{Map, Value},
 };
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use std::{
@@ -16,6 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use figment::value::Dict;
 pub use secrecy::{ExposeSecret, SecretString};
 
 /// Names that are read without `__`, and where they go.

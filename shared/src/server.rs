@@ -5,8 +5,10 @@
 mod handshake;
 mod in_turn;
 mod listen;
+mod listeners;
 
 pub use listen::{Limits, UNREAD_TIMEOUT, bind, serve};
+pub use listeners::{Listeners, Network, Routes, terminated};
 
 use crate::{
     auth::{AuthLayer, Verify},

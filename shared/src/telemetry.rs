@@ -10,6 +10,7 @@ mod totals;
 pub use observe::{ObserveLayer, Observed};
 pub use totals::totals;
 
+use crate::config::Validate;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::{
     KeyValue, global,
@@ -48,6 +49,14 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self { log: "info".into(), format: Format::Auto, otlp_endpoint: String::new(), trace_ratio: 1.0 }
+    }
+}
+
+impl Validate for Config {
+    fn validate(&self, faults: &mut Vec<String>) {
+        if !(0.0..=1.0).contains(&self.trace_ratio) {
+            faults.push("telemetry.trace_ratio: must be between 0 and 1".into());
+        }
     }
 }
 

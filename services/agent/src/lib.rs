@@ -16,12 +16,14 @@ mod idle;
 mod life;
 mod notice;
 mod observe;
+mod process;
 mod push;
 mod report;
 mod stop;
 mod web;
 
 pub use config::Config;
+pub use process::{Error, Ports, Settings, Upstream, run};
 
 use shared::{
     channel::Channel,
@@ -34,19 +36,17 @@ use tokio_util::sync::CancellationToken;
 
 /// The services that an agent meets. Every channel carries the service token.
 #[derive(Debug)]
-pub struct Upstreams {
+struct Upstreams {
     /// Who keeps the instances.
-    pub monitoring: Channel,
+    monitoring: Channel,
     /// Every gateway that sends requests to the engine.
-    pub gateways: Vec<Channel>,
+    gateways: Vec<Channel>,
 }
 
 /// Starts the agent. It has ended when the token that it returns is cancelled: after `stopping`, as soon as its engine is
 /// drained, or when another agent took over.
-///
-/// # Errors
-/// One sentence, when the configuration cannot be followed.
-pub fn start(
+/// One sentence comes back when the configuration cannot be followed.
+fn start(
     config: Config,
     upstreams: Upstreams,
     stopping: CancellationToken,

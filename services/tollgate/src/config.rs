@@ -6,15 +6,13 @@ use serde::Deserialize;
 use shared::{
     config::{self, Faults, Loaded, Secret, SecretString, Validate},
     limits::Gate,
-    peer::TrustedProxies,
     redis,
-    server::UNREAD_TIMEOUT,
+    server::Network,
     telemetry, tls,
 };
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 /// What the command line can say; everything else is in the file or the environment.
@@ -73,23 +71,6 @@ pub(crate) struct Ports {
     pub(crate) monitoring_admin: SocketAddr,
     pub(crate) agent_admin: SocketAddr,
     pub(crate) edge_admin: SocketAddr,
-}
-
-/// What stands between this process and its clients.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Network {
-    /// Networks of proxies, such as `10.0.0.0/8`: what they say in `x-forwarded-for` is believed.
-    pub(crate) trusted_proxies: TrustedProxies,
-    /// How long a client may take nothing of what lies ready for it before its connection is closed.
-    #[serde(with = "humantime_serde")]
-    pub(crate) unread_timeout: Duration,
-}
-
-impl Default for Network {
-    fn default() -> Self {
-        Self { trusted_proxies: TrustedProxies::default(), unread_timeout: UNREAD_TIMEOUT }
-    }
 }
 
 /// Base URLs of the services.
@@ -158,17 +139,8 @@ impl Validate for Config {
         self.inference.validate(faults);
         self.monitoring.validate(faults);
         self.agent.validate(faults);
-        match self.service_token.read() {
-            Err(fault) => faults.push(format!("service_token.file: {fault}")),
-            Ok(Some(token)) if !strong(&token) => faults.push(format!(
-                "service_token: must begin with {} and have at least 32 further characters",
-                shared::auth::SERVICE_PREFIX
-            )),
-            Ok(_) => {}
-        }
-        if !(0.0..=1.0).contains(&self.telemetry.trace_ratio) {
-            faults.push("telemetry.trace_ratio: must be between 0 and 1".into());
-        }
+        shared::auth::validate_token(&self.service_token, faults);
+        self.telemetry.validate(faults);
         let upstream = &self.upstream;
         let urls = [
             ("permissions", &upstream.permissions),
@@ -184,11 +156,6 @@ impl Validate for Config {
             }
         }
     }
-}
-
-fn strong(token: &SecretString) -> bool {
-    use config::ExposeSecret;
-    token.expose_secret().strip_prefix(shared::auth::SERVICE_PREFIX).is_some_and(|rest| rest.len() >= 32)
 }
 
 impl Options {

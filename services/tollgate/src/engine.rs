@@ -1,6 +1,6 @@
 //! `tollgate engine`: a simulated engine on a port of its own.
 
-use crate::listen;
+use shared::server;
 use simulator::Engine;
 use std::{io::Write, net::SocketAddr};
 
@@ -16,14 +16,14 @@ pub(crate) struct Options {
 
 /// Runs until it is told to stop.
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
-    let listener = shared::server::bind(options.listen).await?;
+    let listener = server::bind(options.listen).await?;
     writeln!(std::io::stderr(), "simulated engine on http://{}", listener.local_addr()?)?;
     let stop = tokio_util::sync::CancellationToken::new();
     let serving = Engine::start(options.config, listener, stop.clone());
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
         ended = &mut serving => return Ok(ended?),
-        signal = listen::terminated() => signal?,
+        signal = server::terminated() => signal?,
     }
     stop.cancel();
     Ok(serving.await?)

@@ -7,7 +7,6 @@ mod door;
 mod encryption;
 mod engine;
 mod first_run;
-mod listen;
 mod operate;
 mod reload;
 mod replay;

@@ -4,14 +4,13 @@ use crate::{
     config::{Config, Options},
     encryption,
     first_run::{self, Welcome},
-    listen::{self, Listeners, Routes},
     reload,
 };
 use anyhow::Context;
 use shared::{
     auth::ServiceToken,
     channel::{self, Channel},
-    config::SecretString,
+    config::{Loaded, SecretString},
     db::Db,
     health::Health,
     limits::{self, Gate},
@@ -20,13 +19,12 @@ use shared::{
     report::{self, Beside, Source},
     request_id::RequestIdLayer,
     security::{self, Watch},
-    server::{self, Tasks},
+    server::{self, Listeners, Routes, Tasks},
     telemetry::{self, ObserveLayer, Telemetry},
     time,
     tls::{Dialer, Door},
 };
 use std::net::SocketAddr;
-use tokio_util::sync::CancellationToken;
 
 /// What every role begins with.
 struct Start {
@@ -45,7 +43,7 @@ impl Start {
         let telemetry = telemetry::start(&loaded.config.telemetry, service)?;
         loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let (tasks, health) = (Tasks::default(), Health::default());
-        let listeners = Listeners::new(&loaded.config, &tasks)?;
+        let listeners = Listeners::new(&loaded.config.network, &loaded.config.tls, &tasks)?;
         let dialer = Dialer::open(&loaded.config.tls.services, "tls.services")?;
         dialer.watch(&tasks);
         let gate = loaded.config.gate();
@@ -203,32 +201,10 @@ pub(crate) async fn edge(options: Options) -> anyhow::Result<()> {
 
 /// `tollgate agent`
 pub(crate) async fn agent(options: Options) -> anyhow::Result<()> {
-    let start = Start::new(&options, "agent")?;
-    let config = start.config.agent.clone();
-    let upstream = &start.config.upstream;
-    let own = std::slice::from_ref(&upstream.inference);
-    let gateways = if config.gateways.is_empty() { own } else { &config.gateways };
-    let upstreams = agent::Upstreams {
-        monitoring: start.channel("monitoring", &upstream.monitoring)?,
-        gateways: gateways
-            .iter()
-            .map(|address| start.channel("inference", address))
-            .collect::<anyhow::Result<_>>()?,
-    };
-    let stopping = CancellationToken::new();
-    let ended = agent::start(config, upstreams, stopping.clone(), &start.health, &start.tasks)
-        .map_err(anyhow::Error::msg)?;
-    let admin = start.config.ports.agent_admin;
-    start.listeners.open(Door::Admin, admin, server::admin(start.health.clone())?).await?;
-    tracing::info!(%admin, "looking after the engine");
-    tokio::select! {
-        told = listen::terminated() => told?,
-        () = ended.cancelled() => {}
-    }
-    stopping.cancel();
-    // What the engine has is finished first.
-    ended.cancelled().await;
-    start.listeners.end(&start.health, &start.tasks, true).await;
-    start.telemetry.flush();
-    Ok(())
+    let loaded = options.load()?;
+    let Config { agent, ports, network, tls, upstream, service_token, telemetry, .. } = loaded.config;
+    let ports = agent::Ports { agent_admin: ports.agent_admin };
+    let upstream = agent::Upstream { inference: upstream.inference, monitoring: upstream.monitoring };
+    let settings = agent::Settings { agent, ports, network, tls, upstream, service_token, telemetry };
+    Ok(agent::run(Loaded { config: settings, warnings: loaded.warnings }).await?)
 }

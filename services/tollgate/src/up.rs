@@ -7,7 +7,6 @@ use crate::{
     door::Rooms,
     encryption,
     first_run::Welcome,
-    listen::Listeners,
     reload,
 };
 use anyhow::Context;
@@ -22,7 +21,7 @@ use shared::{
     report::{self, Beside, Source},
     request_id::RequestIdLayer,
     security::{self, Watch},
-    server::{self, Tasks},
+    server::{self, Listeners, Tasks},
     telemetry::{self, ObserveLayer},
     time,
     tls::{Dialer, Door},
@@ -40,7 +39,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let listener = server::bind(config.listen).await?;
     let address = listener.local_addr()?;
     let (tasks, health) = (Tasks::default(), Health::default());
-    let listeners = Listeners::new(&config, &tasks)?;
+    let listeners = Listeners::new(&config.network, &config.tls, &tasks)?;
     let gate = config.gate();
     limits::start(&gate, &config.redis, &tasks, &health);
     let simulated = config.inference.engines.is_empty();

@@ -3,6 +3,7 @@
 //! Secrets have 256 random bits, so no slow hash is needed. Looking a digest up in a map or an index takes a time that
 //! depends on the digest, which tells nothing about the secret: whoever guesses cannot steer digests.
 
+use crate::config::Secret;
 use hmac::{Hmac, KeyInit, Mac};
 use policy::KeyHash;
 use secrecy::{ExposeSecret, SecretString};
@@ -11,6 +12,20 @@ use subtle::{Choice, ConstantTimeEq};
 
 /// Prefix of service tokens.
 pub const SERVICE_PREFIX: &str = "tgs_";
+
+/// Notes what is wrong with the token that services prove themselves with, where one is set.
+pub fn validate_token(token: &Secret, faults: &mut Vec<String>) {
+    let strong = |token: &SecretString| {
+        token.expose_secret().strip_prefix(SERVICE_PREFIX).is_some_and(|rest| rest.len() >= 32)
+    };
+    match token.read() {
+        Err(fault) => faults.push(format!("service_token.file: {fault}")),
+        Ok(Some(token)) if !strong(&token) => faults.push(format!(
+            "service_token: must begin with {SERVICE_PREFIX} and have at least 32 further characters"
+        )),
+        Ok(_) => {}
+    }
+}
 
 /// The digest of a secret. It has no `==`: what compares digests is [`ConstantTimeEq`].
 #[derive(Clone)]

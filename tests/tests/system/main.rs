@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod acknowledged;
+mod agent;
 mod alerts;
 mod apart;
 mod away;
