@@ -1,4 +1,4 @@
-//! Fuzz targets: what of this crate reads text that anybody may send.
+//! Fuzz targets: what of this crate, and of `series` below it, reads text that anybody may send.
 //!
 //! A target panics when a promise is broken. `cargo test` runs each a bounded number of times on the corpus in
 //! `fuzz/corpus`; `just fuzz NAME` runs it for as long as one likes. Services have a file like this of their own.
@@ -14,6 +14,7 @@ use crate::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderValue, header};
 use policy::{Epoch, Revision, SessionId, Time, UserId};
+use series::{Sample, Value, text};
 use uuid::Uuid;
 
 /// API keys: every key that is made is plausible, and nothing is plausible that is not written exactly as one.
@@ -112,6 +113,37 @@ fn claims(numbers: &[u8; 18]) -> Claims {
     }
 }
 
+/// Pages of metrics: whatever an engine writes, a number is one, what is no sample of a series changes nothing of it, and
+/// labels are read as they were written.
+pub fn metrics_page(input: &[u8]) {
+    let page = String::from_utf8_lossy(input);
+    let read = text::samples(&page);
+    for Sample { name, labels, value } in &read {
+        let good = match value {
+            Value::Gauge(gauge) => gauge.last.is_finite(),
+            Value::Counter(total) => total.is_finite() && *total >= 0.0,
+            Value::Histogram(buckets) => buckets.counts().iter().all(|count| *count >= 0.0),
+        };
+        assert!(
+            good && !name.is_empty() && labels.iter().all(|(name, _)| !name.is_empty()),
+            "{name}{labels}"
+        );
+        assert_eq!(*text::renamed(name), **name, "what has its newer name keeps it");
+    }
+    let noisy = page.replace('\n', "\n# HELP a 7\nnoise:noise{a=\"}\"} 7\n");
+    let quiet = |page: &str| -> Vec<Sample> {
+        text::samples(page).into_iter().filter(|sample| !sample.name.starts_with("noise:")).collect()
+    };
+    assert_eq!(quiet(&noisy), quiet(&page));
+
+    let one_line = page.replace(['\n', '\r'], " ");
+    let escaped = one_line.replace('\\', "\\\\").replace('"', "\\\"");
+    let sample = format!("up{{a=\"b\",text=\"{escaped}\"}} 3");
+    let lines: Vec<_> = text::lines(&sample).collect();
+    assert!(lines.len() == 1 && lines[0].value == 3.0 && lines[0].name == "up", "{sample}");
+    assert_eq!(lines[0].labels().get("text").unwrap_or_default(), one_line, "{sample}");
+}
+
 /// A text with some of its characters turned into others.
 fn changed(text: &str, changes: &[u8]) -> String {
     let mut bytes = text.as_bytes().to_vec();
@@ -149,5 +181,10 @@ mod tests {
     #[test]
     fn access_token() {
         bounded("access_token", super::access_token);
+    }
+
+    #[test]
+    fn metrics_page() {
+        bounded("metrics_page", super::metrics_page);
     }
 }

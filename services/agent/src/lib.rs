@@ -19,6 +19,7 @@ mod observe;
 mod process;
 mod push;
 mod report;
+mod show;
 mod stop;
 mod web;
 
@@ -60,6 +61,7 @@ fn start(
     let (orders, ordered) = mpsc::channel(16);
     let (seeing, seen) = watch::channel(observe::Seen::default());
     observe::start(&config, engine.clone(), seeing, tasks);
+    show::start(&config, &seen);
     notice::start(&config, &web, &orders, tasks)?;
     idle::start(&config, seen.clone(), &orders, tasks);
     let (reporter, heard) = report::start(

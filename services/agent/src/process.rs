@@ -7,6 +7,9 @@ use shared::{
     channel::{self, Channel},
     config::{Faults, Loaded, Secret, Validate},
     health::Health,
+    machine::Machine,
+    process,
+    report::{self, Beside, Source},
     server::{self, Listeners, Network, Tasks},
     telemetry,
     tls::{self, Dialer, Door},
@@ -121,6 +124,11 @@ pub async fn run(loaded: Loaded<Settings>) -> Result<(), Error> {
         monitoring: remote("monitoring", &upstream.monitoring)?,
         gateways: gateways.iter().map(|address| remote("inference", address)).collect::<Result<_, _>>()?,
     };
+    let instance = format!("{}:{}", process::host(), ports.agent_admin.port());
+    let source = Source { service: "agent", instance };
+    report::start(source, upstreams.monitoring.clone(), Beside::default(), &tasks);
+    // It is read to be shown; where limits are kept, they read it.
+    let _ = Machine::start(&tasks);
     let stopping = CancellationToken::new();
     let ended = start(agent, upstreams, stopping.clone(), &health, &tasks).map_err(Error::Settings)?;
     let routes = server::admin(health.clone()).map_err(|error| Error::Settings(error.to_string()))?;

@@ -17,6 +17,7 @@ pub mod source;
 mod check;
 mod cordon;
 mod dns;
+mod figures;
 mod kubernetes;
 mod probe;
 mod pulse;

@@ -60,10 +60,12 @@ impl Start {
         });
     }
 
-    /// Tells monitoring, over this channel, what the process at this address measures.
-    fn report(&self, service: &'static str, address: SocketAddr, monitoring: Channel) {
+    /// Tells monitoring, over this channel, what the process at this address measures, and what is added beside it.
+    fn report(&self, service: &'static str, address: SocketAddr, monitoring: Channel) -> Beside {
         let source = Source { service, instance: format!("{}:{}", process::host(), address.port()) };
-        report::start(source, monitoring, Beside::default(), &self.tasks);
+        let beside = Beside::default();
+        report::start(source, monitoring, beside.clone(), &self.tasks);
+        beside
     }
 
     fn token(&self) -> anyhow::Result<SecretString> {
@@ -166,11 +168,12 @@ pub(crate) async fn inference(options: Options) -> anyhow::Result<()> {
         monitoring: start.channel("monitoring", &start.config.upstream.monitoring)?,
         peers: Some(inference::Peers { dialer: start.dialer.clone(), token: start.token()? }),
     };
-    start.report("inference", start.config.ports.inference, upstreams.monitoring.clone());
+    let beside = start.report("inference", start.config.ports.inference, upstreams.monitoring.clone());
     let mut config = start.config.inference.clone();
     std::fs::create_dir_all(&config.data_dir)?;
     config.encryption_keys = encryption::keys(&config.encryption_keys, &config.data_dir)?;
     let gateway = inference::open(config, upstreams, Some(token), &start.health, &start.tasks).await?;
+    beside.add(gateway.fleet.figures());
     let reloaded = gateway.clone();
     start.limit(&options, move |config| reloaded.configure(&config.inference));
     let ports = start.config.ports.clone();

@@ -59,7 +59,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         made.map(|made| Welcome::new(&made, base_url.clone())).or_else(|| Welcome::read(&config.data_dir));
     let suite = Suite::start(&config, &databases, &health, &tasks).await?;
     let source = Source { service: "up", instance: format!("{}:{}", process::host(), address.port()) };
-    report::start(source, suite.monitoring.clone(), Beside::default(), &tasks);
+    let beside = Beside::default();
+    beside.add(suite.gateway.fleet.figures());
+    report::start(source, suite.monitoring.clone(), beside, &tasks);
     let (reloaded, standing_in) = (suite.gateway.clone(), config.inference.engines.clone());
     reload::watch(&options, &tasks, move |config| {
         gate.configure(config.limits.clone());

@@ -1,10 +1,11 @@
 //! Asking an engine how it is: for its models, which it must answer, and for its metrics, which it may.
 
-use super::{Engine, Fleet, gauges, root};
+use super::{Engine, Fleet, gauges::Gauges, root};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use serde::Deserialize;
+use series::{Sample, text};
 use std::{
     collections::BTreeMap,
     error::Error,
@@ -98,12 +99,28 @@ impl Fleet {
         let scrapes = all.iter().filter(|engine| engine.state().health.answers()).map(|engine| async move {
             let page = self.get_whole(engine, "/metrics", MAX_METRICS_BYTES);
             let page = tokio::time::timeout(timeout, page).await;
-            let read =
-                page.ok().and_then(Result::ok).map(|page| gauges::read(&String::from_utf8_lossy(&page)));
-            let read = read.filter(gauges::Gauges::any);
-            engine.state().gauges = read.map(|gauges| (gauges, shared::time::now()));
+            let page = page.ok().and_then(Result::ok);
+            let page = page.map(|page| text::samples(&String::from_utf8_lossy(&page))).unwrap_or_default();
+            let ours = {
+                let mut state = engine.state();
+                let gauges = Some(Gauges::of(&page)).filter(Gauges::any);
+                state.gauges = gauges.map(|gauges| (gauges, shared::time::now()));
+                !state.is_elsewhere()
+            };
+            if !page.is_empty() {
+                engine.figures().read(&engine.url, page, ours);
+            }
         });
         futures_util::future::join_all(scrapes).await;
+    }
+
+    /// What engines showed of themselves since this was asked last, for monitoring. Nothing once the gateway is gone.
+    pub fn figures(&self) -> impl Fn() -> Vec<Sample> + Send + use<> {
+        let fleet = self.downgrade();
+        move || {
+            let engines = fleet.upgrade().map(|fleet| fleet.all()).unwrap_or_default();
+            engines.iter().flat_map(|engine| engine.figures().take()).collect()
+        }
     }
 
     async fn get_whole(&self, engine: &Engine, path: &'static str, limit: usize) -> Result<Bytes, Failure> {

@@ -5,6 +5,7 @@
 use super::{
     EngineId, Settings,
     breaker::{Breaker, Position},
+    figures::Figures,
     gauges::Gauges,
     health::{Health, Verdict},
     outlier::{Ejection, Window},
@@ -36,6 +37,7 @@ pub struct Engine {
     key: Option<HeaderValue>,
     settings: Arc<Settings>,
     state: Mutex<State>,
+    figures: Mutex<Figures>,
 }
 
 /// Everything that changes about an engine.
@@ -148,7 +150,13 @@ impl Engine {
             key: settings.key.clone(),
             settings: Arc::clone(settings),
             state: Mutex::new(state),
+            figures: Mutex::default(),
         })
+    }
+
+    /// What it showed of itself.
+    pub(super) fn figures(&self) -> MutexGuard<'_, Figures> {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What its checks saw.
@@ -174,6 +182,13 @@ impl Engine {
         self.settings.queue.load(self.id).0 == 0
     }
 
+    /// Requests of this gateway that it holds, and may hold by now.
+    #[must_use]
+    pub fn held(&self) -> (u32, u32) {
+        let (requests, limit, _) = self.settings.queue.held(self.id);
+        (requests, limit)
+    }
+
     /// Changes something, and tells the queue what follows from it.
     pub(super) fn update<T>(&self, change: impl FnOnce(&mut State, &config::Engine) -> T) -> T {
         let config = self.settings.engine();
@@ -194,7 +209,7 @@ impl Engine {
     fn tell(&self, state: &mut State, limit: u32) {
         let standing = self.standing(state);
         let accepting = standing == Standing::Healthy;
-        let elsewhere = state.part.is_some_and(|part| !part.mine);
+        let elsewhere = state.is_elsewhere();
         let last = state.told.as_ref();
         let same = last.is_some_and(|told| {
             told.standing == standing
@@ -299,6 +314,13 @@ impl Engine {
             headers.insert(header::AUTHORIZATION, key.clone());
         }
         request
+    }
+}
+
+impl State {
+    /// Whether it is another gateway's.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.part.is_some_and(|part| !part.mine)
     }
 }
 

@@ -1,7 +1,9 @@
-//! What an engine says of itself at `/metrics`, read into the few numbers that matter here.
+//! What an engine says of itself, as the few numbers that matter here.
 //!
-//! Pure: text in, numbers out. Names differ between versions of vLLM, so each number has several. One that is not on
-//! the page is unknown, which is not zero and no fault: engines are judged by other things.
+//! Pure: samples in, numbers out. [`series::text`] reads the page and knows what older engines call otherwise. A number
+//! that is not on the page is unknown, which is not zero and no fault: engines are judged by other things.
+
+use series::{Sample, Value};
 
 /// What an engine said last. What it did not say is `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -28,6 +30,26 @@ enum Fold {
 }
 
 impl Gauges {
+    /// Of the samples of a page.
+    #[must_use]
+    pub fn of(page: &[Sample]) -> Self {
+        let mut gauges = Self::default();
+        for sample in page {
+            let value = match &sample.value {
+                Value::Gauge(gauge) => gauge.last,
+                Value::Counter(total) => *total,
+                Value::Histogram(_) => continue,
+            };
+            let Some((known, fold)) = gauges.named(&sample.name).filter(|_| value >= 0.0) else { continue };
+            *known = Some(match (*known, fold) {
+                (None, _) => value,
+                (Some(other), Fold::Sum) => (other + value).min(f64::MAX),
+                (Some(other), Fold::Most) => other.max(value),
+            });
+        }
+        gauges
+    }
+
     /// Part of the looked up prompt tokens that was found, 0 to 1.
     #[must_use]
     pub fn prefix_hit_rate(&self) -> Option<f64> {
@@ -41,76 +63,31 @@ impl Gauges {
         *self != Self::default()
     }
 
-    /// The number of this name, and how several of it are one. Newer names stand first.
+    /// The number of this name, and how several of it are one.
     fn named(&mut self, name: &str) -> Option<(&mut Option<f64>, Fold)> {
-        Some(match name {
+        Some(match name.strip_suffix("_total").unwrap_or(name) {
             "vllm:num_requests_running" => (&mut self.running, Fold::Sum),
             "vllm:num_requests_waiting" => (&mut self.waiting, Fold::Sum),
-            "vllm:kv_cache_usage_perc" | "vllm:gpu_cache_usage_perc" => (&mut self.kv_usage, Fold::Most),
-            "vllm:prefix_cache_queries_total"
-            | "vllm:prefix_cache_queries"
-            | "vllm:gpu_prefix_cache_queries_total"
-            | "vllm:gpu_prefix_cache_queries" => (&mut self.prefix_queries, Fold::Sum),
-            "vllm:prefix_cache_hits_total"
-            | "vllm:prefix_cache_hits"
-            | "vllm:gpu_prefix_cache_hits_total"
-            | "vllm:gpu_prefix_cache_hits" => (&mut self.prefix_hits, Fold::Sum),
-            "vllm:num_preemptions_total" | "vllm:num_preemptions" => (&mut self.preemptions, Fold::Sum),
+            "vllm:kv_cache_usage_perc" => (&mut self.kv_usage, Fold::Most),
+            "vllm:prefix_cache_queries" => (&mut self.prefix_queries, Fold::Sum),
+            "vllm:prefix_cache_hits" => (&mut self.prefix_hits, Fold::Sum),
+            "vllm:num_preemptions" => (&mut self.preemptions, Fold::Sum),
             _ => return None,
         })
     }
 }
 
-/// Reads a page in Prometheus' text format or in OpenMetrics'. What is no sample is passed over.
-#[must_use]
-pub fn read(page: &str) -> Gauges {
-    let mut gauges = Gauges::default();
-    for (name, value) in page.lines().filter_map(sample) {
-        let good = value.is_finite() && value >= 0.0;
-        let Some((known, fold)) = gauges.named(name).filter(|_| good) else { continue };
-        *known = Some(match (*known, fold) {
-            (None, _) => value,
-            (Some(other), Fold::Sum) => (other + value).min(f64::MAX),
-            (Some(other), Fold::Most) => other.max(value),
-        });
-    }
-    gauges
-}
-
-/// Name and value of a line: `name{labels} value [timestamp] [# exemplar]`.
-fn sample(line: &str) -> Option<(&str, f64)> {
-    let line = line.trim_ascii();
-    let end = line.find(|letter: char| letter == '{' || letter.is_ascii_whitespace())?;
-    let (name, rest) = line.split_at(end);
-    if name.is_empty() || name.starts_with('#') {
-        return None;
-    }
-    let rest = match rest.strip_prefix('{') {
-        Some(labels) => &labels[end_of_labels(labels)?..],
-        None => rest,
-    };
-    let value = rest.split_ascii_whitespace().next()?;
-    Some((name, value.parse().ok()?))
-}
-
-/// Where the labels are over, their brace included. Values are quoted and may hold braces, and quotes behind `\`.
-fn end_of_labels(labels: &str) -> Option<usize> {
-    let (mut quoted, mut escaped) = (false, false);
-    for (at, byte) in labels.bytes().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b'}' if !quoted => return Some(at + 1),
-            _ => {}
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use series::text;
+
+    /// A page of vLLM 0.29 that served a few requests.
+    const RECORDED: &str = include_str!("../../../../series/tests/data/recorded-metrics.txt");
+
+    fn read(page: &str) -> Gauges {
+        Gauges::of(&text::samples(page))
+    }
 
     #[test]
     fn a_page_of_an_engine_is_read() {
@@ -118,8 +95,11 @@ mod tests {
             # TYPE vllm:num_requests_running gauge\n\
             vllm:num_requests_running{engine=\"0\",model_name=\"tiny\"} 3.0\n\
             vllm:num_requests_running{engine=\"1\",model_name=\"tiny\"} 2.0\n\
+            # TYPE vllm:num_requests_waiting gauge\n\
             vllm:num_requests_waiting{engine=\"0\",model_name=\"a}\\\"{b\"} 7 1700000000000\n\
+            # TYPE vllm:num_requests_waiting_by_reason gauge\n\
             vllm:num_requests_waiting_by_reason{engine=\"0\",reason=\"capacity\"} 9.0\n\
+            # TYPE vllm:kv_cache_usage_perc gauge\n\
             vllm:kv_cache_usage_perc{engine=\"0\"} 0.25\n\
             vllm:kv_cache_usage_perc{engine=\"1\"} 0.75\n\
             vllm:prefix_cache_queries_total 200 # {trace_id=\"x\"} 1\n\
@@ -129,6 +109,21 @@ mod tests {
         assert_eq!((gauges.running, gauges.waiting, gauges.kv_usage), (Some(5.0), Some(7.0), Some(0.75)));
         assert_eq!(gauges.prefix_hit_rate(), Some(0.25));
         assert_eq!(gauges.preemptions, None, "not a number is not zero");
+    }
+
+    #[test]
+    fn the_page_of_a_real_engine_says_all_of_them() {
+        let expected = Gauges {
+            running: Some(0.0),
+            waiting: Some(0.0),
+            kv_usage: Some(0.0),
+            prefix_queries: Some(291.0),
+            prefix_hits: Some(0.0),
+            preemptions: Some(0.0),
+        };
+        assert_eq!(read(RECORDED), expected);
+        let without = RECORDED.replace("vllm:num_requests_waiting{", "vllm:other{");
+        assert_eq!(read(&without), Gauges { waiting: None, ..expected }, "missing is not zero");
     }
 
     #[test]
