@@ -10,6 +10,7 @@ mod failure;
 mod guarded;
 mod open;
 mod plan;
+mod pool;
 mod slow;
 mod time;
 mod watch;

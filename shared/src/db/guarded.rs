@@ -6,8 +6,8 @@
 mod asked;
 mod executor;
 
-use super::{plan::Explain, watch::Watch};
-use sqlx::{Database, Pool, SqlStr, Transaction};
+use super::{plan::Explain, pool::Gauge, watch::Watch};
+use sqlx::{Database, Pool, SqlSafeStr as _, SqlStr, Transaction};
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 pub struct Guarded<D: Database> {
     pool: Pool<D>,
     watch: Arc<Watch>,
+    gauge: Arc<Gauge>,
 }
 
 /// A transaction whose statements are watched. Dropping it rolls it back.
@@ -29,7 +30,8 @@ pub struct Held<D: Database> {
 
 impl<D: Database> Guarded<D> {
     pub(super) fn new(pool: Pool<D>, watch: Watch) -> Self {
-        Self { pool, watch: Arc::new(watch) }
+        let gauge = Gauge::new(watch.service(), &pool);
+        Self { pool, watch: Arc::new(watch), gauge }
     }
 
     pub(super) fn watch(&self) -> &Watch {
@@ -42,7 +44,11 @@ impl<D: Database> Guarded<D> {
         statement: &'static str,
         limit: Duration,
     ) -> Result<Held<D>, sqlx::Error> {
-        let transaction = self.ask(self.watch.limit(), Box::pin(self.pool.begin_with(statement))).await?;
+        let begun = Box::pin(async {
+            let connection = self.gauge.acquire(&self.pool).await?;
+            Transaction::begin(connection, Some(statement.into_sql_str())).await
+        });
+        let transaction = self.ask(self.watch.limit(), begun).await?;
         Ok(Held { transaction, pool: self.clone(), limit })
     }
 }
@@ -56,7 +62,7 @@ impl<D: Database> Held<D> {
 
 impl<D: Database> Clone for Guarded<D> {
     fn clone(&self) -> Self {
-        Self { pool: self.pool.clone(), watch: Arc::clone(&self.watch) }
+        Self { pool: self.pool.clone(), watch: Arc::clone(&self.watch), gauge: Arc::clone(&self.gauge) }
     }
 }
 
@@ -84,6 +90,7 @@ impl<D: Explain> Drop for Running<D> {
     fn drop(&mut self) {
         let took = self.since.elapsed();
         tracing::debug!(target: "shared::db::statement", statement = self.sql.as_str(), ?took);
+        self.pool.gauge.ran(took);
         self.pool.watch.slow().note(&self.pool.pool, &self.sql, took);
     }
 }

@@ -42,6 +42,7 @@ pub(super) struct Watch {
     /// When it last did not say that it is there.
     silent: Mutex<Option<Instant>>,
     limit: Duration,
+    service: &'static str,
     labels: [KeyValue; 1],
 }
 
@@ -57,8 +58,14 @@ impl Watch {
             asking: tokio::sync::Mutex::default(),
             silent: Mutex::default(),
             limit: options.limit,
+            service,
             labels,
         }
+    }
+
+    /// Whose database it is.
+    pub(super) const fn service(&self) -> &'static str {
+        self.service
     }
 
     pub(super) const fn slow(&self) -> &Slow {

@@ -52,7 +52,7 @@ impl<D: Explain> Guarded<D> {
         work: impl for<'c> FnOnce(&'c mut D::Connection, Carried<D>) -> BoxFuture<'c, Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
         let on_a_connection = async {
-            let mut connection = self.pool.acquire().await?;
+            let mut connection = self.gauge.acquire(&self.pool).await?;
             let _running = Running::new(self, query.sql.clone());
             work(&mut connection, query).await
         };
