@@ -5,6 +5,7 @@
 //! single object is decided by the method, from the [`Caller`] that the layer leaves behind.
 
 pub mod layer;
+mod presence;
 mod refusal;
 pub mod replica;
 pub mod secret;

@@ -4,6 +4,7 @@
 //! it here. [`kind`] is the list of what jobs can do; [`person`] says in whose name.
 
 pub mod kind;
+mod open;
 pub mod person;
 pub mod run;
 pub mod submit;
@@ -59,6 +60,7 @@ impl Jobs {
         });
         crew.iter().for_each(|workers| workers.start(tasks));
         drop(self.crew.set(crew.into()));
+        open::start(&vault.db, tasks);
         let (vault, keep) = (vault.clone(), self.settings.keep_for);
         tasks.repeat(CLEAN, move || {
             let vault = vault.clone();

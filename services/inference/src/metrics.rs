@@ -221,6 +221,25 @@ pub fn observe_engines(fleet: &Fleet) {
             })
             .build();
     }
+    type Held = fn((u32, u32)) -> u32;
+    let held: [(&'static str, &'static str, Held); 2] = [
+        ("tollgate.engine.in_flight", "Requests of this gateway at the engine", |(requests, _)| requests),
+        ("tollgate.engine.in_flight.limit", "The most that there may be by now", |(_, limit)| limit),
+    ];
+    for (name, description, read) in held {
+        let fleet = fleet.downgrade();
+        let meter = meter();
+        let gauge = meter.u64_observable_gauge(name).with_description(description);
+        let _ = gauge
+            .with_callback(move |observer| {
+                let Some(fleet) = fleet.upgrade() else { return };
+                for engine in fleet.all() {
+                    let labels = [KeyValue::new("engine", engine.url.clone())];
+                    observer.observe(read(engine.held()).into(), &labels);
+                }
+            })
+            .build();
+    }
     let fleet = fleet.downgrade();
     let meter = meter();
     let up = meter.u64_observable_gauge("tollgate.engine.up");

@@ -6,8 +6,11 @@
 
 mod ask;
 mod before;
+pub(crate) mod calls;
 mod keep;
 pub(crate) mod llm;
+pub(crate) mod scalability;
+pub(crate) mod score;
 pub(crate) mod system;
 mod turned;
 pub(crate) mod watch;
@@ -34,6 +37,9 @@ static REFUSED: LazyLock<Counter<u64>> = LazyLock::new(|| {
 
 /// A minute, in seconds.
 pub(crate) const MINUTE: i64 = 60;
+/// So far back is looked for how something stands now, in seconds: what other replicas heard comes by the minute, up to
+/// 70 s after that.
+pub(crate) const STANDING: i64 = 3 * MINUTE;
 /// An hour, in seconds.
 pub(crate) const HOUR: i64 = 3_600;
 
@@ -76,22 +82,27 @@ pub(crate) struct Taken {
 impl Signals {
     /// Remembers from now on, and keeps it in the database until the process ends.
     pub(crate) fn start(db: &Db, tasks: &Tasks) -> Self {
+        let signals = Self::new(db);
+        keep::start(&signals, tasks);
+        signals
+    }
+
+    /// Of which nothing is known yet.
+    fn new(db: &Db) -> Self {
         let state = State {
             memory: Memory::new(Limits::default()),
             unwritten: BTreeMap::new(),
             read: HashSet::new(),
             described: HashMap::new(),
         };
-        let signals = Self {
+        Self {
             state: Arc::new(Mutex::new(state)),
             db: db.clone(),
             writer: Uuid::new_v4(),
             turned: Sender::new(()),
             looking: Arc::default(),
             known: turned::Read::default(),
-        };
-        keep::start(&signals, tasks);
-        signals
+        }
     }
 
     /// Takes what was measured until now.

@@ -1,8 +1,8 @@
 //! The layer before every service. What it lets through and whom it turns away is decided in one place, `decide`.
 
 use super::{
-    Caller, Credential, Denied, Refusal, ServiceToken, Verify, credential, role_number, scope_from_number,
-    secret::SERVICE_PREFIX,
+    Caller, Credential, Denied, Refusal, ServiceToken, Verify, credential, presence, role_number,
+    scope_from_number, secret::SERVICE_PREFIX,
 };
 use crate::{
     api_key,
@@ -132,6 +132,7 @@ where
                 return Ok(answer);
             }
             if let Some(caller) = caller {
+                caller.person().inspect(|person| presence::note(person));
                 request.extensions_mut().insert(caller);
             }
             let call = inner.call(request);

@@ -4,7 +4,7 @@ mod answer;
 mod read;
 
 use super::Api;
-use crate::{signals::llm::summaries, signals::system::readings, signals::watch};
+use crate::signals::{calls::calls, llm::summaries, scalability, system::readings, watch};
 use futures_util::{Stream, StreamExt};
 use proto::monitoring::v1 as pb;
 use shared::time;
@@ -80,5 +80,28 @@ impl pb::metrics_service_server::MetricsService for Api {
     ) -> Result<Response<pb::GetSystemResponse>, Status> {
         let found = readings(&self.signals, &self.thresholds(), time::now());
         Ok(Response::new(answer::system(found)))
+    }
+
+    async fn get_call_summary(
+        &self,
+        request: Request<pb::GetCallSummaryRequest>,
+    ) -> Result<Response<pb::GetCallSummaryResponse>, Status> {
+        let window = read::window(request.into_inner().window.as_ref())?;
+        Ok(Response::new(answer::calls(calls(&self.signals, window, time::now()))))
+    }
+
+    async fn get_scalability(
+        &self,
+        _: Request<pb::GetScalabilityRequest>,
+    ) -> Result<Response<pb::GetScalabilityResponse>, Status> {
+        let load = scalability::load(&self.signals, &self.thresholds(), time::now());
+        Ok(Response::new(answer::scalability(load)))
+    }
+
+    async fn get_concurrency(
+        &self,
+        _: Request<pb::GetConcurrencyRequest>,
+    ) -> Result<Response<pb::GetConcurrencyResponse>, Status> {
+        Ok(Response::new(answer::concurrency(scalability::concurrency(&self.signals, time::now()))))
     }
 }

@@ -167,3 +167,6 @@ pub(crate) fn joined(points: impl IntoIterator<Item = series::Point>) -> Vec<ser
     }
     stretches.into_iter().map(|(at, value)| series::Point { at, value }).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 /// The label that names a model.
 const MODEL: &str = "gen_ai_request_model";
 /// Below these shares of the requests lie the times that are shown.
-const SHARES: [f64; 4] = [0.5, 0.9, 0.95, 0.99];
+pub(super) const SHARES: [f64; 4] = [0.5, 0.9, 0.95, 0.99];
 
 /// The times below which half, 90, 95 and 99 of 100 requests lie, in seconds.
 pub(crate) type Times = [Option<f64>; 4];

@@ -1,6 +1,6 @@
 //! How the machines are on which services run.
 
-use crate::signals::{MINUTE, Signals};
+use crate::signals::{STANDING, Signals};
 use policy::Time;
 use series::{Across, Labels, Over, Query, Selector};
 use shared::limits::{Threshold, Thresholds};
@@ -44,12 +44,12 @@ pub(crate) struct Reading {
     pub(crate) level: Level,
 }
 
-/// What every process said of its machine in the last minute, by instance.
+/// What every process said of its machine last, by instance.
 pub(crate) fn readings(signals: &Signals, thresholds: &Thresholds, now: Time) -> Vec<Reading> {
     let figure = |name: &str, over: Over, across: Across| -> BTreeMap<Labels, f64> {
-        let series = signals.recent(&Selector::named(name), now, MINUTE);
+        let series = signals.recent(&Selector::named(name), now, STANDING);
         let by = vec!["instance".into(), "service".into()];
-        let query = Query { over, across, by, window: MINUTE };
+        let query = Query { over, across, by, window: STANDING };
         let answers = query.at(&series, signals.until(now)).unwrap_or_default();
         answers.into_iter().filter_map(|(labels, value)| Some((labels, value?))).collect()
     };

@@ -1,6 +1,7 @@
 //! The service under test, and what every test asks it.
 
 use crate::{postgres::Database, sample::HOUR};
+use axum::Router;
 use monitoring::{Alerts, Config, MIGRATIONS, SCHEMA};
 use policy::{KeyHash, KeyId, Role, Scopes, UserId};
 use pricing::Money;
@@ -18,12 +19,12 @@ use shared::{
     health::Health,
     seal::Sealer,
     security::Watch,
-    server::Tasks,
+    server::{self, Tasks},
     telemetry::{self, Telemetry},
 };
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -37,13 +38,16 @@ pub(crate) type Prices = PriceServiceClient<Channel>;
 const SERVICE_TOKEN: &str = "tgs_the-token-of-these-tests";
 
 /// Methods that are answered from memory: the database is asked for nothing while a caller waits.
-pub(crate) const FROM_MEMORY: [&str; 6] = [
+pub(crate) const FROM_MEMORY: [&str; 9] = [
     "/tollgate.monitoring.v1.MetricsService/ReportSeries",
     "/tollgate.monitoring.v1.MetricsService/RecordSample",
     "/tollgate.monitoring.v1.MetricsService/ListMetrics",
     "/tollgate.monitoring.v1.MetricsService/WatchMetrics",
     "/tollgate.monitoring.v1.MetricsService/GetLlmSummary",
     "/tollgate.monitoring.v1.MetricsService/GetSystem",
+    "/tollgate.monitoring.v1.MetricsService/GetCallSummary",
+    "/tollgate.monitoring.v1.MetricsService/GetScalability",
+    "/tollgate.monitoring.v1.MetricsService/GetConcurrency",
 ];
 
 /// Instruments belong to the meter there is when they are first used, so it starts before the first service.
@@ -56,6 +60,7 @@ pub(crate) struct Ledger {
     /// What the service tells permissions of.
     pub(crate) watch: Watch,
     config: Config,
+    routes: Router,
     channel: Channel,
     tasks: Tasks,
     place: Place,
@@ -155,7 +160,25 @@ impl Ledger {
             watch.clone(),
         );
         let routes = routes.unwrap();
-        Self { db, health, watch, config, channel: channel::in_process(routes), tasks, place }
+        let channel = channel::in_process(routes.clone());
+        Self { db, health, watch, config, routes, channel, tasks, place }
+    }
+
+    /// Serves on a socket, too, until the service is stopped.
+    pub(crate) async fn listen(&self) -> String {
+        let listener = server::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let stop = self.tasks.stopping();
+        self.tasks.spawn(server::serve(listener, self.routes.clone(), server::Limits::default(), stop));
+        address
+    }
+
+    /// A request of the auditor over a socket.
+    pub(crate) fn signed<T>(&self, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        let bearer = format!("Bearer {}", secret(Role::Auditor)).parse().unwrap();
+        request.metadata_mut().insert("authorization", bearer);
+        request
     }
 
     /// Stops the service and removes its database.

@@ -48,6 +48,8 @@ mod replicas;
 mod report;
 mod restrict;
 mod sample;
+mod scalability;
 mod series;
+mod slow_readers;
 mod statements;
 mod turned;

@@ -42,6 +42,15 @@ const MACHINES: &[Column] = &[
     ("SENT/S", "network_sent_bytes"),
 ];
 
+const CALLS: &[Column] = &[
+    ("CALL", "name"),
+    ("CALLS/S", "calls_per_second"),
+    ("FAILED", "error_share"),
+    ("P50", "duration.p50"),
+    ("P95", "duration.p95"),
+    ("P99", "duration.p99"),
+];
+
 /// What is made of a series over time.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Over {
@@ -136,6 +145,16 @@ pub(crate) enum Metrics {
     },
     /// Shows how the machines are.
     System,
+    /// Sums up how calls were answered, by method and route.
+    Calls {
+        /// How far back: 5m when left out, 2h at most.
+        #[arg(long)]
+        window: Option<String>,
+    },
+    /// Says how far the installation is from its limits.
+    Scalability,
+    /// Shows how many requests engines have at once, how many there may be, and how many wait.
+    Concurrency,
 }
 
 impl Metrics {
@@ -172,6 +191,12 @@ impl Metrics {
                 Plan::list("MetricsService/GetLlmSummary", asked, "models", MODELS)
             }
             Self::System => Plan::list("MetricsService/GetSystem", json!({}), "readings", MACHINES),
+            Self::Calls { window } => {
+                let asked = request([("window", window.as_deref().map(duration).transpose()?)]);
+                Plan::list("MetricsService/GetCallSummary", asked, "calls", CALLS)
+            }
+            Self::Scalability => Plan::thing("MetricsService/GetScalability", json!({}), ""),
+            Self::Concurrency => Plan::thing("MetricsService/GetConcurrency", json!({}), ""),
         })
     }
 }

@@ -1,11 +1,14 @@
 //! What was found, as the contract says it.
 
 use super::read::List;
-use crate::{
-    signals::llm::{Fleet, Model, Times},
-    signals::system::{Level, Reading},
-    signals::watch::Look,
-    signals::{self, Found, Named},
+use crate::signals::{
+    self, Found, Named,
+    calls::Calls,
+    llm::{Fleet, Model, Times},
+    scalability::Concurrency,
+    score::{Grade, Load, Score},
+    system::{Level, Reading},
+    watch::Look,
 };
 use proto::monitoring::v1 as pb;
 use series::{Answer, At, Kind};
@@ -116,5 +119,62 @@ const fn level(level: Level) -> pb::ThresholdLevel {
         Level::Normal => pb::ThresholdLevel::Normal,
         Level::Warning => pb::ThresholdLevel::Warning,
         Level::Critical => pb::ThresholdLevel::Critical,
+    }
+}
+
+pub(super) fn calls(all: Vec<Calls>) -> pb::GetCallSummaryResponse {
+    let summary = |calls: Calls| pb::CallSummary {
+        name: calls.name,
+        calls_per_second: calls.per_second,
+        error_share: calls.failed_share,
+        duration: Some(times(calls.duration)),
+    };
+    pb::GetCallSummaryResponse { calls: all.into_iter().map(summary).collect() }
+}
+
+pub(super) fn scalability(load: Load) -> pb::GetScalabilityResponse {
+    let score = Score::of(load);
+    // None of these is more than a hundred.
+    let small = |number: u64| u32::try_from(number).ok();
+    pb::GetScalabilityResponse {
+        score: small(score.value()),
+        grade: grade(score.grade()).into(),
+        active_sessions: load.sessions,
+        machines: load.machines.map_or(pb::ThresholdLevel::Unspecified, level).into(),
+        open_jobs: load.jobs,
+        off_for_sessions: small(score.sessions),
+        off_for_machines: small(score.machines),
+        off_for_jobs: small(score.jobs),
+    }
+}
+
+const fn grade(grade: Grade) -> pb::ScalabilityGrade {
+    match grade {
+        Grade::Poor => pb::ScalabilityGrade::Poor,
+        Grade::Moderate => pb::ScalabilityGrade::Moderate,
+        Grade::Good => pb::ScalabilityGrade::Good,
+        Grade::Excellent => pb::ScalabilityGrade::Excellent,
+    }
+}
+
+pub(super) fn concurrency(found: Concurrency) -> pb::GetConcurrencyResponse {
+    let sum = |of: fn(&pb::EngineConcurrency) -> Option<f64>, engines: &[pb::EngineConcurrency]| {
+        engines.iter().filter_map(of).reduce(|sum, more| sum + more)
+    };
+    let engines: Vec<pb::EngineConcurrency> = found
+        .engines
+        .into_iter()
+        .map(|holds| pb::EngineConcurrency {
+            engine: holds.engine,
+            in_flight: holds.in_flight,
+            limit: holds.limit,
+        })
+        .collect();
+    let waiting = |(class, waiting)| pb::ClassQueue { class, waiting };
+    pb::GetConcurrencyResponse {
+        in_flight: sum(|engine| engine.in_flight, &engines),
+        limit: sum(|engine| engine.limit, &engines),
+        engines,
+        queue: found.waiting.into_iter().map(waiting).collect(),
     }
 }

@@ -257,10 +257,15 @@ pub(super) fn watch(
 /// Which model, and how far back in seconds.
 pub(super) fn summary(request: pb::GetLlmSummaryRequest) -> Result<(Option<String>, i64), Error> {
     let model = field::optional_text("model", request.model, MAX_TEXT)?;
-    let window = field::duration("window", request.window.as_ref())?
+    Ok((model, window(request.window.as_ref())?))
+}
+
+/// How far back, in seconds.
+pub(super) fn window(given: Option<&prost_types::Duration>) -> Result<i64, Error> {
+    let window = field::duration("window", given)?
         .map_or(WINDOW, |window| i64::try_from(window.as_secs()).unwrap_or(i64::MAX));
     if !(10..=2 * HOUR).contains(&window) {
         return Err(Violation::new("window", "must be from 10 s to 2 hours").into());
     }
-    Ok((model, window))
+    Ok(window)
 }
