@@ -30,6 +30,7 @@ mod requests;
 mod scaling;
 mod show;
 mod silence;
+mod top;
 mod usage;
 mod users;
 
@@ -103,6 +104,8 @@ pub(crate) enum Operate {
     Limits(On<limits::Limits>),
     /// What is measured: numbers now and over time, models, machines.
     Metrics(On<metrics::Metrics>),
+    /// How everything goes, again and again: traffic, times, queues, engines, GPUs, alerts.
+    Top(With<top::Top>),
     /// Jobs: what is done in the background.
     Jobs(On<jobs::Jobs>),
     /// Batches: files of requests.
@@ -174,6 +177,7 @@ pub(crate) async fn run(command: Operate) -> anyhow::Result<ExitCode> {
         Operate::Metrics(On { verb, common }) => {
             show(&common, async |client| verb.plan(client).await).await?
         }
+        Operate::Top(With { args, common }) => Box::pin(args.run(&common)).await?,
         Operate::Jobs(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
         Operate::Batches(On { verb, common }) => {
             show(&common, async |client| verb.plan(client).await).await?

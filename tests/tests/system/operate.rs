@@ -54,7 +54,8 @@ impl<'a> Desk<'a> {
         desk
     }
 
-    fn login(&self) -> PathBuf {
+    /// The file in which the login is kept.
+    pub(crate) fn login(&self) -> PathBuf {
         self.folder.path().join("login")
     }
 

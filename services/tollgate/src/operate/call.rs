@@ -9,7 +9,7 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor, SerializeO
 use serde_json::{Value, json};
 use shared::{channel::Channel, dynamic::DynamicCodec, tls::Objection};
 use std::{error::Error, time::Duration};
-use tonic::{Request, Status, client::Grpc};
+use tonic::{Request, Status, Streaming, client::Grpc};
 use tonic_types::StatusExt;
 
 /// Rows that a list asks for at once.
@@ -108,6 +108,16 @@ impl Client {
         }
     }
 
+    /// Calls a method that answers again and again.
+    pub(crate) async fn watch(&self, method: &str, request: &Value) -> anyhow::Result<Answers> {
+        let method = self.contract.method(method)?;
+        let mut grpc = self.open().await?;
+        let codec = DynamicCodec { output: method.output() };
+        let request = Request::new(message(&method, request)?);
+        let answers = grpc.server_streaming(request, path(&method)?, codec).await;
+        Ok(Answers(answers.map_err(said)?.into_inner()))
+    }
+
     async fn stream(
         &self,
         method: &str,
@@ -116,15 +126,9 @@ impl Client {
         columns: &'static [super::plan::Column],
         printer: Printer,
     ) -> anyhow::Result<()> {
-        let method = self.contract.method(method)?;
-        let mut grpc = self.open().await?;
-        let codec = DynamicCodec { output: method.output() };
-        let request = Request::new(message(&method, request)?);
-        let mut answers =
-            grpc.server_streaming(request, path(&method)?, codec).await.map_err(said)?.into_inner();
+        let mut answers = self.watch(method, request).await?;
         printer.head(columns)?;
-        while let Some(answer) = answers.message().await.map_err(said)? {
-            let mut answer = json(&answer)?;
+        while let Some(mut answer) = answers.next().await? {
             let row = if row.is_empty() { answer } else { answer[row].take() };
             if !row.is_null() {
                 printer.row(columns, &row)?;
@@ -205,6 +209,16 @@ impl Client {
     }
 }
 
+/// The answers of a stream.
+pub(crate) struct Answers(Streaming<DynamicMessage>);
+
+impl Answers {
+    /// The next one; nothing at the end. Whoever stops to wait for it misses nothing.
+    pub(crate) async fn next(&mut self) -> anyhow::Result<Option<Value>> {
+        self.0.message().await.map_err(said)?.as_ref().map(json).transpose()
+    }
+}
+
 fn message(method: &MethodDescriptor, request: &Value) -> anyhow::Result<DynamicMessage> {
     DynamicMessage::deserialize(method.input(), request).context("the command does not fit the contract")
 }
@@ -270,10 +284,12 @@ mod tests {
             include_str!("keys.rs"),
             include_str!("log_level.rs"),
             include_str!("login.rs"),
+            include_str!("metrics.rs"),
             include_str!("models.rs"),
             include_str!("names.rs"),
             include_str!("queue.rs"),
             include_str!("requests.rs"),
+            include_str!("top.rs"),
         ];
         let contract = Contract::open().unwrap();
         let quoted = sources.iter().flat_map(|source| source.split('"'));
