@@ -19,7 +19,8 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until, timeout},
 };
-use tonic::Request;
+use tonic::{Code, Request, Status};
+use tonic_types::StatusExt;
 
 /// Between two reports.
 pub const EVERY: Duration = Duration::from_secs(10);
@@ -147,6 +148,12 @@ impl Reports {
             request.set_timeout(PATIENCE);
             match timeout(PATIENCE, metrics.report_series(request)).await {
                 Ok(Ok(_)) => keys.iter().for_each(|key| drop(self.unsent.remove(key))),
+                // The same would be refused again, and everything behind it would wait for that.
+                Ok(Err(status)) if status.code() == Code::InvalidArgument => {
+                    let refused = refused(&status).and_then(|at| keys.get(at..=at)).unwrap_or(&keys);
+                    tracing::warn!(%status, series = ?refused.first(), "measurements were refused");
+                    refused.iter().for_each(|key| drop(self.unsent.remove(key)));
+                }
                 Ok(Err(status)) => {
                     tracing::debug!(%status, "measurements could not be sent; they are tried again");
                     return false;
@@ -161,6 +168,13 @@ impl Reports {
     }
 }
 
+/// Which series of a call was refused, when it says so.
+fn refused(status: &Status) -> Option<usize> {
+    let fields = status.get_details_bad_request()?.field_violations;
+    let (at, _) = fields.first()?.field.strip_prefix("series[")?.split_once(']')?;
+    at.parse().ok()
+}
+
 fn to_proto((name, labels): &(Box<str>, Labels), value: &Value) -> pb::ReportedSeries {
     let labels = labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
     let value = match value {
@@ -173,3 +187,6 @@ fn to_proto((name, labels): &(Box<str>, Labels), value: &Value) -> pb::ReportedS
     };
     pb::ReportedSeries { name: name.to_string(), labels: labels.collect(), value: Some(value) }
 }
+
+#[cfg(test)]
+mod tests;

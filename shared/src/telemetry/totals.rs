@@ -40,3 +40,35 @@ fn value(kind: MetricType, metric: &Metric) -> Option<Value> {
         MetricType::SUMMARY | MetricType::UNTYPED => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus::{Histogram, HistogramOpts, IntCounter};
+    use series::Totals;
+
+    fn read(name: &str) -> Vec<Sample> {
+        totals().into_iter().filter(|sample| &*sample.name == name).collect()
+    }
+
+    #[test]
+    fn totals_are_what_the_meter_counted_and_their_increases_too() {
+        let calls = IntCounter::new("totals_calls", "Calls").unwrap();
+        let times = HistogramOpts::new("totals_times", "Times").buckets(vec![1.0, 2.0]);
+        let times = Histogram::with_opts(times).unwrap();
+        REGISTRY.register(Box::new(calls.clone())).unwrap();
+        REGISTRY.register(Box::new(times.clone())).unwrap();
+        calls.inc_by(3);
+        [0.5, 1.0, 1.5, 5.0].into_iter().for_each(|time| times.observe(time));
+        assert_eq!(read("totals_calls")[0].value, Value::Counter(3.0));
+        let buckets = Buckets::new(Arc::from([1.0, 2.0]), vec![2.0, 1.0, 1.0], 8.0).unwrap();
+        assert_eq!(read("totals_times")[0].value, Value::Histogram(Arc::new(buckets)));
+        let mut increases = Totals::from_start();
+        assert_eq!(increases.increases(read("totals_calls"))[0].value, Value::Counter(3.0), "from the start");
+        calls.inc_by(4);
+        assert_eq!(increases.increases(read("totals_calls"))[0].value, Value::Counter(4.0));
+        calls.reset();
+        calls.inc_by(2);
+        assert_eq!(increases.increases(read("totals_calls"))[0].value, Value::Counter(2.0), "it began anew");
+    }
+}
