@@ -43,6 +43,10 @@ bench-limits *ARGS:
 bench-alerts *ARGS:
     cargo bench -p benches --bench alerts -- {{ARGS}}
 
+# What a scrape of ten thousand series costs.
+bench-scrape *ARGS:
+    cargo bench -p benches --bench scrape -- {{ARGS}}
+
 # What a million grants take to load and to hold.
 bench-load:
     cargo bench -p benches --bench policy_load
