@@ -228,6 +228,16 @@ impl Slots {
         }
     }
 
+    /// So many slots more, before the first one.
+    fn grow_before(&mut self, count: usize) {
+        for _ in 0..count {
+            match self {
+                Self::Gauge(slots) | Self::Counter(slots) => slots.push_front(f64::NAN),
+                Self::Histogram(slots) => slots.push_front(None),
+            }
+        }
+    }
+
     fn forget(&mut self, count: usize) {
         match self {
             Self::Gauge(slots) | Self::Counter(slots) => drop(slots.drain(..count.min(slots.len()))),
@@ -291,7 +301,13 @@ impl Ring {
             self.slots.forget(surplus);
             self.first += i64::try_from(surplus).unwrap_or(0);
         } else if number < self.first {
-            return false;
+            // Another replica may have heard of it before.
+            let before = usize::try_from(self.first - number).unwrap_or(usize::MAX);
+            if before > steps.saturating_sub(self.slots.len()) {
+                return false;
+            }
+            self.slots.grow_before(before);
+            self.first = number;
         }
         let at = usize::try_from(number - self.first).unwrap_or(usize::MAX);
         self.slots.add(at, value);

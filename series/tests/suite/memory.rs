@@ -40,6 +40,20 @@ fn the_oldest_stretch_makes_room_and_a_late_report_of_it_is_refused() {
 }
 
 #[test]
+fn what_was_before_the_first_report_is_taken_as_far_back_as_anything_is_remembered() {
+    let mut memory = small();
+    for (seconds, calls) in [(60, 1.0), (30, 2.0), (10, 3.0)] {
+        memory.take(BEGIN.plus(seconds), &counter("calls", Labels::default(), calls)).unwrap();
+        memory.take(BEGIN.plus(seconds), &histogram("times", Labels::default(), [calls; 4])).unwrap();
+    }
+    let expected = [(10, 3.0), (30, 2.0), (60, 1.0)];
+    assert_eq!(all(&memory, "calls"), expected.map(|(at, calls)| (at, Value::Counter(calls))));
+    assert_eq!(all(&memory, "times").len(), 3);
+    let too_old = memory.take(BEGIN, &counter("calls", Labels::default(), 1.0));
+    assert_eq!(too_old, Err(Refused::Old));
+}
+
+#[test]
 fn series_and_names_are_bounded_and_what_does_not_fit_is_counted() {
     let mut memory = small();
     for user in ["a", "b", "c"] {
