@@ -35,9 +35,10 @@ SELECT CAST(lpad(to_hex(n), 32, '0') AS UUID), 1, '', CAST(lpad(to_hex(1000000 +
     to_timestamp(1748736000 + n * (31536000.0 / $rows)), decode(repeat('00', 32), 'hex'), '', 21000000
     FROM generate_series(1, $rows) AS n;
 INSERT INTO usage_hourly (hour, user_id, key_id, model, endpoint, finished, cancelled, failed, crashed, prompt_tokens,
-    cached_prompt_tokens, completion_tokens, estimated_tokens, cost, unpriced)
+    cached_prompt_tokens, completion_tokens, estimated_tokens, served_model, engine, input_micros, unpriced)
 SELECT date_trunc('hour', start_time, 'UTC'), user_id, key_id, model, endpoint, count(*), 0, 0, 0, sum(prompt_tokens),
-    sum(cached_prompt_tokens), sum(completion_tokens), 0, sum(cost), 0 FROM usage_records GROUP BY 1, 2, 3, 4, 5;
+    sum(cached_prompt_tokens), sum(completion_tokens), 0, model, engine, sum(cost) / 1000000, 0
+    FROM usage_records GROUP BY user_id, key_id, model, endpoint, engine, 1;
 ANALYZE usage_records;
 ANALYZE usage_hourly;
 SQL

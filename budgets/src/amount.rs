@@ -2,11 +2,14 @@
 
 use std::ops::{Add, AddAssign, Sub};
 
+/// As much money as can be counted in 64 bits.
+const UNLIMITED: i128 = i64::MAX as i128;
+
 /// Money in pico-dollars, and tokens. Both are counted for every budget, whichever it limits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Amount {
-    /// Pico-dollars.
-    pub money: i64,
+    /// Pico-dollars: a sum of any size.
+    pub money: i128,
     /// Tokens of prompts and answers.
     pub tokens: i64,
 }
@@ -47,8 +50,9 @@ impl Limit {
     /// What is left of it after so much. Where there is no limit, it is as much as can be counted.
     #[must_use]
     pub fn less(self, committed: Amount) -> Amount {
-        let left = |limit: Option<i64>, used: i64| limit.map_or(i64::MAX, |limit| limit.saturating_sub(used));
-        Amount { money: left(self.money, committed.money), tokens: left(self.tokens, committed.tokens) }
+        let money = self.money.map_or(UNLIMITED, |limit| i128::from(limit) - committed.money);
+        let tokens = self.tokens.map_or(i64::MAX, |limit| limit.saturating_sub(committed.tokens));
+        Amount { money, tokens }
     }
 
     /// Whether so much fits into what is there. Only what is limited counts.
@@ -61,20 +65,18 @@ impl Limit {
     /// The part of an amount that it limits.
     #[must_use]
     pub fn of(self, amount: Amount) -> Amount {
-        let part = |limit: Option<i64>, amount| if limit.is_some() { amount } else { 0 };
-        Amount { money: part(self.money, amount.money), tokens: part(self.tokens, amount.tokens) }
+        let money = if self.money.is_some() { amount.money } else { 0 };
+        let tokens = if self.tokens.is_some() { amount.tokens } else { 0 };
+        Amount { money, tokens }
     }
 }
 
 impl Add for Amount {
     type Output = Self;
 
-    /// At the ends of 64 bits it stays there.
+    /// Tokens stay at the ends of 64 bits.
     fn add(self, other: Self) -> Self {
-        Self {
-            money: self.money.saturating_add(other.money),
-            tokens: self.tokens.saturating_add(other.tokens),
-        }
+        Self { money: self.money + other.money, tokens: self.tokens.saturating_add(other.tokens) }
     }
 }
 
@@ -87,11 +89,8 @@ impl AddAssign for Amount {
 impl Sub for Amount {
     type Output = Self;
 
-    /// At the ends of 64 bits it stays there.
+    /// Tokens stay at the ends of 64 bits.
     fn sub(self, other: Self) -> Self {
-        Self {
-            money: self.money.saturating_sub(other.money),
-            tokens: self.tokens.saturating_sub(other.tokens),
-        }
+        Self { money: self.money - other.money, tokens: self.tokens.saturating_sub(other.tokens) }
     }
 }

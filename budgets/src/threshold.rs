@@ -9,20 +9,20 @@ pub const THRESHOLDS: [u8; 4] = [50, 80, 90, 100];
 /// nothing is always full.
 #[must_use]
 pub fn used_ratio(limit: Limit, spent: Amount) -> f64 {
-    let ratio = |limit: Option<i64>, spent: i64| match limit {
+    let ratio = |limit: Option<i64>, spent: i128| match limit {
         Some(limit) if limit > 0 => spent as f64 / limit as f64,
         Some(_) => 1.0,
         None => 0.0,
     };
-    ratio(limit.money, spent.money).max(ratio(limit.tokens, spent.tokens))
+    ratio(limit.money, spent.money).max(ratio(limit.tokens, spent.tokens.into()))
 }
 
 /// The thresholds that are reached.
 pub fn crossed(limit: Limit, spent: Amount) -> impl Iterator<Item = u8> {
-    let reached = move |percent: u8, limit: Option<i64>, spent: i64| {
-        limit.is_some_and(|limit| i128::from(spent) * 100 >= i128::from(limit) * i128::from(percent))
+    let reached = move |percent: u8, limit: Option<i64>, spent: i128| {
+        limit.is_some_and(|limit| spent * 100 >= i128::from(limit) * i128::from(percent))
     };
     THRESHOLDS.into_iter().filter(move |&percent| {
-        reached(percent, limit.money, spent.money) || reached(percent, limit.tokens, spent.tokens)
+        reached(percent, limit.money, spent.money) || reached(percent, limit.tokens, spent.tokens.into())
     })
 }

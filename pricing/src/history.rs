@@ -29,6 +29,12 @@ impl<I: Ord> History<I> {
         Self(versions)
     }
 
+    /// The version of this name.
+    #[must_use]
+    pub fn named(&self, id: &I) -> Option<&Version<I>> {
+        self.0.iter().find(|version| version.id == *id)
+    }
+
     /// The version that counts at a time: the last that began by then.
     #[must_use]
     pub fn at(&self, time: i64) -> Option<&Version<I>> {

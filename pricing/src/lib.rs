@@ -10,4 +10,4 @@ mod price;
 
 pub use history::{History, Version};
 pub use money::{Money, NotMoney};
-pub use price::{Price, Tokens};
+pub use price::{Cost, Price, Tokens};

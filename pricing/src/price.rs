@@ -1,6 +1,7 @@
 //! What a request costs at a price, and what it can cost at most.
 
 use crate::Money;
+use std::ops::{AddAssign, Sub};
 
 /// Tokens of a price: prices are quoted for so many.
 const PER: u128 = 1_000_000;
@@ -25,6 +26,45 @@ pub struct Price {
     pub cache_read: Option<Money>,
     /// Of output.
     pub output: Option<Money>,
+}
+
+/// What requests cost, by kind of token, in pico-dollars. The kinds add up to the total.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Of input that was not cached.
+    pub input: i128,
+    /// Of input that was.
+    pub cache_read: i128,
+    /// Of output.
+    pub output: i128,
+}
+
+impl Cost {
+    /// All of it.
+    #[must_use]
+    pub const fn total(&self) -> i128 {
+        self.input + self.cache_read + self.output
+    }
+}
+
+impl AddAssign for Cost {
+    fn add_assign(&mut self, other: Self) {
+        self.input += other.input;
+        self.cache_read += other.cache_read;
+        self.output += other.output;
+    }
+}
+
+impl Sub for Cost {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self {
+            input: self.input - other.input,
+            cache_read: self.cache_read - other.cache_read,
+            output: self.output - other.output,
+        }
+    }
 }
 
 impl Tokens {
@@ -53,6 +93,16 @@ impl Price {
     #[must_use]
     pub fn cost(&self, tokens: Tokens) -> Option<Money> {
         self.product(tokens).and_then(|product| rounded(product + PER / 2))
+    }
+
+    /// The same by kind. Cached input and output are rounded down, and what they leave of the cost is that of the input.
+    #[must_use]
+    pub fn parts(&self, tokens: Tokens) -> Option<Cost> {
+        let total = i128::from(self.cost(tokens)?.0);
+        let part = |tokens| self.product(tokens).and_then(|product| i128::try_from(product / PER).ok());
+        let cache_read = part(Tokens { cache_read: tokens.cache_read, ..Tokens::default() })?;
+        let output = part(Tokens { output: tokens.output, ..Tokens::default() })?;
+        Some(Cost { input: total - cache_read - output, cache_read, output })
     }
 
     /// What `prompt` tokens of input and at most `most` of output cost at most, however much of the input is cached,

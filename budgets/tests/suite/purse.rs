@@ -2,13 +2,13 @@
 
 use budgets::{Amount, Ask, Lease, Limit, Purse, Stand};
 
-const fn money(money: i64) -> Amount {
+const fn money(money: i128) -> Amount {
     Amount { money, tokens: 0 }
 }
 
 const LIMIT: Limit = Limit { money: Some(1_000), tokens: None };
 
-fn stand(spent: i64, others: i64) -> Stand {
+fn stand(spent: i128, others: i128) -> Stand {
     Stand { limit: LIMIT, spent: money(spent), others: money(others) }
 }
 

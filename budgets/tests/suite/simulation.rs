@@ -6,10 +6,10 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::collections::{HashMap, VecDeque};
 
 const GATEWAYS: usize = 5;
-const LIMIT: i64 = 100_000;
-const CHUNK: i64 = 2_000;
+const LIMIT: i128 = 100_000;
+const CHUNK: i128 = 2_000;
 
-const fn money(money: i64) -> Amount {
+const fn money(money: i128) -> Amount {
     Amount { money, tokens: 0 }
 }
 
@@ -25,19 +25,19 @@ impl Keeper {
         let mut lease = self.leases.get(&gateway).copied().unwrap_or_default();
         let others = self.leases.iter().filter(|(id, _)| **id != gateway);
         let others = others.fold(Amount::ZERO, |sum, (_, lease)| sum + lease.outstanding());
-        let limit = Limit { money: Some(LIMIT), tokens: None };
+        let limit = Limit { money: Some(LIMIT as i64), tokens: None };
         lease.hear(ask, &Stand { limit, spent: self.spent, others });
         self.leases.insert(gateway, lease);
         lease.granted
     }
 
     /// A record, which comes once.
-    fn record(&mut self, gateway: u64, cost: i64) {
+    fn record(&mut self, gateway: u64, cost: i128) {
         self.spent += money(cost);
         self.leases.entry(gateway).or_default().recorded += money(cost);
     }
 
-    fn committed(&self) -> i64 {
+    fn committed(&self) -> i128 {
         self.leases.values().fold(self.spent, |sum, lease| sum + lease.outstanding()).money
     }
 }
@@ -46,11 +46,11 @@ struct Gateway {
     id: u64,
     purse: Purse,
     /// Requests under way: what was set aside, and what they will have cost.
-    under_way: Vec<(i64, i64)>,
+    under_way: Vec<(i128, i128)>,
 }
 
 /// On a gateway's disk: records that the keeper has not got, oldest first.
-type Journal = VecDeque<(u64, i64)>;
+type Journal = VecDeque<(u64, i128)>;
 
 struct World {
     random: StdRng,
@@ -63,14 +63,14 @@ struct World {
     answers: Vec<(u64, Amount)>,
     next: u64,
     /// What engines did, whoever knows of it.
-    cost: i64,
+    cost: i128,
     refused: u64,
     crashes: u64,
 }
 
 impl World {
     fn new(seed: u64) -> Self {
-        let limit = Limit { money: Some(LIMIT), tokens: None };
+        let limit = Limit { money: Some(LIMIT as i64), tokens: None };
         let gateway = |id| Gateway { id, purse: Purse::new(limit), under_way: Vec::new() };
         Self {
             random: StdRng::seed_from_u64(seed),
@@ -167,7 +167,7 @@ impl World {
     /// What was under way is found begun in the journal at the next start.
     fn crash(&mut self, at: usize) {
         self.crashes += 1;
-        let limit = Limit { money: Some(LIMIT), tokens: None };
+        let limit = Limit { money: Some(LIMIT as i64), tokens: None };
         let fresh = Gateway { id: self.next, purse: Purse::new(limit), under_way: Vec::new() };
         self.next += 1;
         let gone = std::mem::replace(&mut self.gateways[at], fresh);

@@ -43,6 +43,16 @@ fn parts_of_a_pico_dollar_are_rounded_once_for_all_kinds() {
 }
 
 #[test]
+fn kinds_are_told_apart_and_the_input_bears_what_rounding_leaves() {
+    let cost = mini().parts(Tokens::of_openai(100, 60, 20)).unwrap();
+    assert_eq!((cost.input, cost.cache_read, cost.output), (6_000_000, 4_500_000, 12_000_000));
+    let price = Price { input: Some(Money(400_000)), cache_read: None, output: Some(Money(400_000)) };
+    let cost = price.parts(Tokens { input: 1, cache_read: 0, output: 1 }).unwrap();
+    assert_eq!((cost.input, cost.output), (1, 0), "0.8 pico-dollars are one");
+    assert_eq!(Price::default().parts(Tokens { input: 1, ..Tokens::default() }), None);
+}
+
+#[test]
 fn a_cost_beyond_64_bits_is_unknown() {
     let dear = Price { input: Some(Money(i64::MAX)), cache_read: None, output: None };
     assert_eq!(dear.cost(Tokens { input: 1_000_000, ..Tokens::default() }), Some(Money(i64::MAX)));

@@ -150,7 +150,7 @@ impl Hold {
     /// The request is over, and has used so much.
     pub fn settle(mut self, prompt: u64, cached: u64, made: u64) {
         let tokens = Tokens::of_openai(prompt, cached, made);
-        let money = self.price.and_then(|price| price.cost(tokens)).map_or(0, |money| money.0);
+        let money = self.price.and_then(|price| price.cost(tokens)).map_or(0, |money| money.0).into();
         let tokens = i64::try_from(prompt.saturating_add(made)).unwrap_or(i64::MAX);
         self.put_back(Amount { money, tokens });
     }
@@ -175,7 +175,7 @@ impl Drop for Hold {
 
 /// The most that so many tokens come to.
 fn amount(price: Option<Price>, read: u64, made: u64) -> Amount {
-    let money = price.and_then(|price| price.largest(read, made)).map_or(0, |money| money.0);
+    let money = price.and_then(|price| price.largest(read, made)).map_or(0, |money| money.0).into();
     Amount { money, tokens: i64::try_from(read.saturating_add(made)).unwrap_or(i64::MAX) }
 }
 

@@ -28,6 +28,9 @@ use uuid::Uuid;
 /// Boundaries that the semantic conventions give for this metric.
 const BUCKETS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
 
+/// Pico-dollars of a millionth of a dollar.
+const MICRO: i128 = 1_000_000;
+
 static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
     telemetry::meter()
         .f64_histogram("db.client.operation.duration")
@@ -66,6 +69,18 @@ fn kind(error: &sqlx::Error) -> &'static str {
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => "pool",
         _ => "_OTHER",
     }
+}
+
+/// A sum of pico-dollars as the tables hold it: millionths of a dollar, and the pico-dollars left over. Both can be added
+/// up apart from each other, trillions of dollars of them.
+fn split(pico: i128) -> (i64, i64) {
+    let part = |pico: i128| i64::try_from(pico).unwrap_or(i64::MAX);
+    (part(pico / MICRO), part(pico % MICRO))
+}
+
+/// The same, back.
+fn join(micros: i64, rest: i64) -> i128 {
+    i128::from(micros) * MICRO + i128::from(rest)
 }
 
 /// An id that may be missing, as the tables hold it: primary keys have no NULL.

@@ -11,14 +11,18 @@ pub(crate) mod records;
 pub(crate) mod report;
 pub(crate) mod rerate;
 pub(crate) mod restrict;
+pub(crate) mod zone;
 
 use policy::{GroupId, KeyId, ModelId, Time, UserId};
-use pricing::{Money, Tokens};
+use pricing::{Cost, Money, Tokens};
 use std::time::Duration;
 use uuid::Uuid;
 
 /// Microseconds of one hour, the grain of the sums.
 const HOUR: i64 = 3_600_000_000;
+
+/// No request is at an engine for longer than a day: what says so is a clock that is wrong, and would spoil sums.
+const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 
 /// What makes a record the same however often it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,6 +110,9 @@ pub(crate) struct HourKey {
     pub(crate) group: Option<GroupId>,
     pub(crate) model: String,
     pub(crate) endpoint: String,
+    /// The model's own name.
+    pub(crate) served_model: String,
+    pub(crate) engine: String,
 }
 
 /// Sums of records.
@@ -122,9 +129,11 @@ pub(crate) struct Sums {
     pub(crate) cached: i64,
     pub(crate) saved_prompt_tokens: i64,
     pub(crate) saved_completion_tokens: i64,
-    /// Pico-dollars, of the records whose cost is known.
-    pub(crate) cost: i128,
+    /// Of the records whose cost is known.
+    pub(crate) cost: Cost,
     pub(crate) unpriced: i64,
+    /// Microseconds that requests were at engines; of several at a time, each counts.
+    pub(crate) engine_micros: i64,
 }
 
 impl Record {
@@ -149,13 +158,21 @@ impl Record {
             group: self.group,
             model: self.model.clone(),
             endpoint: self.endpoint.clone(),
+            served_model: self.priced_as().to_owned(),
+            engine: self.engine.clone(),
         }
+    }
+
+    /// How long it was at an engine.
+    pub(crate) fn at_engine(&self) -> Duration {
+        let whole = self.duration.filter(|_| !self.cached).unwrap_or_default();
+        whole.saturating_sub(self.queue.unwrap_or_default()).min(LONGEST)
     }
 }
 
 impl Sums {
-    /// Counts one record more.
-    pub(crate) fn count(&mut self, record: &Record, charge: Charge) {
+    /// Counts one record more, with what it costs by kind of token, where that is known.
+    pub(crate) fn count(&mut self, record: &Record, cost: Option<Cost>) {
         *match record.outcome {
             Outcome::Finished => &mut self.finished,
             Outcome::Cancelled => &mut self.cancelled,
@@ -171,17 +188,18 @@ impl Sums {
         if record.estimated {
             self.estimated_tokens += record.prompt_tokens + record.completion_tokens;
         }
-        match charge.cost {
-            Some(cost) => self.cost += i128::from(cost.0),
+        self.engine_micros += i64::try_from(record.at_engine().as_micros()).unwrap_or(0);
+        match cost {
+            Some(cost) => self.cost += cost,
             None => self.unpriced += 1,
         }
     }
 
-    /// What takes sums from one state of a record to another.
-    pub(crate) fn difference(before: &Kept, after: &Kept) -> Self {
-        let sums = |kept: &Kept| {
+    /// What takes sums from one state of a record, and its cost, to another.
+    pub(crate) fn difference(before: (&Record, Option<Cost>), after: (&Record, Option<Cost>)) -> Self {
+        let sums = |(record, cost): (&Record, Option<Cost>)| {
             let mut sums = Self::default();
-            sums.count(&kept.record, kept.charge);
+            sums.count(record, cost);
             sums
         };
         let (before, after) = (sums(before), sums(after));
@@ -217,6 +235,7 @@ impl std::ops::AddAssign for Sums {
         self.saved_completion_tokens += other.saved_completion_tokens;
         self.cost += other.cost;
         self.unpriced += other.unpriced;
+        self.engine_micros += other.engine_micros;
     }
 }
 

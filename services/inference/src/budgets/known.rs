@@ -59,7 +59,7 @@ impl Known {
     pub(super) fn hear(&mut self, mut heard: pb::SyncBudgetsResponse) -> io::Result<()> {
         self.take(&heard);
         for grant in std::mem::take(&mut heard.grants) {
-            let granted = Amount { money: grant.granted_pico_usd, tokens: grant.granted_tokens };
+            let granted = Amount { money: grant.granted_pico_usd.into(), tokens: grant.granted_tokens };
             let key = key(&grant.budget_id, grant.window_start_time.as_ref());
             if let Some(held) = key.and_then(|key| self.held.get_mut(&key)) {
                 held.purse.hear(granted);
@@ -140,8 +140,9 @@ impl Known {
     pub(super) fn fits(&self, key: WindowKey, read: u64, price: Option<Price>, choices: u64) -> u64 {
         let Some(held) = self.held.get(&key) else { return 0 };
         let (limit, available) = (held.purse.limit(), held.purse.available());
+        let money = Money(available.money.clamp(i64::MIN.into(), i64::MAX.into()) as i64);
         let by_money = match limit.money {
-            Some(_) => price.and_then(|price| price.affords(Money(available.money), read)).unwrap_or(0),
+            Some(_) => price.and_then(|price| price.affords(money, read)).unwrap_or(0),
             None => u64::MAX,
         };
         let by_tokens = match limit.tokens {

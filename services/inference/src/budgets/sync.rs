@@ -108,7 +108,7 @@ impl Sync {
         let asks = known.held.iter_mut().map(|(key, held)| {
             let limit = held.purse.limit();
             let store = |limit: Option<i64>| limit.map_or(0, |limit| limit / STORE);
-            let keep = Amount { money: store(limit.money), tokens: store(limit.tokens) };
+            let keep = Amount { money: store(limit.money).into(), tokens: store(limit.tokens) };
             (*key, if last { held.purse.close() } else { held.purse.ask(keep) })
         });
         asks.map(ask).collect()
@@ -116,12 +116,14 @@ impl Sync {
 }
 
 fn ask(((budget, start), ask): (WindowKey, Ask)) -> LeaseAsk {
+    // A lease is a part of a limit, and that has 64 bits.
+    let pico = |money: i128| i64::try_from(money).unwrap_or(i64::MAX);
     LeaseAsk {
         budget_id: budget.to_string(),
         window_start_time: Some(time::to_proto(policy::Time(start))),
-        target_pico_usd: ask.target.money,
+        target_pico_usd: pico(ask.target.money),
         target_tokens: ask.target.tokens,
-        released_pico_usd: ask.released.money,
+        released_pico_usd: pico(ask.released.money),
         released_tokens: ask.released.tokens,
     }
 }

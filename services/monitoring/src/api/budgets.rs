@@ -191,8 +191,8 @@ fn said(asked: &pb::SyncBudgetsRequest) -> Result<Said, Error> {
         let start = ask.window_start_time.as_ref();
         let start = start.ok_or_else(|| within(Violation::new("window_start_time", "is required")))?;
         let start = field::instant("window_start_time", start).map_err(within)?;
-        let target = Amount { money: ask.target_pico_usd, tokens: ask.target_tokens };
-        let released = Amount { money: ask.released_pico_usd, tokens: ask.released_tokens };
+        let target = Amount { money: ask.target_pico_usd.into(), tokens: ask.target_tokens };
+        let released = Amount { money: ask.released_pico_usd.into(), tokens: ask.released_tokens };
         asks.insert((budget, start.0), Ask { target: target.positive(), released: released.positive() });
     }
     let ended = asked.ended_gateway_ids.iter().map(|id| field::id("ended_gateway_ids", id));
@@ -254,9 +254,9 @@ impl From<Status> for pb::GetBudgetStatusResponse {
         Self {
             window_start_time: Some(time::to_proto(Time(status.window.start))),
             window_end_time: Some(time::to_proto(Time(status.window.end))),
-            spent_usd: Money(status.standing.spent.money).to_string(),
+            spent_usd: Money::dollars(status.standing.spent.money),
             spent_tokens: status.standing.spent.tokens.max(0).unsigned_abs(),
-            leased_usd: Money(status.leased.money).to_string(),
+            leased_usd: Money::dollars(status.leased.money),
             leased_tokens: status.leased.tokens.unsigned_abs(),
             unpriced: status.standing.unpriced.max(0).unsigned_abs(),
             used_ratio: status.used_ratio,
@@ -278,7 +278,8 @@ impl From<Told> for pb::SyncBudgetsResponse {
         let grant = |((budget, start), granted): (WindowKey, Amount)| pb::LeaseGrant {
             budget_id: budget.to_string(),
             window_start_time: Some(time::to_proto(Time(start))),
-            granted_pico_usd: granted.money,
+            // A lease is a part of a limit, and that has 64 bits.
+            granted_pico_usd: i64::try_from(granted.money).unwrap_or(i64::MAX),
             granted_tokens: granted.tokens,
         };
         let price = |price: crate::store::prices::CurrentPrice| pb::CurrentPrice {

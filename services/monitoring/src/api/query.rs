@@ -11,12 +11,13 @@ use crate::{
     usage::report,
     usage::report::{Bucket, Dimensions},
     usage::restrict::restrict,
-    usage::{hour_ceil, hour_floor},
+    usage::{hour_ceil, hour_floor, zone::Zone},
 };
 use policy::Time;
 use pricing::Money;
 use proto::monitoring::v1 as pb;
 use shared::{auth::Caller, time};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// A report as it is asked for.
@@ -79,6 +80,7 @@ impl Report {
             end: hour_ceil(end.unwrap_or(now)),
             group_by: dimensions(&request.group_by)?,
             bucket: bucket(request.bucket)?,
+            zone: zone(request.time_zone)?,
             user: restrict(caller, field::optional_id("user_id", &request.user_id)?)?,
             api_key: field::optional_id("key_id", &request.key_id)?,
             group: field::optional_id("group_id", &request.group_id)?,
@@ -127,6 +129,8 @@ fn dimensions(numbers: &[i32]) -> Result<Dimensions, Violation> {
             Ok(pb::UsageDimension::Model) => &mut dimensions.model,
             Ok(pb::UsageDimension::Endpoint) => &mut dimensions.endpoint,
             Ok(pb::UsageDimension::Group) => &mut dimensions.group,
+            Ok(pb::UsageDimension::ServedModel) => &mut dimensions.served_model,
+            Ok(pb::UsageDimension::Engine) => &mut dimensions.engine,
             Ok(pb::UsageDimension::Unspecified) | Err(_) => {
                 return Err(Violation::new(
                     format!("group_by[{index}]"),
@@ -148,6 +152,11 @@ fn bucket(number: i32) -> Result<Bucket, Violation> {
     })
 }
 
+fn zone(name: String) -> Result<Zone, Violation> {
+    let problem = "is no time zone of the IANA database, like Europe/Berlin";
+    Zone::named(name).ok_or_else(|| Violation::new("time_zone", problem))
+}
+
 /// A report's page, with the fields it is grouped by.
 pub(super) fn answer(report: report::Report, group_by: Dimensions) -> pb::GetUsageResponse {
     let rows = report.rows.into_iter().map(|row| self::row(row, group_by)).collect();
@@ -156,6 +165,7 @@ pub(super) fn answer(report: report::Report, group_by: Dimensions) -> pb::GetUsa
 
 fn row(row: report::Row, group_by: Dimensions) -> pb::UsageRow {
     let report::Row { group, sums } = row;
+    let known = sums.requests() > sums.unpriced;
     let id = |shown: bool, id: Uuid| if shown && !id.is_nil() { id.to_string() } else { String::new() };
     pb::UsageRow {
         bucket_time: Some(time::to_proto(group.bucket)),
@@ -176,7 +186,13 @@ fn row(row: report::Row, group_by: Dimensions) -> pb::UsageRow {
         saved_prompt_tokens: sums.saved_prompt_tokens.unsigned_abs(),
         saved_completion_tokens: sums.saved_completion_tokens.unsigned_abs(),
         group_id: id(group_by.group, group.group),
-        cost_usd: (sums.requests() > sums.unpriced).then(|| Money::dollars(sums.cost)),
+        cost_usd: known.then(|| Money::dollars(sums.cost.total())),
+        input_cost_usd: known.then(|| Money::dollars(sums.cost.input)),
+        cache_read_cost_usd: known.then(|| Money::dollars(sums.cost.cache_read)),
+        output_cost_usd: known.then(|| Money::dollars(sums.cost.output)),
+        served_model: group.served_model,
+        engine: group.engine,
+        engine_time: Some(time::duration_to_proto(Duration::from_micros(sums.engine_micros.unsigned_abs()))),
         unpriced: sums.unpriced.unsigned_abs(),
     }
 }

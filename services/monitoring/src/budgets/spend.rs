@@ -37,7 +37,7 @@ pub(crate) struct Change<'a> {
 impl Spent {
     /// What a record spends.
     pub(crate) fn by(record: &Record, charge: Charge) -> Self {
-        let money = charge.cost.map_or(0, |cost| cost.0);
+        let money = charge.cost.map_or(0, |cost| cost.0.into());
         let tokens = record.prompt_tokens + record.completion_tokens;
         Self { amount: Amount { money, tokens }, unpriced: i64::from(charge.cost.is_none()) }
     }

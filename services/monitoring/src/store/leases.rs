@@ -75,7 +75,9 @@ async fn insert(
         query.push_values(leases, |mut row, ((budget, start), gateway, lease)| {
             row.push_bind(*budget).push_bind(Time(policy::Time(*start))).push_bind(*gateway);
             for amount in [lease.granted, lease.released, lease.recorded] {
-                row.push_bind(amount.money).push_bind(amount.tokens);
+                // A lease is a part of a limit, and that has 64 bits.
+                let money = i64::try_from(amount.money).unwrap_or(i64::MAX);
+                row.push_bind(money).push_bind(amount.tokens);
             }
             row.push_bind(Time(now));
         });
@@ -140,7 +142,7 @@ pub(crate) async fn end(tx: &mut Tx, gateways: &[Uuid], now: policy::Time) -> Re
 
 impl From<Row> for (WindowKey, Uuid, Lease) {
     fn from(row: Row) -> Self {
-        let amount = |money, tokens| Amount { money, tokens };
+        let amount = |money: i64, tokens| Amount { money: money.into(), tokens };
         let lease = Lease {
             granted: amount(row.granted_money, row.granted_tokens),
             released: amount(row.released_money, row.released_tokens),

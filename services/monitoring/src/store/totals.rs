@@ -1,5 +1,6 @@
 //! Totals of a time, from the records and from the sums.
 
+use super::join;
 use crate::usage::reconcile::Totals;
 use shared::{
     db::{Time, Tx},
@@ -23,7 +24,8 @@ const OF_HOURS: &str = "SELECT '' AS engine, \
      CAST(COALESCE(SUM(finished + cancelled + failed + crashed), 0) AS BIGINT) AS requests, \
      CAST(SUM(prompt_tokens) AS BIGINT) AS prompt_tokens, \
      CAST(SUM(completion_tokens) AS BIGINT) AS completion_tokens, \
-     CAST(SUM(cost / 1000000) AS BIGINT) AS cost_micros, CAST(SUM(cost % 1000000) AS BIGINT) AS cost_rest, \
+     CAST(SUM(input_micros + cache_read_micros + output_micros) AS BIGINT) AS cost_micros, \
+     CAST(SUM(input_rest + cache_read_rest + output_rest) AS BIGINT) AS cost_rest, \
      CAST(COALESCE(SUM(unpriced), 0) AS BIGINT) AS unpriced FROM usage_hourly WHERE hour >= $1 AND hour < $2";
 
 /// Sums of nothing are NULL.
@@ -64,12 +66,11 @@ pub(crate) async fn of_hours(
 
 impl From<Row> for Totals {
     fn from(row: Row) -> Self {
-        let cost = i128::from(row.cost_micros.unwrap_or(0)) * 1_000_000;
         Self {
             requests: row.requests,
             prompt_tokens: row.prompt_tokens.unwrap_or(0),
             completion_tokens: row.completion_tokens.unwrap_or(0),
-            cost: cost + i128::from(row.cost_rest.unwrap_or(0)),
+            cost: join(row.cost_micros.unwrap_or(0), row.cost_rest.unwrap_or(0)),
             unpriced: row.unpriced,
         }
     }

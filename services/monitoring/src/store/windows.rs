@@ -1,5 +1,6 @@
 //! What was spent of budgets, window by window.
 
+use super::{join, split};
 use crate::budgets::{
     Subject,
     spend::{Spent, WindowKey},
@@ -14,12 +15,15 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 const ADD: &str = " ON CONFLICT (budget_id, window_start) DO UPDATE SET \
-     spent_money = budget_windows.spent_money + excluded.spent_money, \
+     spent_micros = budget_windows.spent_micros + excluded.spent_micros, \
+     spent_rest = budget_windows.spent_rest + excluded.spent_rest, \
      spent_tokens = budget_windows.spent_tokens + excluded.spent_tokens, \
      unpriced = budget_windows.unpriced + excluded.unpriced \
-     RETURNING budget_id, window_start, spent_money, spent_tokens";
+     RETURNING budget_id, window_start, spent_micros, spent_rest, spent_tokens";
 
-const IN_LEDGER: &str = "SELECT CAST(SUM(CASE WHEN c.revision IS NULL THEN r.cost ELSE c.cost END) AS BIGINT) AS money, \
+const IN_LEDGER: &str = "SELECT \
+     CAST(SUM(CASE WHEN c.revision IS NULL THEN r.cost ELSE c.cost END / 1000000) AS BIGINT) AS micros, \
+     CAST(SUM(CASE WHEN c.revision IS NULL THEN r.cost ELSE c.cost END % 1000000) AS BIGINT) AS rest, \
      CAST(SUM(COALESCE(c.prompt_tokens, r.prompt_tokens) + COALESCE(c.completion_tokens, r.completion_tokens)) AS BIGINT) \
      AS tokens, \
      COUNT(*) - COUNT(CASE WHEN c.revision IS NULL THEN r.cost ELSE c.cost END) AS unpriced \
@@ -31,13 +35,15 @@ const IN_LEDGER: &str = "SELECT CAST(SUM(CASE WHEN c.revision IS NULL THEN r.cos
 struct Row {
     budget_id: Uuid,
     window_start: Time,
-    spent_money: i64,
+    spent_micros: i64,
+    spent_rest: i64,
     spent_tokens: i64,
 }
 
 #[derive(sqlx::FromRow)]
 struct SumRow {
-    money: Option<i64>,
+    micros: Option<i64>,
+    rest: Option<i64>,
     tokens: Option<i64>,
     unpriced: i64,
 }
@@ -60,7 +66,8 @@ pub(crate) struct Standing {
 struct StandingRow {
     budget_id: Uuid,
     window_start: Time,
-    spent_money: i64,
+    spent_micros: i64,
+    spent_rest: i64,
     spent_tokens: i64,
     unpriced: i64,
 }
@@ -93,7 +100,10 @@ pub(crate) async fn in_ledger(tx: &mut Tx, subject: &Subject, window: Window) ->
         select.push(" AND r.start_time < ").push_bind(Time(policy::Time(window.end)));
         select.build_query_as().fetch_one(connection).await
     })?;
-    let amount = Amount { money: row.money.unwrap_or(0), tokens: row.tokens.unwrap_or(0) };
+    let amount = Amount {
+        money: join(row.micros.unwrap_or(0), row.rest.unwrap_or(0)),
+        tokens: row.tokens.unwrap_or(0),
+    };
     Ok(Spent { amount, unpriced: row.unpriced })
 }
 
@@ -104,12 +114,14 @@ pub(crate) async fn add(
 ) -> Result<Vec<(WindowKey, Amount)>, sqlx::Error> {
     let rows: Vec<Row> = on_tx!(tx, |connection| {
         let mut query = QueryBuilder::new(
-            "INSERT INTO budget_windows (budget_id, window_start, spent_money, spent_tokens, unpriced) ",
+            "INSERT INTO budget_windows (budget_id, window_start, spent_micros, spent_rest, spent_tokens, unpriced) ",
         );
         query.push_values(windows, |mut row, ((budget, start), spent)| {
+            let (micros, rest) = split(spent.amount.money);
             row.push_bind(*budget)
                 .push_bind(Time(policy::Time(*start)))
-                .push_bind(spent.amount.money)
+                .push_bind(micros)
+                .push_bind(rest)
                 .push_bind(spent.amount.tokens)
                 .push_bind(spent.unpriced);
         });
@@ -170,12 +182,13 @@ pub(crate) async fn since(
     start: policy::Time,
 ) -> Result<HashMap<WindowKey, Standing>, sqlx::Error> {
     let rows: Vec<StandingRow> = on_tx!(tx, |connection| {
-        let select = "SELECT budget_id, window_start, spent_money, spent_tokens, unpriced FROM budget_windows \
+        let select = "SELECT budget_id, window_start, spent_micros, spent_rest, spent_tokens, unpriced \
+                      FROM budget_windows \
                       WHERE window_start >= $1";
         sqlx::query_as(select).bind(Time(start)).fetch_all(connection).await
     })?;
     let standing = |row: StandingRow| {
-        let spent = Amount { money: row.spent_money, tokens: row.spent_tokens };
+        let spent = Amount { money: join(row.spent_micros, row.spent_rest), tokens: row.spent_tokens };
         ((row.budget_id, row.window_start.0.0), Standing { spent, unpriced: row.unpriced })
     };
     Ok(rows.into_iter().map(standing).collect())
@@ -183,7 +196,7 @@ pub(crate) async fn since(
 
 impl From<Row> for (WindowKey, Amount) {
     fn from(row: Row) -> Self {
-        let spent = Amount { money: row.spent_money, tokens: row.spent_tokens };
+        let spent = Amount { money: join(row.spent_micros, row.spent_rest), tokens: row.spent_tokens };
         ((row.budget_id, row.window_start.0.0), spent)
     }
 }

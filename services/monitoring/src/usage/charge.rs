@@ -5,7 +5,7 @@ use crate::{
     usage::{Charge, Record},
 };
 use policy::Time;
-use pricing::{History, Money, Tokens};
+use pricing::{Cost, History, Money, Tokens};
 use shared::db::Tx;
 use std::collections::{BTreeSet, HashMap};
 use uuid::Uuid;
@@ -29,6 +29,15 @@ impl Prices {
     /// What a record costs.
     pub(crate) fn charge(&self, record: &Record) -> Charge {
         self.cost(record.priced_as(), record.tokens(), record.start)
+    }
+
+    /// What a record costs by kind of token, where its cost is known.
+    pub(crate) fn parts(&self, record: &Record, charge: Charge) -> Option<Cost> {
+        let total = charge.cost?;
+        let history = self.0.get(record.priced_as());
+        let version = history.zip(charge.price).and_then(|(history, id)| history.named(&id));
+        let parts = version.and_then(|version| version.price.parts(record.tokens()));
+        Some(parts.unwrap_or_else(|| Cost { input: total.0.into(), ..Cost::default() }))
     }
 
     /// What tokens cost at a time. Where nothing was used that is nothing, whatever the price.

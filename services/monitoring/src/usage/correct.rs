@@ -56,9 +56,12 @@ pub(crate) async fn supersede(
 ) -> Result<(), sqlx::Error> {
     let states: Vec<(Uuid, Kept)> = changes.iter().map(|(id, _, after)| (*id, after.clone())).collect();
     corrections::insert(tx, &states, cause).await?;
+    let prices = Prices::of(tx, changes.iter().map(|(_, _, after)| &after.record)).await?;
+    let costed = |kept: &Kept| prices.parts(&kept.record, kept.charge);
     let mut hours: BTreeMap<HourKey, Sums> = BTreeMap::new();
     for (_, before, after) in changes {
-        *hours.entry(before.record.hour_key()).or_default() += Sums::difference(before, after);
+        let (from, to) = ((&before.record, costed(before)), (&after.record, costed(after)));
+        *hours.entry(before.record.hour_key()).or_default() += Sums::difference(from, to);
     }
     rollup::add(tx, &hours.into_iter().collect::<Vec<_>>()).await?;
     let spent = changes.iter().map(|(_, before, after)| Change {

@@ -11,14 +11,11 @@ use crate::{
     error::Error,
     store::{self, records, rollup},
     usage::charge::Prices,
-    usage::{Charge, Entry, HourKey, RecordKey, Sums},
+    usage::{Charge, Entry, HourKey, Record, RecordKey, Sums},
 };
 use opentelemetry::{KeyValue, metrics::Counter};
 use shared::{db::Db, telemetry, time};
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::LazyLock,
-};
+use std::{collections::BTreeMap, sync::LazyLock};
 
 static RECORDS: LazyLock<Counter<u64>> = LazyLock::new(|| {
     let meter = telemetry::meter();
@@ -69,7 +66,9 @@ async fn keep(db: &Db, entries: &[Entry]) -> Result<(usize, Vec<RecordKey>), sql
     let known: Vec<&Entry> = entries.iter().filter(|entry| !new.contains(&entry.record.key)).collect();
     let kept = records::hashes(&mut tx, &known).await?;
     // Last, because every caller adds to the same few hours, and waits there for whoever came before.
-    rollup::add(&mut tx, &hourly(entries, &charges, &new)).await?;
+    let added = entries.iter().zip(&charges).filter(|(entry, _)| new.contains(&entry.record.key));
+    let added: Vec<(&Record, Charge)> = added.map(|(entry, charge)| (&entry.record, *charge)).collect();
+    rollup::add(&mut tx, &hourly(&added, &prices)).await?;
     let changes: Vec<Change<'_>> = entries
         .iter()
         .zip(&charges)
@@ -85,7 +84,7 @@ async fn keep(db: &Db, entries: &[Entry]) -> Result<(usize, Vec<RecordKey>), sql
     if reached {
         gauge::look();
     }
-    charged(entries, &charges, &new);
+    charged(&added);
     let differs = |entry: &&&Entry| kept.get(&entry.record.key) != Some(&entry.body_hash);
     Ok((new.len(), known.iter().filter(differs).map(|entry| entry.record.key).collect()))
 }
@@ -115,21 +114,18 @@ impl Batch {
     }
 }
 
-/// What the new entries add to each hour, in the order of the hours' keys.
-fn hourly(entries: &[Entry], charges: &[Charge], new: &HashSet<RecordKey>) -> Vec<(HourKey, Sums)> {
+/// What new records add to each hour, in the order of the hours' keys.
+fn hourly(added: &[(&Record, Charge)], prices: &Prices) -> Vec<(HourKey, Sums)> {
     let mut hours: BTreeMap<HourKey, Sums> = BTreeMap::new();
-    let new = entries.iter().zip(charges).filter(|(entry, _)| new.contains(&entry.record.key));
-    for (Entry { record, .. }, charge) in new {
-        hours.entry(record.hour_key()).or_default().count(record, *charge);
+    for (record, charge) in added {
+        hours.entry(record.hour_key()).or_default().count(record, prices.parts(record, *charge));
     }
     hours.into_iter().collect()
 }
 
 /// Tells what new records cost, by the names of their models, which are few.
-fn charged(entries: &[Entry], charges: &[Charge], new: &HashSet<RecordKey>) {
-    for (Entry { record, .. }, charge) in
-        entries.iter().zip(charges).filter(|(entry, _)| new.contains(&entry.record.key))
-    {
+fn charged(added: &[(&Record, Charge)]) {
+    for (record, charge) in added {
         let labels = [KeyValue::new("model", record.priced_as().to_owned())];
         match charge.cost {
             // A counter is no account: the ledger is exact.

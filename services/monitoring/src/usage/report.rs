@@ -6,14 +6,14 @@ use crate::{
     error::Error,
     place::{self, Place, is_time},
     store::{self, rollup},
-    usage::Sums,
+    usage::{Sums, zone::Zone},
 };
 use policy::{GroupId, KeyId, Time, UserId};
 use serde::{Deserialize, Serialize};
 use shared::db::Db;
 use uuid::Uuid;
 
-/// Length of a time bucket, in UTC.
+/// Length of a time bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) enum Bucket {
     /// One bucket for the whole time.
@@ -31,6 +31,8 @@ pub(crate) struct Dimensions {
     pub(crate) group: bool,
     pub(crate) model: bool,
     pub(crate) endpoint: bool,
+    pub(crate) served_model: bool,
+    pub(crate) engine: bool,
 }
 
 /// What a report is about. `start` and `end` are full hours.
@@ -40,6 +42,8 @@ pub(crate) struct Query {
     pub(crate) end: Time,
     pub(crate) group_by: Dimensions,
     pub(crate) bucket: Bucket,
+    /// Whose days and months buckets are.
+    pub(crate) zone: Zone,
     pub(crate) user: Option<UserId>,
     pub(crate) api_key: Option<KeyId>,
     pub(crate) group: Option<GroupId>,
@@ -55,6 +59,8 @@ pub(crate) struct Group {
     pub(crate) group: Uuid,
     pub(crate) model: String,
     pub(crate) endpoint: String,
+    pub(crate) served_model: String,
+    pub(crate) engine: String,
 }
 
 /// One row of a report.
@@ -80,8 +86,9 @@ pub(crate) struct Position {
 
 impl Place for Position {
     fn is_possible(&self) -> bool {
-        let Group { bucket, model, endpoint, .. } = &self.after;
-        let texts = [model, endpoint].iter().all(|text| !text.chars().any(char::is_control));
+        let Group { bucket, model, endpoint, served_model, engine, .. } = &self.after;
+        let texts =
+            [model, endpoint, served_model, engine].iter().all(|text| !text.chars().any(char::is_control));
         is_time(self.end) && is_time(*bucket) && texts
     }
 }

@@ -113,13 +113,14 @@ async fn get_usage(ledger: &Ledger) {
         end_time: Some(time(BEGIN + 12 * DAY)),
         ..GetUsageRequest::default()
     };
-    use UsageDimension::{Endpoint, Group, Key, Model, User};
-    let by_all = [User, Key, Group, Model, Endpoint].map(i32::from).to_vec();
+    use UsageDimension::{Endpoint, Engine, Group, Key, Model, ServedModel, User};
+    let by_all = [User, Key, Group, Model, Endpoint, ServedModel, Engine].map(i32::from).to_vec();
     let filters = [
         nothing(),
         GetUsageRequest { start_time: None, end_time: None, ..nothing() },
         GetUsageRequest { user_id: load::user(SOMEBODY), ..nothing() },
         GetUsageRequest { key_id: load::key(SOMEBODY), ..nothing() },
+        GetUsageRequest { time_zone: "Asia/Seoul".into(), ..nothing() },
         GetUsageRequest { group_id: load::user(SOMEBODY), ..nothing() },
         GetUsageRequest { model: "model-7".into(), ..nothing() },
         GetUsageRequest { user_id: load::user(SOMEBODY), model: "model-17".into(), ..nothing() },

@@ -58,9 +58,9 @@ pub(crate) async fn year(db: &Db, count: i64) {
     let sums = format!(
         "INSERT INTO usage_hourly (hour, user_id, key_id, model, endpoint, finished, cancelled, failed, crashed, \
          prompt_tokens, cached_prompt_tokens, completion_tokens, estimated_tokens, cached, saved_prompt_tokens, \
-         saved_completion_tokens, group_id, cost, unpriced) SELECT {hour}, user_id, key_id, model, endpoint, count(*), 0, 0, 0, \
-         CAST(sum(prompt_tokens) AS BIGINT), 0, CAST(sum(completion_tokens) AS BIGINT), 0, 0, 0, 0, group_id, CAST(sum(cost) AS BIGINT), 0 \
-         FROM usage_records GROUP BY 1, 2, 3, 4, 5, group_id"
+         saved_completion_tokens, group_id, served_model, engine, input_micros, unpriced) SELECT {hour}, user_id, key_id, model, endpoint, count(*), 0, 0, 0, \
+         CAST(sum(prompt_tokens) AS BIGINT), 0, CAST(sum(completion_tokens) AS BIGINT), 0, 0, 0, 0, group_id, served_model, engine, CAST(sum(cost) / 1000000 AS BIGINT), 0 \
+         FROM usage_records GROUP BY 1, 2, 3, 4, 5, group_id, served_model, engine"
     );
     let events = format!(
         "WITH {numbers} INSERT INTO events SELECT n, 0, {time}, 'actor-' || (n % 50), NULL, 'request-' || n, '', \

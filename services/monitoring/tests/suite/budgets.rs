@@ -26,6 +26,8 @@ on_both_engines!(
     the_lease_of_a_gateway_that_is_gone_counts_until_its_records_are_there,
     a_correction_changes_what_is_spent,
     a_status_says_where_the_window_ends,
+    what_is_spent_may_be_larger_than_64_bits_of_pico_dollars,
+    requests_by_an_alias_count_for_the_forecast_of_a_model,
     what_is_malformed_is_named,
 );
 
@@ -317,6 +319,42 @@ async fn a_status_says_where_the_window_ends(ledger: &Ledger) {
     // What is left of today, at 120 a day.
     assert!(told.p50 > 0.0 && told.p50 <= 120.0 && told.exhausted_time.is_none(), "{told:?}");
     assert!((told.p90.unwrap() - told.p50).abs() < 1e-6, "days were alike");
+}
+
+async fn what_is_spent_may_be_larger_than_64_bits_of_pico_dollars(ledger: &Ledger) {
+    // A dollar a token: 4 million dollars each.
+    put(ledger, "llama", ("1000000", "", "1000000"), 0).await;
+    let budget = create(ledger, of(user(), "9000000")).await;
+    let dear = |number| UsageRecord {
+        prompt_tokens: 4_000_000,
+        cached_prompt_tokens: 0,
+        completion_tokens: 0,
+        ..now(number)
+    };
+    ledger.keep(&[dear(1), dear(2)]).await;
+    assert_eq!(status(ledger, &budget).await.spent_usd, "8000000");
+    ledger.keep(&[dear(3), dear(4), dear(5)]).await;
+    let told = status(ledger, &budget).await;
+    assert_eq!(told.spent_usd, "20000000");
+    assert_eq!(told.thresholds.len(), 4);
+    // What was spent before counts as much.
+    let later = create(ledger, of(Subject::Model("llama".into()), "9000000")).await;
+    assert_eq!(status(ledger, &later).await.spent_usd, "20000000");
+}
+
+async fn requests_by_an_alias_count_for_the_forecast_of_a_model(ledger: &Ledger) {
+    put(ledger, "llama", ("1", "", "1"), 0).await;
+    let today = Timestamp::now().as_second() / (24 * HOUR) * 24 * HOUR;
+    let before = (1..=5u64).map(|day| UsageRecord {
+        model: "fast".into(),
+        served_model: "llama".into(),
+        start_time: Some(time(today - 24 * HOUR * day as i64 + HOUR)),
+        ..record(day)
+    });
+    ledger.keep(&before.collect::<Vec<_>>()).await;
+    let budget = create(ledger, of(Subject::Model("llama".into()), "1")).await;
+    let forecast = status(ledger, &budget).await.forecast.unwrap();
+    assert_eq!((forecast.method(), forecast.days), (ForecastMethod::Weekdays, 5));
 }
 
 async fn what_is_malformed_is_named(ledger: &Ledger) {

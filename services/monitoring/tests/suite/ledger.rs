@@ -303,8 +303,8 @@ impl Ledger {
     pub(crate) async fn audited(&self) -> Vec<UsageRecord> {
         let mut records = self.list(ListUsageRecordsRequest::default(), 1_000).await;
         records.reverse();
-        use UsageDimension::{Endpoint, Group, Key, Model, User};
-        let by_all = [User, Key, Group, Model, Endpoint];
+        use UsageDimension::{Endpoint, Engine, Group, Key, Model, ServedModel, User};
+        let by_all = [User, Key, Group, Model, Endpoint, ServedModel, Engine];
         let request = GetUsageRequest {
             group_by: by_all.map(i32::from).to_vec(),
             bucket: TimeBucket::Hour.into(),
@@ -312,7 +312,16 @@ impl Ledger {
         };
         let (told, expected) = (self.report(request, 1_000).await, sums(&records));
         for (told, expected) in told.iter().zip(&expected) {
-            assert_eq!(told, expected, "the sums are not those of the ledger");
+            let kinds = [&told.input_cost_usd, &told.cache_read_cost_usd, &told.output_cost_usd];
+            let kinds = kinds.map(|kind| kind.as_deref().map_or(0, pico)).iter().sum::<i128>();
+            assert_eq!(kinds, told.cost_usd.as_deref().map_or(0, pico), "kinds add up: {told:?}");
+            let told = UsageRow {
+                input_cost_usd: None,
+                cache_read_cost_usd: None,
+                output_cost_usd: None,
+                ..told.clone()
+            };
+            assert_eq!(told, *expected, "the sums are not those of the ledger");
         }
         assert_eq!(told.len(), expected.len(), "the sums are not those of the ledger");
         records
@@ -330,15 +339,17 @@ fn sums(records: &[UsageRecord]) -> Vec<UsageRow> {
     let mut sorted: Vec<&UsageRecord> = records.iter().collect();
     let group = |record: &UsageRecord| {
         let seconds = record.start_time.unwrap().seconds;
-        let UsageRecord { user_id, key_id, group_id, model, endpoint, .. } = record.clone();
-        (seconds - seconds % HOUR, user_id, key_id, group_id, model, endpoint)
+        let UsageRecord { user_id, key_id, group_id, model, endpoint, served_model, engine, .. } =
+            record.clone();
+        let served_model = if served_model.is_empty() { model.clone() } else { served_model };
+        (seconds - seconds % HOUR, user_id, key_id, group_id, model, endpoint, served_model, engine)
     };
     sorted.sort_by_key(|record| group(record));
     for part in sorted.chunk_by(|one, other| group(one) == group(other)) {
         let ended =
             |outcome: Outcome| part.iter().filter(|record| record.outcome() == outcome).count() as u64;
         let total = |tokens: fn(&UsageRecord) -> u64| part.iter().map(|record| tokens(record)).sum();
-        let (hour, user_id, key_id, group_id, model, endpoint) = group(part[0]);
+        let (hour, user_id, key_id, group_id, model, endpoint, served_model, engine) = group(part[0]);
         let costs: Vec<i128> =
             part.iter().filter_map(|record| record.cost_usd.as_deref().map(pico)).collect();
         rows.push(UsageRow {
@@ -364,7 +375,27 @@ fn sums(records: &[UsageRecord]) -> Vec<UsageRow> {
             saved_completion_tokens: total(|record| record.saved_completion_tokens),
             cost_usd: (!costs.is_empty()).then(|| Money::dollars(costs.iter().sum())),
             unpriced: (part.len() - costs.len()) as u64,
+            served_model,
+            engine,
+            engine_time: Some(at_engines(part)),
+            ..UsageRow::default()
         });
     }
     rows
+}
+
+/// How long records were at engines.
+fn at_engines(records: &[&UsageRecord]) -> prost_types::Duration {
+    let micros = |duration: Option<prost_types::Duration>| {
+        duration.map_or(0, |duration| duration.seconds * 1_000_000 + i64::from(duration.nanos) / 1_000)
+    };
+    let one = |record: &&UsageRecord| {
+        if record.cached {
+            0
+        } else {
+            (micros(record.duration) - micros(record.queue_duration)).clamp(0, 86_400_000_000)
+        }
+    };
+    let micros: i64 = records.iter().map(one).sum();
+    prost_types::Duration { seconds: micros / 1_000_000, nanos: (micros % 1_000_000 * 1_000) as i32 }
 }

@@ -19,6 +19,7 @@ on_both_engines!(
     costs_add_up_exactly_however_records_arrive,
     a_record_is_priced_by_the_models_own_name,
     groups_are_told_apart,
+    cost_is_told_by_kind_of_token_and_by_engine,
     sums_may_be_larger_than_64_bits_of_pico_dollars,
     a_price_that_is_sent_again_is_put_once,
     litellms_list_is_imported,
@@ -180,6 +181,36 @@ async fn groups_are_told_apart(ledger: &Ledger) {
     assert_eq!(told, [(String::new(), 1), (id(50), 2), (id(51), 1)]);
     let one = ledger.report(GetUsageRequest { group_id: id(50), ..by_group }, 10).await;
     assert_eq!(one.into_iter().map(|row| row.requests).collect::<Vec<_>>(), [2]);
+}
+
+async fn cost_is_told_by_kind_of_token_and_by_engine(ledger: &Ledger) {
+    put(ledger, "llama", ("0.15", "0.075", "0.60"), 0).await;
+    let alias = |number| UsageRecord { model: "fast".into(), served_model: "llama".into(), ..record(number) };
+    let other = UsageRecord { engine: "http://10.0.0.2:8000".into(), ..alias(3) };
+    ledger.keep(&[record(1), alias(2), other]).await;
+    use UsageDimension::{Engine, ServedModel};
+    let group_by = vec![ServedModel.into(), Engine.into()];
+    let rows = ledger.report(GetUsageRequest { group_by, ..GetUsageRequest::default() }, 1).await;
+    let told: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            let kinds = [&row.input_cost_usd, &row.cache_read_cost_usd, &row.output_cost_usd];
+            let kinds = kinds.map(|kind| kind.clone().unwrap());
+            (row.served_model.as_str(), row.engine.as_str(), row.requests, kinds)
+        })
+        .collect();
+    // Of one record: 40 × 0.15, 60 × 0.075 and 20 × 0.60 millionths.
+    let kinds = |input: &str, cached: &str, output: &str| [input, cached, output].map(str::to_owned);
+    let expected = [
+        ("llama", "http://10.0.0.1:8000", 2, kinds("0.000012", "0.000009", "0.000024")),
+        ("llama", "http://10.0.0.2:8000", 1, kinds("0.000006", "0.0000045", "0.000012")),
+    ];
+    assert_eq!(told, expected);
+    // Two and a half seconds each, of which a quarter of a millisecond in the queue.
+    let seconds =
+        |row: &proto::monitoring::v1::UsageRow| row.engine_time.map(|time| (time.seconds, time.nanos));
+    assert_eq!(seconds(&rows[1]), Some((2, 499_750_000)));
+    ledger.audited().await;
 }
 
 async fn sums_may_be_larger_than_64_bits_of_pico_dollars(ledger: &Ledger) {

@@ -16,6 +16,7 @@ on_both_engines!(
     each_filter_restricts_to_what_it_names,
     pages_of_any_size_are_complete_and_in_order,
     an_empty_ledger_has_no_rows,
+    days_and_months_are_those_of_a_place,
     what_is_malformed_is_named,
 );
 
@@ -149,6 +150,8 @@ async fn sums_tell_outcomes_and_kinds_of_tokens_apart(ledger: &Ledger) {
         estimated_tokens: 3 * 120,
         saved_prompt_tokens: 21,
         unpriced: 7,
+        // Seven times two and a half seconds, less a quarter of a millisecond in the queue.
+        engine_time: Some(prost_types::Duration { seconds: 17, nanos: 498_250_000 }),
         ..UsageRow::default()
     };
     assert_eq!(ledger.report(GetUsageRequest::default(), 10).await, [expected]);
@@ -234,6 +237,51 @@ async fn pages_of_any_size_are_complete_and_in_order(ledger: &Ledger) {
     }
 }
 
+async fn days_and_months_are_those_of_a_place(ledger: &Ledger) {
+    let starts = [
+        // Winter in Berlin, an hour ahead of UTC.
+        "2025-12-31T22:59:59Z",
+        "2025-12-31T23:00:00Z",
+        // The last day of March has two hours more on that side of the change.
+        "2026-03-28T22:30:00Z",
+        "2026-03-28T23:30:00Z",
+        "2026-03-29T21:30:00Z",
+        "2026-03-29T22:30:00Z",
+        "2026-03-31T21:59:59Z",
+        "2026-03-31T22:00:00Z",
+    ];
+    let records: Vec<UsageRecord> = (0..)
+        .zip(starts)
+        .map(|(number, start)| UsageRecord { start_time: Some(at(start)), ..record(number) })
+        .collect();
+    ledger.keep(&records).await;
+    let days = [
+        ("2025-12-30T23:00:00Z", 1),
+        ("2025-12-31T23:00:00Z", 1),
+        ("2026-03-27T23:00:00Z", 1),
+        ("2026-03-28T23:00:00Z", 2),
+        ("2026-03-29T22:00:00Z", 1),
+        ("2026-03-30T22:00:00Z", 1),
+        ("2026-03-31T22:00:00Z", 1),
+    ];
+    let months = [
+        ("2025-11-30T23:00:00Z", 1),
+        ("2025-12-31T23:00:00Z", 1),
+        ("2026-02-28T23:00:00Z", 5),
+        ("2026-03-31T22:00:00Z", 1),
+    ];
+    let asked: [(TimeBucket, &[(&str, u64)]); 2] = [(TimeBucket::Day, &days), (TimeBucket::Month, &months)];
+    for (bucket, expected) in asked {
+        let time_zone = "Europe/Berlin".to_owned();
+        let request = GetUsageRequest { bucket: bucket.into(), time_zone, ..GetUsageRequest::default() };
+        // Small pages: each starts after a bucket of the zone.
+        let rows = ledger.report(request, 2).await;
+        let told: Vec<_> = rows.iter().map(|row| (row.bucket_time.unwrap(), row.requests)).collect();
+        let expected: Vec<_> = expected.iter().map(|(start, requests)| (at(start), *requests)).collect();
+        assert_eq!(told, expected, "{bucket:?}");
+    }
+}
+
 async fn an_empty_ledger_has_no_rows(ledger: &Ledger) {
     assert_eq!(ledger.report(GetUsageRequest::default(), 10).await, []);
 }
@@ -254,6 +302,7 @@ async fn what_is_malformed_is_named(ledger: &Ledger) {
         (GetUsageRequest { group_by: vec![1, 0], ..none() }, "group_by[1]"),
         (GetUsageRequest { group_by: vec![9], ..none() }, "group_by[0]"),
         (GetUsageRequest { bucket: 4, ..none() }, "bucket"),
+        (GetUsageRequest { time_zone: "Europe/Atlantis".into(), ..none() }, "time_zone"),
         (GetUsageRequest { user_id: "ana".into(), ..none() }, "user_id"),
         (GetUsageRequest { key_id: "key".into(), ..none() }, "key_id"),
         (GetUsageRequest { model: "x".repeat(201), ..none() }, "model"),

@@ -13,11 +13,16 @@ const ROWS: &[Column] = &[
     ("KEY", "key_id"),
     ("GROUP", "group_id"),
     ("MODEL", "model"),
+    ("SERVED AS", "served_model"),
     ("ENDPOINT", "endpoint"),
+    ("ENGINE", "engine"),
     ("REQUESTS", "requests"),
     ("PROMPT", "prompt_tokens"),
     ("CACHED", "cached_prompt_tokens"),
     ("COMPLETION", "completion_tokens"),
+    ("INPUT $", "input_cost_usd"),
+    ("CACHED $", "cache_read_cost_usd"),
+    ("OUTPUT $", "output_cost_usd"),
     ("COST $", "cost_usd"),
     ("UNPRICED", "unpriced"),
 ];
@@ -40,7 +45,10 @@ pub(crate) enum By {
     Key,
     Group,
     Model,
+    /// The model's own name, whatever alias callers used.
+    ServedModel,
     Endpoint,
+    Engine,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -85,6 +93,9 @@ pub(crate) enum Usage {
         by: Vec<By>,
         #[arg(long)]
         bucket: Option<Bucket>,
+        /// Whose days and months, like Europe/Berlin; UTC when left out.
+        #[arg(long)]
+        zone: Option<String>,
         #[command(flatten)]
         which: Which,
     },
@@ -161,11 +172,12 @@ impl Which {
 impl Usage {
     pub(crate) async fn plan(self, client: &Client) -> anyhow::Result<Plan> {
         Ok(match self {
-            Self::Show { by, bucket, which } => {
+            Self::Show { by, bucket, zone, which } => {
                 let by: Vec<String> =
                     by.into_iter().map(|by| format!("USAGE_DIMENSION_{}", word(by))).collect();
                 let bucket = bucket.map(|bucket| json!(format!("TIME_BUCKET_{}", word(bucket))));
-                let own = [("group_by", Some(json!(by))), ("bucket", bucket)];
+                let zone = zone.map(Value::from);
+                let own = [("group_by", Some(json!(by))), ("bucket", bucket), ("time_zone", zone)];
                 let asked = request(which.fields(client).await?.into_iter().chain(own));
                 Plan::list("UsageService/GetUsage", asked, "rows", ROWS)
             }
