@@ -9,7 +9,7 @@ use crate::{
     error::{Error, Violation},
     store::corrections::Cause,
     usage::correct::Truth,
-    usage::reconcile::{Reconciled, Totals},
+    usage::reconcile::{Counted, Reconciled, Totals},
     usage::records::Query,
     usage::rerate::Rerated,
     usage::{hour_ceil, hour_floor},
@@ -122,6 +122,13 @@ pub(super) fn reconciled(told: &Reconciled, engines: Vec<pb::EngineCount>) -> pb
         sums: Some(totals(&told.sums)),
         equal: told.ledger == told.sums,
         engines: engines.collect(),
+    }
+}
+
+impl From<Counted> for pb::EngineCount {
+    fn from(counted: Counted) -> Self {
+        let Counted { engine, prompt_tokens, completion_tokens } = counted;
+        Self { engine, prompt_tokens, completion_tokens }
     }
 }
 

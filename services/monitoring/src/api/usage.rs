@@ -7,8 +7,13 @@ use super::{
     record,
 };
 use crate::{
-    usage::correct::correct, usage::export::export, usage::reconcile::reconcile, usage::record::record,
-    usage::records::list, usage::report::report, usage::rerate::rerate,
+    usage::correct::correct,
+    usage::export::export,
+    usage::reconcile::{counted, reconcile},
+    usage::record::record,
+    usage::records::list,
+    usage::report::report,
+    usage::rerate::rerate,
 };
 use futures_util::{Stream, TryStreamExt};
 use proto::monitoring::v1 as pb;
@@ -86,9 +91,13 @@ impl pb::usage_service_server::UsageService for Api {
         &self,
         request: Request<pb::ReconcileUsageRequest>,
     ) -> Result<Response<pb::ReconcileUsageResponse>, Status> {
-        let asked = request.into_inner();
-        let (start, end) = change::reconciling(&asked, time::now())?;
+        let (asked, now) = (request.into_inner(), time::now());
+        let (start, end) = change::reconciling(&asked, now)?;
         let told = reconcile(&self.db, start, end).await?;
-        Ok(Response::new(change::reconciled(&told, asked.engines)))
+        let engines = match asked.engines.is_empty() {
+            true => counted(&self.signals, start, end, now).await?.into_iter().map(Into::into).collect(),
+            false => asked.engines,
+        };
+        Ok(Response::new(change::reconciled(&told, engines)))
     }
 }

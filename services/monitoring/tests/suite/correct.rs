@@ -4,11 +4,12 @@ use crate::{
     ledger::Ledger,
     prices::put,
     sample::{NOON, assorted, id, record, time, usage_id},
+    series::{report, series},
 };
 use policy::Role;
 use proto::monitoring::v1::{
     CorrectUsageRequest, EngineCount, ReconcileUsageRequest, ReconcileUsageResponse, RerateUsageRequest,
-    RerateUsageResponse, UsageRecord,
+    RerateUsageResponse, UsageRecord, reported_series::Value,
 };
 use tonic::Code;
 use tonic_types::StatusExt;
@@ -19,6 +20,7 @@ on_both_engines!(
     corrections_at_once_leave_the_sums_right,
     pricing_again_supersedes_what_differs,
     both_counts_are_equal_and_engines_are_held_against_them,
+    engines_that_were_measured_are_held_against_the_ledger,
     a_difference_is_seen,
     what_is_malformed_or_missing_is_named,
 );
@@ -143,6 +145,33 @@ async fn both_counts_are_equal_and_engines_are_held_against_them(ledger: &Ledger
         .map(|engine| (engine.ledger_prompt_tokens, engine.prompt_difference, engine.completion_difference))
         .collect();
     assert_eq!(engines, [(200, 30, 0), (0, 0, 1)]);
+}
+
+async fn engines_that_were_measured_are_held_against_the_ledger(ledger: &Ledger) {
+    let seconds = jiff::Timestamp::now().as_second();
+    let now = |number| UsageRecord { start_time: Some(time(seconds)), ..record(number) };
+    ledger.keep(&[now(1), now(2)]).await;
+    let engine = record(1).engine;
+    let counter = |name: &str, model: &str, tokens| {
+        series(name, &[("engine", &engine), ("model", model)], Value::Counter(tokens))
+    };
+    let told = vec![
+        counter("vllm:prompt_tokens_total", "llama", 150.0),
+        counter("vllm:prompt_tokens_total", "lora", 57.0),
+        counter("vllm:generation_tokens_total", "llama", 40.0),
+    ];
+    report(ledger, "gateway:1", told).await.unwrap();
+    let request = ReconcileUsageRequest::default();
+    let told = ledger.person(Role::Auditor).reconcile_usage(request).await.unwrap().into_inner();
+    let rows: Vec<_> = told
+        .engines
+        .iter()
+        .map(|row| {
+            (row.engine.clone(), row.ledger_prompt_tokens, row.prompt_difference, row.completion_difference)
+        })
+        .collect();
+    // The ledger has 2 × 100 tokens that were read and 2 × 20 that were made.
+    assert_eq!(rows, [(engine, 200, 7, 0)]);
 }
 
 async fn a_difference_is_seen(ledger: &Ledger) {
