@@ -44,6 +44,7 @@ const FILES: &[&str] = &[
     "tollgate/inference/v1/limits.proto",
     "tollgate/inference/v1/queue.proto",
     "tollgate/monitoring/v1/budgets.proto",
+    "tollgate/monitoring/v1/cost.proto",
     "tollgate/monitoring/v1/metrics.proto",
     "tollgate/monitoring/v1/alerts.proto",
     "tollgate/monitoring/v1/notifications.proto",

@@ -1,12 +1,13 @@
 //! The calls of this service: translated in, decided by one domain function, translated out.
 //!
-//! [`alerts`], [`usage`], [`prices`], [`budgets`], [`instances`] and [`scaling`] serve them, [`keda`] what KEDA asks; [`record`] reads and writes
+//! [`alerts`], [`usage`], [`prices`], [`costs`], [`budgets`], [`instances`] and [`scaling`] serve them, [`keda`] what KEDA asks; [`record`] reads and writes
 //! single records, [`query`] what is asked of them, [`change`] what becomes of them, [`instance`] and [`policy`] are single
 //! instances and policies, [`field`] the fields that all have. [`metrics`] serves what was measured.
 
 pub(crate) mod alerts;
 mod budgets;
 mod change;
+mod costs;
 mod field;
 mod instance;
 mod instances;
@@ -22,6 +23,7 @@ mod usage;
 pub(crate) use instance::lease;
 
 use crate::signals::Signals;
+use pricing::gpu::Weights;
 use shared::{
     db::Db,
     limits::{Gate, Thresholds},
@@ -35,12 +37,19 @@ pub(crate) struct Api {
     signals: Signals,
     limits: Gate,
     stop: CancellationToken,
+    weights: Weights,
 }
 
 impl Api {
     /// Serves from this database and what was measured; what is watched ends with `stop`.
-    pub(crate) const fn new(db: Db, signals: Signals, limits: Gate, stop: CancellationToken) -> Self {
-        Self { db, signals, limits, stop }
+    pub(crate) const fn new(
+        db: Db,
+        signals: Signals,
+        limits: Gate,
+        stop: CancellationToken,
+        weights: Weights,
+    ) -> Self {
+        Self { db, signals, limits, stop, weights }
     }
 
     /// Where warning and critical begin, as they are set now.

@@ -1,8 +1,10 @@
 //! What an operator can set for this service.
 
 mod alerts;
+mod gpu;
 
 pub use alerts::{Alerts, Encryption, Receiver, Smtp};
+pub use gpu::Gpu;
 
 use serde::Deserialize;
 use shared::{
@@ -31,6 +33,8 @@ pub struct Config {
     pub encryption_keys: Vec<SecretString>,
     /// Alerts and who is told of them.
     pub alerts: Alerts,
+    /// How the cost of GPUs is shared.
+    pub gpu: Gpu,
     /// What limits calls; whoever starts the service fills it in.
     #[serde(skip)]
     pub limits: Gate,
@@ -43,6 +47,7 @@ impl Default for Config {
             in_flight: 256,
             encryption_keys: Vec::new(),
             alerts: Alerts::default(),
+            gpu: Gpu::default(),
             keda_listen: None,
             limits: Gate::default(),
         }
@@ -61,6 +66,7 @@ impl Validate for Config {
             faults.push(format!("monitoring.encryption_keys: {fault}"));
         }
         self.alerts.validate(faults);
+        self.gpu.validate(faults);
         if self.in_flight == 0 {
             faults.push("monitoring.in_flight: must be at least 1".into());
         }

@@ -12,6 +12,7 @@ mod error;
 mod events;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod gpus;
 mod health;
 mod identify;
 mod instances;
@@ -22,7 +23,7 @@ mod signals;
 mod store;
 mod usage;
 
-pub use config::{Alerts, Config, Encryption, Receiver, Smtp};
+pub use config::{Alerts, Config, Encryption, Gpu, Receiver, Smtp};
 pub use identify::AskPermissions;
 
 use axum::Router;
@@ -34,6 +35,7 @@ use proto::{
         alert_rule_service_server::AlertRuleServiceServer,
         alert_service_server::AlertServiceServer,
         budget_service_server::{self, BudgetServiceServer},
+        cost_service_server::{self, CostServiceServer},
         instance_service_server::{self, InstanceServiceServer},
         metrics_service_server::{self, MetricsServiceServer},
         notification_service_server::NotificationServiceServer,
@@ -101,6 +103,7 @@ pub fn routes(
     health.serves(usage_service_server::SERVICE_NAME);
     health.serves(price_service_server::SERVICE_NAME);
     health.serves(budget_service_server::SERVICE_NAME);
+    health.serves(cost_service_server::SERVICE_NAME);
     budgets::gauge::watch(&db, tasks);
     health.serves(instance_service_server::SERVICE_NAME);
     health.serves(scaling_service_server::SERVICE_NAME);
@@ -113,10 +116,11 @@ pub fn routes(
     let sealer = sealer.map_err(|fault| Faults(vec![format!("monitoring.encryption_keys: {fault}")]))?;
     let alerting = alerting::Alerting::start(db.clone(), sealer, &config.alerts, signals.clone(), tasks);
     let alerts = api::alerts::AlertApi(alerting.map_err(|fault| Faults(vec![fault]))?);
-    let api = api::Api::new(db, signals, config.limits.clone(), tasks.stopping());
+    let api = api::Api::new(db, signals, config.limits.clone(), tasks.stopping(), config.gpu.weights());
     let service = tonic::service::Routes::new(UsageServiceServer::new(api.clone()))
         .add_service(PriceServiceServer::new(api.clone()).max_decoding_message_size(MAX_IMPORT))
         .add_service(BudgetServiceServer::new(api.clone()))
+        .add_service(CostServiceServer::new(api.clone()))
         .add_service(InstanceServiceServer::new(api.clone()))
         .add_service(ScalingServiceServer::new(api.clone()))
         .add_service(MetricsServiceServer::new(api))

@@ -124,7 +124,7 @@ pub(crate) async fn quote(
     at: Time,
 ) -> Result<(Charge, Option<PriceVersion>), Error> {
     let mut tx = db.begin_read().await?;
-    let charge = Prices::of_model(&mut tx, model).await?.cost(model, tokens, at);
+    let charge = Prices::of_models(&mut tx, std::iter::once(model)).await?.cost(model, tokens, at);
     let version = match charge.price {
         Some(id) => prices::get(&mut tx, id).await?,
         None => None,

@@ -6,6 +6,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+#[path = "plans/costs.rs"]
+mod costs;
 #[path = "plans/exercise.rs"]
 mod exercise;
 #[path = "plans/fleet.rs"]

@@ -120,7 +120,7 @@ fn in_order(start: Option<Time>, end: Option<Time>) -> Result<(), Violation> {
     }
 }
 
-fn dimensions(numbers: &[i32]) -> Result<Dimensions, Violation> {
+pub(super) fn dimensions(numbers: &[i32]) -> Result<Dimensions, Violation> {
     let mut dimensions = Dimensions::default();
     for (index, number) in numbers.iter().enumerate() {
         *match pb::UsageDimension::try_from(*number) {
@@ -142,7 +142,7 @@ fn dimensions(numbers: &[i32]) -> Result<Dimensions, Violation> {
     Ok(dimensions)
 }
 
-fn bucket(number: i32) -> Result<Bucket, Violation> {
+pub(super) fn bucket(number: i32) -> Result<Bucket, Violation> {
     Ok(match pb::TimeBucket::try_from(number) {
         Ok(pb::TimeBucket::Unspecified) => Bucket::Whole,
         Ok(pb::TimeBucket::Hour) => Bucket::Hour,

@@ -10,9 +10,8 @@ use scaling::Lease;
 use shared::db::Db;
 use std::time::Duration;
 
-/// Events are kept for so long, and what has ended is listed for so long.
-const KEEP: (Duration, Duration) =
-    (Duration::from_secs(90 * 24 * 3_600), Duration::from_secs(7 * 24 * 3_600));
+/// Events, and instances that have ended, are kept for so long: what they cost is made of both.
+const KEEP: Duration = Duration::from_secs(90 * 24 * 3_600);
 
 /// One round.
 ///
@@ -27,7 +26,7 @@ pub(crate) async fn sweep(db: &Db, lease: Lease, now: Time) -> Result<(), sqlx::
                 tracing::warn!(instance = id, "nothing is heard of an instance: it counts no longer");
             }
         }
-        rows::forget(db, before(KEEP.0), before(KEEP.1)).await
+        rows::forget(db, before(KEEP), before(KEEP)).await
     })
     .await
 }

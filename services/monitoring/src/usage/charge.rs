@@ -21,9 +21,12 @@ impl Prices {
         Ok(Self(prices::histories(tx, &models).await?))
     }
 
-    /// Reads that of one model.
-    pub(crate) async fn of_model(tx: &mut Tx, model: &str) -> Result<Self, sqlx::Error> {
-        Ok(Self(prices::histories(tx, &BTreeSet::from([model])).await?))
+    /// Reads those of these models.
+    pub(crate) async fn of_models<'a>(
+        tx: &mut Tx,
+        models: impl Iterator<Item = &'a str>,
+    ) -> Result<Self, sqlx::Error> {
+        Ok(Self(prices::histories(tx, &models.collect()).await?))
     }
 
     /// What a record costs.

@@ -21,6 +21,11 @@ impl Zone {
         clocks.map(|clocks| Self { name, clocks })
     }
 
+    /// UTC.
+    pub(crate) const fn utc() -> Self {
+        Self { name: String::new(), clocks: TimeZone::UTC }
+    }
+
     /// Its name as databases know it.
     pub(crate) fn name(&self) -> &str {
         if self.name.is_empty() { "UTC" } else { &self.name }

@@ -35,6 +35,7 @@ pub(crate) async fn every_method(ledger: &Ledger) {
     change_usage(ledger).await;
     prices(ledger).await;
     crate::fleet::every_method(ledger).await;
+    crate::costs::every_method(ledger).await;
     budgets(ledger, made).await;
     query_series(ledger).await;
     list_events(ledger).await;

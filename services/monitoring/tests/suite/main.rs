@@ -34,6 +34,7 @@ mod correct;
 mod delivery;
 mod events;
 mod export;
+mod gpus;
 mod identify;
 mod inbox;
 mod instances;

@@ -1,6 +1,7 @@
 //! As many statements for a hundred rows as for one (P11).
 
 mod alerts;
+mod costs;
 mod fleet;
 
 use crate::{
@@ -77,6 +78,7 @@ async fn counts(ledger: &Ledger, many: u64) -> Vec<(String, usize)> {
     assert!(owner.reconcile_usage(reconciling).await.unwrap().into_inner().equal);
     count();
     fleet::counts(ledger, many, &recorder, &mut count).await;
+    costs::counts(ledger, &mut count).await;
     let kept = (0..many).map(|number| {
         let model = format!("model-{number}");
         series::series("calls_total", &[("model", &model)], reported_series::Value::Counter(1.0))

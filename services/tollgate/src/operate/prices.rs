@@ -19,6 +19,15 @@ const PRICES: &[Column] = &[
     ("REASON", "reason"),
 ];
 
+const GPU_PRICES: &[Column] = &[
+    ("POOL", "pool"),
+    ("GPU HOUR $", "hour_usd"),
+    ("ON SPOT $", "spot_hour_usd"),
+    ("CAPACITY", "capacity"),
+    ("FROM", "effective_from"),
+    ("REASON", "reason"),
+];
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Prices {
     /// Lists what each model costs now.
@@ -51,6 +60,32 @@ pub(crate) enum Prices {
         /// Only show what would be put.
         #[arg(long)]
         dry_run: bool,
+    },
+    /// Lists what the GPUs of each pool cost, all versions.
+    Gpu {
+        /// Only this pool.
+        #[arg(long, default_value = "")]
+        pool: String,
+    },
+    /// Puts what a GPU of a pool costs for an hour, in dollars, like 2.50. What is left out is not known; 0 is free.
+    GpuPut {
+        pool: String,
+        #[arg(long = "hour-usd")]
+        hour: Option<String>,
+        /// On spot instances.
+        #[arg(long = "spot-hour-usd")]
+        spot: Option<String>,
+        /// Weighted tokens that a GPU does in an hour when it is full; the pool's best hour when left out.
+        #[arg(long)]
+        capacity: Option<u64>,
+        /// From when on it counts, like 2026-12-01T00:00:00Z; now when left out.
+        #[arg(long)]
+        from: Option<String>,
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// A UUID: sent again under it, the same price is shown.
+        #[arg(long, default_value = "")]
+        request_id: String,
     },
     /// Imports LiteLLM's price list, model_prices_and_context_window.json.
     Import {
@@ -99,6 +134,20 @@ impl Prices {
                     "price": price, "reason": reason, "request_id": request_id, "validate_only": dry_run,
                 });
                 Plan::thing("PriceService/PutPrice", asked, "price")
+            }
+            Self::Gpu { pool } => {
+                Plan::list("CostService/ListGpuPrices", json!({ "pool": pool }), "prices", GPU_PRICES)
+            }
+            Self::GpuPut { pool, hour, spot, capacity, from, reason, request_id } => {
+                let price = request([
+                    ("pool", Some(json!(pool))),
+                    ("hour_usd", hour.map(Value::from)),
+                    ("spot_hour_usd", spot.map(Value::from)),
+                    ("capacity", capacity.map(Value::from)),
+                    ("effective_from", from.map(Value::from)),
+                ]);
+                let asked = json!({ "price": price, "reason": reason, "request_id": request_id });
+                Plan::thing("CostService/PutGpuPrice", asked, "price")
             }
             Self::Import { file, provider, model, reason, dry_run } => {
                 let list = fs::read_to_string(&file);

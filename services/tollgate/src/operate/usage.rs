@@ -39,6 +39,31 @@ const RECORDS: &[Column] = &[
     ("REVISION", "revision"),
 ];
 
+const GPUS: &[Column] = &[
+    ("FROM", "bucket_time"),
+    ("POOL", "pool"),
+    ("IDLE", "idle"),
+    ("USER", "user_id"),
+    ("KEY", "key_id"),
+    ("GROUP", "group_id"),
+    ("MODEL", "model"),
+    ("PROMPT", "prompt_tokens"),
+    ("CACHED", "cached_prompt_tokens"),
+    ("COMPLETION", "completion_tokens"),
+    ("GPU TIME", "gpu_time"),
+    ("COST $", "cost_usd"),
+];
+
+const ADVICE: &[Column] = &[
+    ("ABOUT", "kind"),
+    ("SUBJECT", "subject"),
+    ("SAVES $/MONTH", "saving_usd"),
+    ("SURE", "confidence"),
+    ("WHAT TO DO", "text"),
+];
+
+const WITHHELD: &[Column] = &[("ABOUT", "kind"), ("SUBJECT", "subject"), ("BECAUSE", "because")];
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum By {
     User,
@@ -144,6 +169,33 @@ pub(crate) enum Usage {
         #[arg(long)]
         dry_run: bool,
     },
+    /// What one's own GPUs cost and for whom, and what was idle; the last day when no time is given.
+    Gpu {
+        /// What rows are separated by: user, key, group, served-model; may be given again.
+        #[arg(long)]
+        by: Vec<By>,
+        /// Hours or days.
+        #[arg(long)]
+        bucket: Option<Bucket>,
+        /// Only this pool.
+        #[arg(long)]
+        pool: Option<String>,
+        #[arg(long)]
+        start: Option<String>,
+        #[arg(long)]
+        end: Option<String>,
+    },
+    /// What should be done about GPUs and models; from the last 7 days when no time is given. `--output json` shows the
+    /// arithmetic.
+    Advice {
+        /// Show why nothing is advised of the others.
+        #[arg(long)]
+        withheld: bool,
+        #[arg(long)]
+        start: Option<String>,
+        #[arg(long)]
+        end: Option<String>,
+    },
     /// Holds the records against the hourly sums; the last day when no time is given.
     Reconcile {
         #[arg(long)]
@@ -173,11 +225,9 @@ impl Usage {
     pub(crate) async fn plan(self, client: &Client) -> anyhow::Result<Plan> {
         Ok(match self {
             Self::Show { by, bucket, zone, which } => {
-                let by: Vec<String> =
-                    by.into_iter().map(|by| format!("USAGE_DIMENSION_{}", word(by))).collect();
                 let bucket = bucket.map(|bucket| json!(format!("TIME_BUCKET_{}", word(bucket))));
                 let zone = zone.map(Value::from);
-                let own = [("group_by", Some(json!(by))), ("bucket", bucket), ("time_zone", zone)];
+                let own = [("group_by", Some(dimensions(by))), ("bucket", bucket), ("time_zone", zone)];
                 let asked = request(which.fields(client).await?.into_iter().chain(own));
                 Plan::list("UsageService/GetUsage", asked, "rows", ROWS)
             }
@@ -208,6 +258,22 @@ impl Usage {
                 ]);
                 Plan::thing("UsageService/RerateUsage", asked, "")
             }
+            Self::Gpu { by, bucket, pool, start, end } => {
+                let asked = request([
+                    ("group_by", Some(dimensions(by))),
+                    ("bucket", bucket.map(|bucket| json!(format!("TIME_BUCKET_{}", word(bucket))))),
+                    ("pool", pool.map(Value::from)),
+                    ("start_time", start.map(Value::from)),
+                    ("end_time", end.map(Value::from)),
+                ]);
+                Plan::list("CostService/GetGpuCost", asked, "rows", GPUS)
+            }
+            Self::Advice { withheld, start, end } => {
+                let asked =
+                    request([("start_time", start.map(Value::from)), ("end_time", end.map(Value::from))]);
+                let (rows, columns) = if withheld { ("withheld", WITHHELD) } else { ("advice", ADVICE) };
+                Plan::list("CostService/GetAdvice", asked, rows, columns)
+            }
             Self::Reconcile { start, end } => {
                 let asked =
                     request([("start_time", start.map(Value::from)), ("end_time", end.map(Value::from))]);
@@ -215,6 +281,10 @@ impl Usage {
             }
         })
     }
+}
+
+fn dimensions(by: Vec<By>) -> Value {
+    by.into_iter().map(|by| format!("USAGE_DIMENSION_{}", word(by))).collect()
 }
 
 fn word(value: impl ValueEnum) -> String {
