@@ -52,7 +52,8 @@ impl Purse {
         let fits = self.limit.fits(amount, self.available());
         if fits {
             self.reserved += self.limit.of(amount);
-        } else {
+        } else if self.limit.fits(amount, self.limit.less(Amount::ZERO)) {
+            // What no purse can ever hold is not asked for.
             self.missed = self.missed.max(self.limit.of(amount));
         }
         fits

@@ -1,5 +1,6 @@
 //! Hard budgets at the gateway: it holds a part of each, sets aside what a request may cost before that may wait, and settles
-//! when it is over. No request waits for anybody: the parts are kept filled in the background.
+//! when it is over. What fits into that waits for nobody: the parts are kept filled in the background. What does not is refused
+//! only when monitoring has said so, and waits for that a moment.
 
 mod known;
 mod predecessors;
@@ -21,7 +22,10 @@ use std::{
     time::Duration,
 };
 pub use sync::start;
-use tokio::sync::Notify;
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, timeout_at},
+};
 use uuid::Uuid;
 
 /// Tokens that an engine's chat template adds to a prompt at most.
@@ -30,6 +34,10 @@ const TEMPLATE: u64 = 256;
 const LEAST: u64 = 1_024;
 /// When a purse may be full again.
 const SOON: Duration = Duration::from_secs(1);
+/// How long a request waits to hear whether it fits, at most.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often it is answered, while others take what it asked for.
+const ANSWERS: usize = 3;
 
 /// A budget and the start of its window, in microseconds.
 pub(crate) type WindowKey = (Uuid, i64);
@@ -45,6 +53,8 @@ struct Shared {
     known: Mutex<Known>,
     /// Somebody found a purse empty.
     empty: Notify,
+    /// The last call to monitoring that is over, whatever came of it.
+    over: watch::Sender<u64>,
 }
 
 /// A window's budget and what is held of it.
@@ -66,6 +76,17 @@ pub struct Hold {
     price: Option<Price>,
 }
 
+/// What is set aside, and how much may be made where the request does not say.
+type Reserved = Option<(Hold, Option<u64>)>;
+
+/// Why nothing could be set aside.
+enum Short {
+    /// It does not fit, or cannot be told.
+    Refused(Error),
+    /// It does not fit into what is held; the call to monitoring of this number asks for more.
+    Asked(Error, u64),
+}
+
 /// A request before admission.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
@@ -82,7 +103,12 @@ impl Budgets {
     #[must_use]
     pub fn open(folder: &Path) -> Self {
         let known = Mutex::new(Known::read(folder));
-        Self(Arc::new(Shared { gateway: Uuid::now_v7(), known, empty: Notify::new() }))
+        Self(Arc::new(Shared {
+            gateway: Uuid::now_v7(),
+            known,
+            empty: Notify::new(),
+            over: watch::Sender::new(0),
+        }))
     }
 
     /// The name of this process in records.
@@ -92,18 +118,46 @@ impl Budgets {
     }
 
     /// Sets aside what a request may cost of all hard budgets that it counts against. Where it does not say how much may be
-    /// made, that becomes what fits, which is returned.
+    /// made, that becomes what fits, which is returned. What does not fit into what is held waits until monitoring has said
+    /// whether there is more, at most until `until`.
     ///
     /// # Errors
     /// [`Error::BudgetExhausted`] and [`Error::PriceUnknown`].
-    pub fn reserve(&self, wanted: &Wanted<'_>) -> Result<Option<(Hold, Option<u64>)>, Error> {
+    pub async fn reserve(&self, wanted: &Wanted<'_>, until: Instant) -> Result<Reserved, Error> {
+        let mut end = None;
+        for answers in 0..ANSWERS {
+            match self.attempt(wanted, answers > 0) {
+                Ok(reserved) => return Ok(reserved),
+                Err(Short::Refused(error)) => return Err(error),
+                Err(Short::Asked(_, call)) => {
+                    let end = *end.get_or_insert_with(|| until.min(Instant::now() + PATIENCE));
+                    let mut over = self.0.over.subscribe();
+                    let answered = timeout_at(end, over.wait_for(|over| *over >= call)).await;
+                    if !matches!(answered, Ok(Ok(_))) {
+                        break;
+                    }
+                }
+            }
+        }
+        self.attempt(wanted, true).map_err(|(Short::Refused(error) | Short::Asked(error, _))| error)
+    }
+
+    /// `asked` says that monitoring was asked for more already.
+    fn attempt(&self, wanted: &Wanted<'_>, asked: bool) -> Result<Reserved, Short> {
         let mut known = self.lock();
-        let Some(windows) = known.windows_of(wanted)? else { return Ok(None) };
+        let windows = match known.windows_of(wanted) {
+            Ok(Some(windows)) => windows,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                self.0.empty.notify_one();
+                return Err(Short::Asked(error, known.calls + 1));
+            }
+        };
         let prompt = &wanted.admitted.prompt;
         let price = known.price(prompt.served()).copied();
         let in_money = windows.iter().filter_map(|key| known.held.get(key));
         if in_money.clone().any(|held| held.purse.limit().money.is_some()) && !is_known(price, prompt) {
-            return Err(Error::PriceUnknown { model: prompt.served().to_owned() });
+            return Err(Short::Refused(Error::PriceUnknown { model: prompt.served().to_owned() }));
         }
         let context = wanted.context.map(u64::from);
         let read = (prompt.body.len() as u64).saturating_add(TEMPLATE).min(context.unwrap_or(u64::MAX));
@@ -112,12 +166,11 @@ impl Budgets {
             None => {
                 let fits = windows.iter().map(|key| known.fits(*key, read, price, prompt.choices)).min();
                 let fits = fits.unwrap_or(0);
-                if fits == 0 {
+                // What is held may be little of what there is: it bounds nobody's answer before more was asked for.
+                if fits == 0 || (fits < LEAST && !asked && known.may_grow(&windows)) {
                     let least = amount(price, read, LEAST.saturating_mul(prompt.choices));
                     known.miss(&windows, least);
-                    let error = known.refusal(&windows, wanted.at, least);
-                    self.0.empty.notify_one();
-                    return Err(error);
+                    return Err(self.short(&known, &windows, wanted.at, amount(price, read, prompt.choices)));
                 }
                 // An engine makes no more than fits into its context.
                 match context.filter(|context| fits >= *context) {
@@ -128,12 +181,20 @@ impl Budgets {
         };
         let amount = amount(price, read, made);
         if !known.reserve(&windows, amount) {
-            let error = known.refusal(&windows, wanted.at, amount);
-            self.0.empty.notify_one();
-            return Err(error);
+            return Err(self.short(&known, &windows, wanted.at, amount));
         }
         drop(known);
         Ok(Some((Hold { budgets: self.clone(), windows, amount, price }, set)))
+    }
+
+    /// It does not fit: there is no more, or more is asked for.
+    fn short(&self, known: &Known, windows: &[WindowKey], at: i64, amount: Amount) -> Short {
+        let error = known.refusal(windows, at, amount);
+        self.0.empty.notify_one();
+        match known.is_hopeless(windows, amount) {
+            true => Short::Refused(error),
+            false => Short::Asked(error, known.calls + 1),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {

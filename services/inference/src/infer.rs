@@ -227,7 +227,7 @@ impl Inference {
             group: admitted.group,
             key: admitted.person.key,
         };
-        let (aside, bounded) = self.set_aside(admitted)?;
+        let (aside, bounded) = self.set_aside(admitted, until).await?;
         let admitted = bounded.as_ref().unwrap_or(admitted);
         let resumable = || Resumable::of(self, admitted, &who, until, config.attempts - 1);
         let resumable = config.resume.then(resumable).flatten();
@@ -244,12 +244,16 @@ impl Inference {
 
     /// Sets aside what it may cost of hard budgets. Where it does not say how much may be made, it is the same prompt with
     /// what fits.
-    fn set_aside(&self, admitted: &Admitted) -> Result<(Aside, Option<Admitted>), Error> {
+    async fn set_aside(
+        &self,
+        admitted: &Admitted,
+        until: Instant,
+    ) -> Result<(Aside, Option<Admitted>), Error> {
         let passed = i64::try_from(admitted.accepted.elapsed().as_micros()).unwrap_or(0);
         let start = policy::Time(time::now().0 - passed);
         let context = self.dispatcher.fleet.max_model_len(admitted.prompt.served());
         let wanted = Wanted { admitted, at: start.0, context };
-        let Some((hold, most)) = self.budgets.reserve(&wanted)? else {
+        let Some((hold, most)) = self.budgets.reserve(&wanted, until).await? else {
             return Ok((Aside { start, hold: None }, None));
         };
         let bounded =

@@ -107,6 +107,22 @@ async fn a_hard_budget_is_spent_and_never_overspent() {
 }
 
 #[tokio::test]
+async fn a_large_first_request_under_a_large_budget_is_served() {
+    let suite = Suite::start(&[]).await;
+    let (user, ana) = ana(&suite).await;
+    price(&suite, "1000").await;
+    // 2 dollars are 2,000 tokens, of which a gateway holds a twentieth: the first request wants much more.
+    let budget = budget(&suite, &user, &json!({"limit_usd": "2"})).await;
+    until_heeded(&ana).await;
+    let reply = ana.post(CHAT, &chat(1, 400)).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    // More than there is is refused.
+    assert_eq!(ana.post(CHAT, &chat(1, 3_000)).await.status, 429);
+    let told = status(&suite, &budget).await;
+    assert!(dollars(&told["spent_usd"]) + dollars(&told["leased_usd"]) <= 2.0, "{told}");
+}
+
+#[tokio::test]
 async fn what_has_no_price_is_refused_under_a_hard_budget_of_money() {
     let suite = Suite::start(&[]).await;
     let (user, ana) = ana(&suite).await;
@@ -120,6 +136,25 @@ async fn what_has_no_price_is_refused_under_a_hard_budget_of_money() {
     assert_eq!(suite.owner().post(CHAT, &chat(1, 1)).await.status, 200, "others have no budget");
     price(&suite, "1").await;
     until_answered(&ana, &chat(1, 1)).await;
+}
+
+#[tokio::test]
+async fn usage_without_a_price_raises_an_alert() {
+    let suite = Suite::start(&[]).await;
+    let owner = suite.owner();
+    crate::chat::until_usable(&owner).await;
+    assert_eq!(owner.post(CHAT, &chat(1, 1)).await.status, 200);
+    // The meter is reported every ten seconds, and rules are looked at after that.
+    let raised = async || {
+        let listed = owner.get("/api/v1/alerts?page_size=1000").await.data();
+        let all = listed["alerts"].as_array().cloned().unwrap_or_default();
+        all.into_iter().find(|alert| alert["labels"]["alertname"] == "UsageUnpriced")
+    };
+    let alert = until("an alert of usage without a price", raised).await;
+    assert_eq!(
+        (&alert["labels"]["model"], &alert["severity"]),
+        (&json!(MODEL), &json!("ALERT_SEVERITY_WARNING"))
+    );
 }
 
 #[tokio::test]

@@ -37,6 +37,8 @@ pub(super) struct Known {
     pub(super) held: Holdings,
     subjects: HashMap<Subject, Vec<WindowKey>>,
     prices: HashMap<String, Price>,
+    /// Calls to monitoring that were made; each asks for what was missed before it.
+    pub(super) calls: u64,
     file: PathBuf,
     /// What the file holds.
     kept: Vec<u8>,
@@ -168,15 +170,29 @@ impl Known {
         true
     }
 
-    /// Notes that so much is wanted of all of them.
+    /// Notes that so much is wanted of all of them, as far as they ever have it.
     pub(super) fn miss(&mut self, windows: &[WindowKey], amount: Amount) {
         for key in windows {
-            if let Some(held) = self.held.get_mut(key)
-                && held.purse.reserve(amount)
-            {
+            let Some(held) = self.held.get_mut(key) else { continue };
+            let amount = amount.min(held.purse.limit().less(Amount::ZERO));
+            if held.purse.reserve(amount) {
                 held.purse.settle(amount, Amount::ZERO);
             }
         }
+    }
+
+    /// Whether monitoring may have more of all of them.
+    pub(super) fn may_grow(&self, windows: &[WindowKey]) -> bool {
+        windows.iter().filter_map(|key| self.held.get(key)).all(|held| !held.exhausted)
+    }
+
+    /// Whether monitoring can give nothing that would make it fit: it has nothing left, or never has so much.
+    pub(super) fn is_hopeless(&self, windows: &[WindowKey], amount: Amount) -> bool {
+        windows.iter().filter_map(|key| self.held.get(key)).any(|held| {
+            let limit = held.purse.limit();
+            let lacks = !limit.fits(amount, held.purse.available());
+            lacks && (held.exhausted || !limit.fits(amount, limit.less(Amount::ZERO)))
+        })
     }
 
     /// Why it does not fit, and when it may: at the end of the window where nothing is left, soon where this process alone has

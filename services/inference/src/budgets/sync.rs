@@ -74,10 +74,16 @@ impl Sync {
     }
 
     async fn once(&mut self, last: bool) {
+        let (asks, call) = self.asks(last);
+        self.call(asks).await;
+        self.budgets.0.over.send_replace(call);
+    }
+
+    async fn call(&mut self, asks: Vec<LeaseAsk>) {
         let ended = self.predecessors.ended(&self.journal);
         let request = SyncBudgetsRequest {
             gateway_id: self.budgets.gateway().to_string(),
-            asks: self.asks(last),
+            asks,
             ended_gateway_ids: ended.iter().map(ToString::to_string).collect(),
         };
         let mut request = tonic::Request::new(request);
@@ -103,15 +109,18 @@ impl Sync {
         self.health.set(Condition::Up);
     }
 
-    fn asks(&self, last: bool) -> Vec<LeaseAsk> {
+    /// What to ask for, and the number of the call.
+    fn asks(&self, last: bool) -> (Vec<LeaseAsk>, u64) {
         let mut known = self.budgets.lock();
+        known.calls += 1;
+        let call = known.calls;
         let asks = known.held.iter_mut().map(|(key, held)| {
             let limit = held.purse.limit();
             let store = |limit: Option<i64>| limit.map_or(0, |limit| limit / STORE);
             let keep = Amount { money: store(limit.money).into(), tokens: store(limit.tokens) };
             (*key, if last { held.purse.close() } else { held.purse.ask(keep) })
         });
-        asks.map(ask).collect()
+        (asks.map(ask).collect(), call)
     }
 }
 
