@@ -237,7 +237,8 @@ fn shares(
     let mut pools: BTreeMap<String, Total> = BTreeMap::new();
     for ((pool, hour), users) in &hourly {
         let seen = fleet.pools.get(*pool).and_then(|hours| hours.get(hour)).copied().unwrap_or_default();
-        let version = price(prices, pool, *hour);
+        // One price counts for all of an hour: the last that began in it.
+        let version = price(prices, pool, hour + HOUR as i64 - 1);
         let capacity = capacity(version, best.get(*pool));
         let full = (capacity.tokens * seen.gpus.total() as f64 / HOUR as f64) as u128;
         let works: Vec<u128> = users.values().map(|tokens| tokens.weigh(weights)).collect();
