@@ -4,8 +4,10 @@
 
 use crate::{
     Config,
+    config::Gpu,
     drain::{Drained, Gateways},
     engine::Engine,
+    gpu,
     notice::Notice,
     report::{Heard, Reporter, Verdict},
     stop::Stop,
@@ -92,7 +94,7 @@ impl Life {
     pub(crate) async fn run(mut self, health: &Health) {
         loop {
             health.set(Condition::Up);
-            let spec = self.spec();
+            let spec = self.spec().await;
             let registering = self.reporter.register(spec);
             let stopping = self.stopping.clone();
             let epoch = tokio::select! {
@@ -123,14 +125,18 @@ impl Life {
         }
     }
 
-    fn spec(&self) -> InstanceSpec {
+    async fn spec(&self) -> InstanceSpec {
+        let gpus = match self.config.gpu {
+            Gpu::NvidiaSmi => gpu::read(&self.config.nvidia_smi).await.unwrap_or_default(),
+            Gpu::Off => Vec::new(),
+        };
         InstanceSpec {
             pool: self.config.pool.clone(),
             node: self.config.node.clone(),
             engine_url: self.config.engine_url.clone(),
             provider: self.config.cloud.provider.name().to_owned(),
             spot: self.config.cloud.spot,
-            gpus: Vec::new(),
+            gpus: gpus.into_iter().map(|gpu| gpu.name).collect(),
         }
     }
 
