@@ -48,6 +48,7 @@ const FILES: &[&str] = &[
     "tollgate/monitoring/v1/metrics.proto",
     "tollgate/monitoring/v1/alerts.proto",
     "tollgate/monitoring/v1/notifications.proto",
+    "tollgate/monitoring/v1/requests.proto",
     "tollgate/monitoring/v1/prices.proto",
     "tollgate/monitoring/v1/instances.proto",
     "tollgate/monitoring/v1/scaling.proto",

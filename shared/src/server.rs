@@ -16,7 +16,7 @@ use crate::{
     health::{Health, Report},
     request_id::RequestIdLayer,
     status::{self, Fault},
-    telemetry::{self, ObserveLayer},
+    telemetry::{self, Hear, ObserveLayer},
 };
 use axum::{Json, Router, response::IntoResponse, routing::get};
 use futures_util::future::{Either, Ready, ready};
@@ -84,6 +84,8 @@ impl Tasks {
 /// What stands before a service.
 #[derive(Debug, Clone)]
 pub struct Guard {
+    /// Who hears of requests that are refused.
+    pub hear: Option<Arc<dyn Hear>>,
     /// Requests in progress at once; more are refused.
     pub in_flight: usize,
     /// For calls that name no deadline.
@@ -103,7 +105,7 @@ where
     // One layer to the router, which boxes whatever it is given.
     let layers = ServiceBuilder::new()
         .layer(RequestIdLayer)
-        .layer(ObserveLayer::new(guard.service))
+        .layer(ObserveLayer::new(guard.service).telling(guard.hear.clone()))
         .layer(DeadlineLayer { default: guard.deadline, refuse })
         .layer(shed)
         .layer(auth);

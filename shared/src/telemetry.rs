@@ -3,10 +3,13 @@
 //! Metric names are constants beside the code that records them. User ids and keys are never labels.
 
 pub mod level;
+mod lines;
+mod note;
 mod observe;
 pub mod serve;
 mod totals;
 
+pub use note::{Hear, Learned, Note, Refused, Told};
 pub use observe::{ObserveLayer, Observed};
 pub use totals::totals;
 
@@ -15,7 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::{
     KeyValue, global,
     propagation::{Extractor, Injector},
-    trace::TracerProvider as _,
+    trace::{TraceContextExt as _, TracerProvider as _},
 };
 use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::{
@@ -197,6 +200,14 @@ pub fn prometheus() -> ([(HeaderName, HeaderValue); 1], String) {
 #[must_use]
 pub fn meter() -> opentelemetry::metrics::Meter {
     global::meter("tollgate")
+}
+
+/// The id of the trace that a span belongs to, where it is recorded.
+#[must_use]
+pub fn trace_id(span: &tracing::Span) -> Option<String> {
+    let context = span.context();
+    let traced = context.span().span_context().clone();
+    traced.is_sampled().then(|| traced.trace_id().to_string())
 }
 
 /// Writes the current span's trace context into the headers of a request that leaves.

@@ -25,6 +25,7 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 pub(crate) use refusal::Said;
+use shared::status::IntoStatus;
 use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 
@@ -277,7 +278,7 @@ impl Sent<'_> {
             _ => self.attempt.finish(now()),
         }
         self.permit.lost();
-        self.account.refuse();
+        self.account.refuse(refusal.fault().reason);
         Failure::Final(refusal)
     }
 
@@ -287,9 +288,10 @@ impl Sent<'_> {
             Ok(status) if status.is_client_error() => {
                 self.attempt.finish(now());
                 self.permit.lost();
-                self.account.refuse();
                 let (kind, param) = ("BadRequestError".to_owned(), None);
-                Failure::Final(Error::Refused { status: error.status, kind, param, message: error.message })
+                let refusal = Error::Refused { status: error.status, kind, param, message: error.message };
+                self.account.refuse(refusal.fault().reason);
+                Failure::Final(refusal)
             }
             _ => self.retry(Fault::Error, "error inside the stream"),
         }
@@ -322,7 +324,7 @@ impl Sent<'_> {
             return self.retry(Fault::Silent, "no first token");
         }
         self.attempt.fail(Fault::Late, now());
-        drop(self.account);
+        self.account.late();
         Failure::Final(Error::Deadline)
     }
 }

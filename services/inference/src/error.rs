@@ -193,6 +193,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether all of its time was this gateway's: no engine and no other gateway was asked.
+    pub(crate) const fn is_of_this_gateway(&self) -> bool {
+        !matches!(
+            self,
+            Self::EngineFailed { .. }
+                | Self::Refused { .. }
+                | Self::NotServed { .. }
+                | Self::ResponseLost { .. }
+                | Self::Forwarded(_)
+                | Self::Deadline
+        )
+    }
+
     /// The engines of a prompt's model do not have its route.
     pub(crate) fn not_served(prompt: &Prompt) -> Self {
         Self::NotServed { model: prompt.model.clone(), route: prompt.endpoint.path() }

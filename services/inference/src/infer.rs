@@ -26,11 +26,12 @@ use crate::{
     weights::Weights,
 };
 pub use fallback::Fallback;
-use proto::monitoring::v1::UsageRecord;
+use proto::monitoring::v1::{RequestCourse, UsageRecord};
 use schedule::{Made, Request};
 use shared::{
     auth::Person,
     limits::{Prompted, Ticket},
+    telemetry::{self, Note},
     time,
 };
 use std::{sync::Arc, time::Duration};
@@ -71,6 +72,8 @@ pub struct Inference {
 struct Routed {
     permit: Permit,
     url: String,
+    /// Requests that waited for the model when it came.
+    waiting: u32,
 }
 
 /// What is set aside for a request, and since when it counts.
@@ -100,6 +103,8 @@ pub struct Inferred {
     pub instead: Option<String>,
     /// What it had to do with the cache.
     pub cached: Cached,
+    /// The time that others took for it: engines, other gateways, a call that it waited for.
+    pub elsewhere: Duration,
     /// The answer.
     pub answer: Answer,
 }
@@ -124,6 +129,35 @@ impl Inference {
             Some(key) => Box::pin(self.once(admitted, key, request_id, deadline)).await,
             None => self.answer(admitted, request_id, deadline).await,
         }
+    }
+
+    /// The same, with a note of what is asked, and of how much of the time was ours.
+    ///
+    /// # Errors
+    /// See [`Self::infer`].
+    pub async fn noted(
+        &self,
+        note: &Note,
+        person: Person,
+        prompt: Prompt,
+        request_id: &str,
+        deadline: Option<Instant>,
+    ) -> Result<Inferred, Error> {
+        let priority = prompt.class.as_str();
+        let model = prompt.model.clone();
+        let answer = self.infer(person, prompt, request_id, deadline).await;
+        note.learn(|learned| {
+            (learned.model, learned.priority) = (model, priority);
+            match &answer {
+                Ok(inferred) => learned.elsewhere = Some(inferred.elsewhere),
+                Err(error) if error.is_of_this_gateway() => {
+                    learned.elsewhere = Some(Duration::ZERO);
+                    learned.waiting = u32::try_from(self.queue.waiting(&learned.model)).unwrap_or(u32::MAX);
+                }
+                Err(_) => {}
+            }
+        });
+        answer
     }
 
     /// Has it made.
@@ -235,11 +269,12 @@ impl Inference {
         let turn = Turn { since: Instant::now(), until, avoid: None, preempted: 0 };
         let routed = self.route(admitted, turn, &who, Some(trial)).await?;
         let account = self.open(admitted, &routed, &who, aside)?;
+        let asked = Instant::now();
         let mut answer = self.attempts(admitted, turn, &who, Some(trial), (routed, account)).await?;
         if let (Answer::Stream(stream), Some(resumable)) = (&mut answer, resumable) {
             stream.resume_with(Box::new(resumable));
         }
-        Ok(Inferred { usage_id, instead: None, cached: Cached::Bypass, answer })
+        Ok(Inferred { usage_id, instead: None, cached: Cached::Bypass, elsewhere: asked.elapsed(), answer })
     }
 
     /// Sets aside what it may cost of hard budgets. Where it does not say how much may be made, it is the same prompt with
@@ -295,10 +330,11 @@ impl Inference {
         if let (Some(trial), Some(promise)) = (trial, waiting.promise()) {
             trial.promised(promise);
         }
+        let before = waiting.before();
         let permit = self.turn(prompt, waiting).await?;
         let engine = self.dispatcher.fleet.get(permit.engine());
         let url = engine.map(|engine| engine.url.clone()).unwrap_or_default();
-        Ok(Routed { permit, url })
+        Ok(Routed { permit, url, waiting: before })
     }
 
     fn open(
@@ -329,6 +365,7 @@ impl Inference {
             served_model: prompt.renamed().unwrap_or_default().to_owned(),
             gateway_id: self.budgets.gateway().to_string(),
             leased_budget_ids: budgets,
+            course: Some(RequestCourse { waiting: routed.waiting, ..course(prompt) }),
             ..UsageRecord::default()
         };
         let (ledger, user) = (self.ledger.clone(), admitted.person.user);
@@ -350,6 +387,15 @@ fn conclude(mut answer: Result<Inferred, Error>, trial: Trial) -> Result<Inferre
         Err(error) => trial.refused(error),
     }
     answer
+}
+
+/// How a request goes, as far as that is known from its beginning.
+pub(crate) fn course(prompt: &Prompt) -> RequestCourse {
+    RequestCourse {
+        trace_id: telemetry::trace_id(&tracing::Span::current()).unwrap_or_default(),
+        priority: prompt.class.as_str().to_owned(),
+        ..RequestCourse::default()
+    }
 }
 
 fn asked(prompt: &Prompt) -> Asked {

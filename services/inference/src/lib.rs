@@ -43,6 +43,7 @@ pub mod stored;
 pub mod warm;
 pub mod weights;
 
+mod refusals;
 mod resume;
 mod serve;
 mod store;

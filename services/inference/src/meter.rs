@@ -164,7 +164,7 @@ impl Metered {
             Event::Error(error) => {
                 tracing::warn!(status = error.status, "the engine failed in the middle of a stream");
                 self.attempt.fail(Fault::Error, self.heard.into_std());
-                self.end(Permit::lost, Account::fail);
+                self.end(Permit::lost, |account| account.fail("error inside the stream"));
                 return true;
             }
             Event::Begun | Event::Other => {}
@@ -186,7 +186,7 @@ impl Metered {
     fn break_off(&mut self, why: &'static str, fault: Fault) -> Bytes {
         tracing::warn!(why, "a stream could not go on");
         self.attempt.fail(fault, Instant::now().into_std());
-        self.end(Permit::lost, Account::fail);
+        self.end(Permit::lost, |account| account.fail(why));
         self.ending.broken_off(why)
     }
 

@@ -87,6 +87,9 @@ static INVALIDATIONS_UP: LazyLock<Gauge<u64>> = LazyLock::new(|| {
 });
 static WARMED: LazyLock<Counter<u64>> =
     LazyLock::new(|| counter("tollgate.cache.warmed", "Answers to be made ahead, by what came of it"));
+static REFUSALS_DROPPED: LazyLock<Counter<u64>> = LazyLock::new(|| {
+    counter("tollgate.refusals.dropped", "Refusals that were too many to be told of: nobody can ask why")
+});
 static JOURNAL_ERRORS: LazyLock<Counter<u64>> =
     LazyLock::new(|| counter("tollgate.journal.errors", "Failures to write or read the journal"));
 
@@ -329,6 +332,11 @@ pub fn engine_health(change: i64) {
 /// Records reached monitoring.
 pub fn shipped(records: u64) {
     SHIPPED.add(records, &[]);
+}
+
+/// A refusal was one too many to be kept.
+pub fn refusal_dropped() {
+    REFUSALS_DROPPED.add(1, &[]);
 }
 
 /// The journal could not be written or read.

@@ -107,7 +107,9 @@ impl OpenAi {
         let prompt = prompt.with_idempotency_key(said(&ONCE))?;
         let named = LockName::read_optional(head.headers.get(LOCK).map(HeaderValue::as_bytes))?;
         let guard = Guard::of(&self.jobs.locks, named.as_ref().or(prompt.lock.as_ref())).await?;
-        Ok(response(self.inference.infer(person, prompt, id, deadline).await?, guard))
+        let note = head.extensions.get().cloned().unwrap_or_default();
+        let inferred = self.inference.noted(&note, person, prompt, id, deadline).await?;
+        Ok(response(inferred, guard))
     }
 
     async fn read(&self, body: Body) -> Result<Bytes, Error> {

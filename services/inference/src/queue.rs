@@ -102,6 +102,8 @@ pub struct Waiting<'a> {
     model: &'a str,
     deadline: Option<Duration>,
     promise: Option<Objective>,
+    /// Requests that waited for the model before it.
+    before: u32,
     ticket: Ticket,
     made: Made,
     turn: Option<oneshot::Receiver<Turn>>,
@@ -217,6 +219,7 @@ impl Queue {
     /// too short for any engine.
     pub fn enter<'a>(&'a self, request: &Request<'a>, who: Who) -> Result<Waiting<'a>, Error> {
         let mut inner = self.lock();
+        let before = inner.scheduler.waiting(request.model);
         match inner.scheduler.arrive(request, self.now()) {
             Verdict::Refused(refusal) => Err(refused(refusal, request.model)),
             Verdict::Queued(ticket) => {
@@ -226,6 +229,7 @@ impl Queue {
                 self.hand_out(&mut inner);
                 Ok(Waiting {
                     promise,
+                    before: u32::try_from(before).unwrap_or(u32::MAX),
                     queue: self,
                     model: request.model,
                     deadline: request.deadline,
@@ -294,6 +298,12 @@ impl Waiting<'_> {
     #[must_use]
     pub const fn promise(&self) -> Option<Objective> {
         self.promise
+    }
+
+    /// How many waited for the model when it came.
+    #[must_use]
+    pub const fn before(&self) -> u32 {
+        self.before
     }
 
     /// Waits for a place at an engine that serves the model.

@@ -21,6 +21,7 @@ use crate::{
     load, metrics,
     openai::{self, OpenAi},
     queue::Queue,
+    refusals::Refusals,
     settle::{Estimator, Ledger},
     ship,
     store::Store,
@@ -41,6 +42,7 @@ use shared::{
     seal::Sealer,
     security::{self, Watch},
     server::{self, Guard, Tasks},
+    telemetry::Hear,
 };
 use std::{
     convert::Infallible,
@@ -139,6 +141,8 @@ pub async fn open(
     let scaled_by = upstreams.monitoring.clone();
     let shipping = health.component("usage shipping", false);
     ship::start(Arc::clone(&journal), upstreams.monitoring.clone(), shipping, tasks);
+    let refusals = Refusals::default();
+    refusals.start(upstreams.monitoring.clone(), tasks);
     let budgets = Budgets::open(&config.data_dir);
     let leases = health.component("budget leases", false);
     let (folder, own) = (&config.data_dir, Arc::clone(&journal));
@@ -225,7 +229,8 @@ pub async fn open(
     health.serves("tollgate.inference.v1.GatewayService");
     health.serves("tollgate.common.v1.EventService");
     health.serves("tollgate.common.v1.LogService");
-    let guard = Guard { in_flight: config.max_in_flight, deadline: None, service: "inference" };
+    let hear = Some(Arc::new(refusals) as Arc<dyn Hear>);
+    let guard = Guard { in_flight: config.max_in_flight, deadline: None, service: "inference", hear };
     let methods =
         AuthLayer::new(policy.clone(), service_token.clone(), Access::Methods, server::grpc_refusal);
     let grpc = api::routes(api, config.max_body_bytes).into_axum_router();

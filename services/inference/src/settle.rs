@@ -14,7 +14,7 @@ use crate::{
 use ahash::RandomState;
 use moka::sync::Cache;
 use policy::UserId;
-use proto::monitoring::v1::{Outcome, UsageRecord};
+use proto::monitoring::v1::{EngineAttempt, Outcome, RequestCourse, UsageRecord};
 use shared::{limits::Ticket, time};
 use std::{
     collections::HashMap,
@@ -97,6 +97,8 @@ pub struct Account {
     /// How it is judged, once its answer streams.
     trial: Option<Trial>,
     first_token: Option<Duration>,
+    /// When the engine was asked that has it now, after acceptance.
+    asked: Option<Duration>,
     /// Events that held tokens: the count where the engine did not get to say one.
     events: u64,
     /// The last usage that the engine said.
@@ -123,7 +125,9 @@ impl Account {
         accepted: Instant,
     ) -> std::io::Result<Self> {
         let estimate = ledger.estimator.tokens(&record.model, user, prompt.input_bytes);
-        let record = UsageRecord { prompt_tokens: estimate, ..record };
+        let mut record = UsageRecord { prompt_tokens: estimate, ..record };
+        let asked = Some(accepted.elapsed());
+        course(&mut record).asked_after = asked.map(time::duration_to_proto);
         ledger.journal.begin(&record).inspect_err(|_| metrics::journal_error())?;
         let account = Self {
             ledger,
@@ -135,6 +139,7 @@ impl Account {
             accepted,
             trial: None,
             first_token: None,
+            asked,
             events: 0,
             usage: None,
             spent: false,
@@ -174,6 +179,19 @@ impl Account {
     pub fn next_attempt(&mut self, engine: &str) {
         self.record.attempt += 1;
         engine.clone_into(&mut self.record.engine);
+        self.asked = Some(self.accepted.elapsed());
+    }
+
+    /// The engine that has it gives no answer, or no whole one.
+    pub fn tried(&mut self, cause: &str) {
+        let Some(asked) = self.asked.take() else { return };
+        let attempt = EngineAttempt {
+            engine: self.record.engine.clone(),
+            ended: cause.to_owned(),
+            asked_after: Some(time::duration_to_proto(asked)),
+            duration: Some(time::duration_to_proto(self.accepted.elapsed().saturating_sub(asked))),
+        };
+        course(&mut self.record).failed.push(attempt);
     }
 
     /// An event came from the engine.
@@ -201,8 +219,16 @@ impl Account {
     }
 
     /// The engine failed it on the way.
-    pub fn fail(mut self) {
+    pub fn fail(mut self, cause: &str) {
+        self.tried(cause);
+        self.broken("STREAM_INTERRUPTED");
         self.settle(Outcome::Failed, true);
+    }
+
+    /// Its time is over.
+    pub fn late(mut self) {
+        self.broken("DEADLINE_EXCEEDED");
+        self.settle(Outcome::Cancelled, true);
     }
 
     /// An attempt failed after an engine may have worked for it.
@@ -210,19 +236,27 @@ impl Account {
         self.spent = true;
     }
 
-    /// No engine answers it. It costs nothing, unless one may have worked for it.
-    pub fn refuse(mut self) {
+    /// No engine answers it, for this reason. It costs nothing, unless one may have worked for it.
+    pub fn refuse(mut self, reason: &'static str) {
+        self.broken(reason);
         if self.spent {
-            return self.fail();
+            self.settle(Outcome::Failed, true);
+            return;
         }
         self.usage = Some(Usage::default());
         self.settle(Outcome::Failed, false);
+    }
+
+    /// Why it is not answered whole.
+    fn broken(&mut self, reason: &str) {
+        reason.clone_into(&mut course(&mut self.record).reason);
     }
 
     fn settle(&mut self, outcome: Outcome, estimated: bool) -> Used {
         if std::mem::replace(&mut self.settled, true) {
             return Used::default();
         }
+        course(&mut self.record).asked_after = self.asked.map(time::duration_to_proto);
         let record = &mut self.record;
         record.outcome = outcome.into();
         record.estimated = estimated;
@@ -283,6 +317,10 @@ impl Account {
         }
         used
     }
+}
+
+fn course(record: &mut UsageRecord) -> &mut RequestCourse {
+    record.course.get_or_insert_default()
 }
 
 impl Drop for Account {

@@ -1,13 +1,15 @@
 //! The calls of this service: translated in, decided by one domain function, translated out.
 //!
-//! [`alerts`], [`usage`], [`prices`], [`costs`], [`budgets`], [`instances`] and [`scaling`] serve them, [`keda`] what KEDA asks; [`record`] reads and writes
-//! single records, [`query`] what is asked of them, [`change`] what becomes of them, [`instance`] and [`policy`] are single
+//! [`alerts`], [`usage`], [`prices`], [`costs`], [`budgets`], [`instances`] and [`scaling`] serve them, [`keda`] what KEDA asks;
+//! [`record`] reads and writes single records, [`course`] how they went, [`requests`] says why, [`query`] what is asked of
+//! them, [`change`] what becomes of them, [`instance`] and [`policy`] are single
 //! instances and policies, [`field`] the fields that all have. [`metrics`] serves what was measured.
 
 pub(crate) mod alerts;
 mod budgets;
 mod change;
 mod costs;
+mod course;
 mod field;
 mod instance;
 mod instances;
@@ -17,6 +19,7 @@ mod policy;
 mod prices;
 mod query;
 mod record;
+mod requests;
 mod scaling;
 mod usage;
 

@@ -44,6 +44,12 @@ pub(crate) enum Error {
     /// There is no such record.
     #[error("the ledger has no record of this usage_id and attempt")]
     NoRecord,
+    /// Nothing is known of such a request.
+    #[error(
+        "nothing is known of a request with this id: it has not ended yet, was refused longer than a day ago, or is \
+         somebody else's"
+    )]
+    NoRequest,
     /// There is no such budget.
     #[error("there is no such budget; ListBudgets shows those there are")]
     NoBudget,
@@ -176,6 +182,7 @@ impl IntoStatus for Error {
             Self::OthersUsage => Fault::new(Code::PermissionDenied, "USAGE_OF_OTHERS"),
             Self::RequestReused => Fault::new(Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED"),
             Self::NoRecord => Fault::new(Code::NotFound, "USAGE_RECORD_NOT_FOUND"),
+            Self::NoRequest => Fault::new(Code::NotFound, "REQUEST_NOT_FOUND"),
             Self::NoBudget => Fault::new(Code::NotFound, "BUDGET_NOT_FOUND"),
             Self::BudgetChanged => Fault::new(Code::Aborted, "BUDGET_CHANGED"),
             Self::GatewayEnded => Fault::new(Code::FailedPrecondition, "GATEWAY_ENDED"),

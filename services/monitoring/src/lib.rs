@@ -22,6 +22,7 @@ mod prices;
 mod signals;
 mod store;
 mod usage;
+mod why;
 
 pub use config::{Alerts, Config, Encryption, Gpu, Receiver, Smtp};
 pub use identify::AskPermissions;
@@ -40,6 +41,7 @@ use proto::{
         metrics_service_server::{self, MetricsServiceServer},
         notification_service_server::NotificationServiceServer,
         price_service_server::{self, PriceServiceServer},
+        request_service_server::{self, RequestServiceServer},
         scaling_service_server::{self, ScalingServiceServer},
         silence_service_server::SilenceServiceServer,
         usage_service_server::{self, UsageServiceServer},
@@ -100,8 +102,10 @@ pub fn routes(
     // Not just "database": in one process with other services, each has its own to report on.
     health::watch(db.clone(), health.component("usage database", true), tasks);
     look_after_instances(&db, tasks);
+    forget_refusals(&db, tasks);
     health.serves(usage_service_server::SERVICE_NAME);
     health.serves(price_service_server::SERVICE_NAME);
+    health.serves(request_service_server::SERVICE_NAME);
     health.serves(budget_service_server::SERVICE_NAME);
     health.serves(cost_service_server::SERVICE_NAME);
     budgets::gauge::watch(&db, tasks);
@@ -119,6 +123,7 @@ pub fn routes(
     let api = api::Api::new(db, signals, config.limits.clone(), tasks.stopping(), config.gpu.weights());
     let service = tonic::service::Routes::new(UsageServiceServer::new(api.clone()))
         .add_service(PriceServiceServer::new(api.clone()).max_decoding_message_size(MAX_IMPORT))
+        .add_service(RequestServiceServer::new(api.clone()))
         .add_service(BudgetServiceServer::new(api.clone()))
         .add_service(CostServiceServer::new(api.clone()))
         .add_service(InstanceServiceServer::new(api.clone()))
@@ -130,7 +135,8 @@ pub fn routes(
         .add_service(AlertServiceServer::new(alerts.clone()))
         .add_service(SilenceServiceServer::new(alerts.clone()))
         .add_service(NotificationServiceServer::new(alerts));
-    let guard = Guard { in_flight: config.in_flight, deadline: Some(DEADLINE), service: "monitoring" };
+    let guard =
+        Guard { in_flight: config.in_flight, deadline: Some(DEADLINE), service: "monitoring", hear: None };
     let auth = AuthLayer::new(verify, service_token, Access::Methods, grpc_refusal);
     let auth = auth.watched(watch).limited(config.limits);
     Ok(guarded(service.into_axum_router().reset_fallback(), &guard, auth))
@@ -145,6 +151,19 @@ pub fn keda(db: Db, tasks: &Tasks) -> Router {
         .layer(ObserveLayer::new("monitoring"))
         .layer(DeadlineLayer { default: Some(DEADLINE), refuse: grpc_refusal });
     service.into_axum_router().reset_fallback().layer(layers)
+}
+
+/// Forgets refusals that are old, from now on.
+fn forget_refusals(db: &Db, tasks: &Tasks) {
+    let db = db.clone();
+    tasks.repeat(why::refusals::EVERY, move || {
+        let db = db.clone();
+        async move {
+            if let Err(error) = why::refusals::sweep(&db, time::now()).await {
+                tracing::warn!(%error, "old refusals were not forgotten; the next round will");
+            }
+        }
+    });
 }
 
 /// Gives up instances that are silent, and recommends replicas, from now on.

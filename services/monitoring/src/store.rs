@@ -1,4 +1,4 @@
-//! The tables of [`alerts`], and those of the ledger: [`records`], one row per request and attempt, [`corrections`] that supersede some of them,
+//! The tables of [`alerts`], and those of the ledger: [`records`], one row per request and attempt, [`corrections`] that supersede some of them, [`refusals`],
 //! [`rollup`], the sums by the hour, [`prices`], and [`budgets`] with their [`windows`] and [`leases`];
 //! [`instances`] with what happened to them, [`replicas`], how many
 //! there should be, [`gpus`], what those cost, and [`series`], what was measured.
@@ -14,6 +14,7 @@ pub(crate) mod instances;
 pub(crate) mod leases;
 pub(crate) mod prices;
 pub(crate) mod records;
+pub(crate) mod refusals;
 pub(crate) mod replicas;
 pub(crate) mod rollup;
 pub(crate) mod series;

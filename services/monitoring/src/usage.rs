@@ -4,6 +4,7 @@
 
 pub(crate) mod charge;
 pub(crate) mod correct;
+pub(crate) mod course;
 pub(crate) mod export;
 pub(crate) mod reconcile;
 pub(crate) mod record;
@@ -13,6 +14,7 @@ pub(crate) mod rerate;
 pub(crate) mod restrict;
 pub(crate) mod zone;
 
+use course::Course;
 use policy::{GroupId, KeyId, ModelId, Time, UserId};
 use pricing::{Cost, Money, Tokens};
 use std::time::Duration;
@@ -70,6 +72,7 @@ pub(crate) struct Record {
     pub(crate) cached: bool,
     pub(crate) saved_prompt_tokens: i64,
     pub(crate) saved_completion_tokens: i64,
+    pub(crate) course: Course,
 }
 
 /// What a record costs.

@@ -164,7 +164,8 @@ impl Permissions {
 
     /// All gRPC services of the package behind their layers.
     pub fn routes(&self, service_token: Option<ServiceToken>) -> axum::Router {
-        let guard = Guard { in_flight: IN_FLIGHT, deadline: Some(DEADLINE), service: "permissions" };
+        let guard =
+            Guard { in_flight: IN_FLIGHT, deadline: Some(DEADLINE), service: "permissions", hear: None };
         let auth = AuthLayer::new(self.verifier(), service_token, Access::Methods, server::grpc_refusal);
         let auth = auth.watched(self.api.watch().clone()).limited(self.limits.clone());
         server::guarded(self.api.routes(), &guard, auth)

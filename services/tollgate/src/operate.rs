@@ -33,6 +33,7 @@ mod silence;
 mod top;
 mod usage;
 mod users;
+mod why;
 
 use crate::secured::Secured;
 use account::Account;
@@ -124,6 +125,8 @@ pub(crate) enum Operate {
     Silence(On<silence::Silences>),
     /// What was changed, by whom, and what was true when.
     Audit(On<audit::Audit>),
+    /// Why a request was refused, slow or dear.
+    Why(With<why::Why>),
     /// Which log lines services write, changed while they run.
     LogLevel(On<log_level::LogLevel>),
 }
@@ -193,6 +196,7 @@ pub(crate) async fn run(command: Operate) -> anyhow::Result<ExitCode> {
             show(&common, async |client| verb.plan(client).await).await?
         }
         Operate::Audit(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
+        Operate::Why(With { args, common }) => show(&common, async |_| Ok(args.plan())).await?,
         Operate::LogLevel(On { verb, common }) => show(&common, async |_| verb.plan()).await?,
     }
     Ok(ExitCode::SUCCESS)

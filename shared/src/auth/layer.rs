@@ -9,6 +9,7 @@ use crate::{
     limits::{self, Gate},
     peer::Peer,
     security::{Scene, Watch},
+    telemetry::Note,
 };
 use http::{Request, Response};
 use policy::Scope;
@@ -111,6 +112,10 @@ where
             let mut scene = layer.watch.clone().map(|watch| Scene::of(watch, asked.peer, path, asked.row));
             let peer = asked.peer;
             let (caller, may) = layer.decide(asked, scene.as_mut()).await;
+            if let (Some(note), Some(Caller::Person(person))) = (request.extensions().get::<Note>(), &caller)
+            {
+                note.learn(|learned| learned.person = Some(*person));
+            }
             let verb = request.method().as_str();
             let asked = limits::Asked { caller: caller.as_ref(), peer, verb, path };
             let ticket = layer.limits.as_ref().map(|gate| gate.enter(asked));

@@ -12,7 +12,7 @@ use uuid::Uuid;
 /// What exports must not trace itself, or each export makes the next.
 const QUIET: &str = "opentelemetry=warn,h2=warn,hyper=warn,hyper_util=warn,tonic=warn,sqlx=warn";
 /// Crates of ours: what libraries write of their own may hold what callers sent.
-const OURS: [&str; 16] = [
+const OURS: [&str; 17] = [
     "agent",
     "alerts",
     "edge",
@@ -23,6 +23,7 @@ const OURS: [&str; 16] = [
     "permissions",
     "policy",
     "proto",
+    "requests",
     "schedule",
     "series",
     "shared",

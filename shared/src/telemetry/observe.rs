@@ -3,8 +3,8 @@
 //! Calls of the contract are measured as `rpc.server.call.duration`, other HTTP routes as
 //! `http.server.request.duration`, names and buckets after OpenTelemetry's conventions.
 
-use super::{adopt, meter};
-use crate::request_id::RequestId;
+use super::{Hear, Learned, Note, Refused, Told, adopt, lines, meter, trace_id};
+use crate::{request_id::RequestId, status, time};
 use axum::{body::Body, extract::MatchedPath};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -13,10 +13,11 @@ use opentelemetry::{KeyValue, metrics::Histogram};
 use pin_project_lite::pin_project;
 use std::{
     pin::Pin,
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
     task::{Context, Poll, ready},
-    time::Instant,
+    time::{Duration, Instant},
 };
+use tonic::Status;
 use tower::{Layer, Service};
 use tracing::{Instrument, Span, field::Empty, info_span, instrument::Instrumented};
 
@@ -38,16 +39,23 @@ fn histogram(name: &'static str, description: &'static str) -> Histogram<f64> {
 }
 
 /// Observes the calls of one service.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ObserveLayer {
     service: &'static str,
+    hear: Option<Arc<dyn Hear>>,
 }
 
 impl ObserveLayer {
     /// A layer for the service of this name.
     #[must_use]
     pub const fn new(service: &'static str) -> Self {
-        Self { service }
+        Self { service, hear: None }
+    }
+
+    /// The same, which tells of every request of a person that is refused.
+    #[must_use]
+    pub fn telling(self, hear: Option<Arc<dyn Hear>>) -> Self {
+        Self { hear, ..self }
     }
 }
 
@@ -55,7 +63,7 @@ impl<S> Layer<S> for ObserveLayer {
     type Service = Observed<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Observed { inner, service: self.service }
+        Observed { inner, layer: self.clone() }
     }
 }
 
@@ -63,7 +71,7 @@ impl<S> Layer<S> for ObserveLayer {
 #[derive(Debug, Clone)]
 pub struct Observed<S> {
     inner: S,
-    service: &'static str,
+    layer: ObserveLayer,
 }
 
 impl<S, B> Service<Request<B>> for Observed<S>
@@ -78,8 +86,9 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let call = Call::begin(self.service, &request);
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let call = Call::begin(&self.layer, &request);
+        request.extensions_mut().insert(call.note.clone());
         let span = call.span.clone();
         let answer = span.in_scope(|| self.inner.call(request));
         Answer { answer, call: Some(call) }.instrument(span)
@@ -113,6 +122,9 @@ impl<F: Future<Output = Result<Response<Body>, E>>, E> Future for Answer<F> {
 #[derive(Debug)]
 struct Call {
     method: Method,
+    request_id: Option<RequestId>,
+    note: Note,
+    hear: Option<Arc<dyn Hear>>,
     started: Instant,
     span: Span,
 }
@@ -120,37 +132,91 @@ struct Call {
 #[derive(Debug, Clone)]
 enum Method {
     Rpc(&'static str),
-    Http { method: http::Method, route: Option<MatchedPath> },
+    Http { method: http::Method, route: Option<MatchedPath>, uri: http::Uri },
 }
 
 impl Call {
-    fn begin<B>(service: &'static str, request: &Request<B>) -> Self {
+    fn begin<B>(layer: &ObserveLayer, request: &Request<B>) -> Self {
         let method = Method::of(request);
-        let id = request.extensions().get::<RequestId>().map_or("", RequestId::as_str);
+        let request_id = request.extensions().get::<RequestId>().cloned();
+        let id = request_id.as_ref().map_or("", RequestId::as_str);
         let span = info_span!(
             "call",
-            service,
+            service = layer.service,
             otel.name = method.name(),
             otel.kind = "server",
             request_id = id,
             code = Empty
         );
         adopt(&span, request.headers());
-        Self { method, started: Instant::now(), span }
+        let (note, hear) = (Note::default(), layer.hear.clone());
+        Self { method, request_id, note, hear, started: Instant::now(), span }
     }
 
     fn answered(self, answer: Response<Body>) -> Response<Body> {
-        let (head, body) = answer.into_parts();
+        let (mut head, body) = answer.into_parts();
+        // Whoever answers in this process has learned more.
+        let note = head.extensions.remove::<Note>().unwrap_or_else(|| self.note.clone());
+        let learned = note.learned();
+        head.extensions.insert(note);
         let code = match self.method {
             Method::Rpc(_) => Code::Rpc(grpc_status(&head.headers)),
             Method::Http { .. } => Code::Http(head.status.as_u16()),
         };
-        let mut observation = Observation { call: self, code, done: false };
+        if let (Some(hear), Some(told)) = (&self.hear, told(code, &head)) {
+            self.tell(&**hear, &learned, told);
+        }
+        let slow = self.own_time(&head, &learned);
+        let mut observation = Observation { call: self, code, learned, slow, done: false };
         if body.is_end_stream() {
             observation.end();
         }
         Response::from_parts(head, Body::new(ObservedBody { body, observation }))
     }
+
+    fn tell(&self, hear: &dyn Hear, learned: &Learned, told: Told) {
+        let (Some(person), Some(request_id)) = (learned.person, &self.request_id) else { return };
+        let duration = self.started.elapsed();
+        let passed = i64::try_from(duration.as_micros()).unwrap_or(0);
+        hear.refused(Refused {
+            request_id: request_id.as_str().to_owned(),
+            person,
+            route: self.method.shown().to_owned(),
+            learned: learned.clone(),
+            told,
+            start: policy::Time(time::now().0.saturating_sub(passed)),
+            duration,
+            trace_id: trace_id(&self.span),
+        });
+    }
+
+    /// The time that was ours up to the head of the answer; nothing where that cannot be told from what others took, and
+    /// of streams, which last as long as they are wanted.
+    fn own_time(&self, head: &http::response::Parts, learned: &Learned) -> Option<Duration> {
+        let passed = self.started.elapsed();
+        match learned.elsewhere {
+            Some(elsewhere) => Some(passed.saturating_sub(elsewhere)),
+            None if self.method.is_of_engines() || is_events(&head.headers) => None,
+            None => Some(passed),
+        }
+    }
+}
+
+/// What a caller is told instead of an answer.
+fn told(code: Code, head: &http::response::Parts) -> Option<Told> {
+    match code {
+        Code::Rpc(Some(code)) if code != 0 => {
+            let status = Status::from_header_map(&head.headers)?;
+            Some(Told { reason: status::reason(&status), message: status.message().to_owned() })
+        }
+        Code::Rpc(_) => None,
+        Code::Http(_) => head.extensions.get::<Told>().cloned(),
+    }
+}
+
+fn is_events(headers: &HeaderMap) -> bool {
+    let kind = headers.get(http::header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
 
 impl Method {
@@ -159,7 +225,21 @@ impl Method {
         if let Some(row) = proto::access(path) {
             return Self::Rpc(row.path.trim_start_matches('/'));
         }
-        Self::Http { method: request.method().clone(), route: request.extensions().get().cloned() }
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        Self::Http { method, route: request.extensions().get().cloned(), uri }
+    }
+
+    /// Whether engines take most of its time.
+    fn is_of_engines(&self) -> bool {
+        matches!(self, Self::Http { uri, .. } if crate::limits::is_openai(uri.path()))
+    }
+
+    /// The same for a line, where a path that is no route of ours may stand.
+    fn shown(&self) -> &str {
+        match self {
+            Self::Http { route: None, uri, .. } => uri.path(),
+            method => method.name(),
+        }
     }
 
     fn name(&self) -> &str {
@@ -171,8 +251,19 @@ impl Method {
     }
 }
 
+impl std::fmt::Display for Code {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Rpc(code) => {
+                formatter.write_str(grpc_name(tonic::Code::from_i32(i32::from(code.unwrap_or(1)))))
+            }
+            Self::Http(code) => code.fmt(formatter),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
-enum Code {
+pub(super) enum Code {
     Rpc(Option<u16>),
     Http(u16),
 }
@@ -182,6 +273,9 @@ enum Code {
 struct Observation {
     call: Call,
     code: Code,
+    learned: Learned,
+    /// The time up to the head of the answer that was ours.
+    slow: Option<Duration>,
     done: bool,
 }
 
@@ -217,6 +311,20 @@ impl Observation {
             }
             _ => {}
         }
+        self.write();
+    }
+
+    /// The line about it.
+    fn write(&self) {
+        let line = lines::Line {
+            route: self.call.method.shown(),
+            request_id: self.call.request_id.as_ref().map_or("", RequestId::as_str),
+            code: &self.code,
+            learned: &self.learned,
+            latency: self.call.started.elapsed(),
+            own: self.slow,
+        };
+        self.call.span.in_scope(|| line.write());
     }
 }
 

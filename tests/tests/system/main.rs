@@ -36,3 +36,4 @@ mod sessions;
 mod surface;
 mod top;
 mod traces;
+mod why;

@@ -17,7 +17,7 @@ use proto::inference::v1::{
     self as pb, ForwardRequest, ForwardResponse, ForwardedHead, ForwardedRoute, forward_response::Part,
     gateway_service_server::GatewayService,
 };
-use shared::{auth::Person, deadline::Deadline, request_id::RequestId};
+use shared::{auth::Person, deadline::Deadline, request_id::RequestId, telemetry::Note};
 use std::{convert::Infallible, pin::Pin};
 use tonic::{Request, Response, Status};
 
@@ -35,9 +35,13 @@ impl GatewayService for Api {
     async fn forward(&self, request: Request<ForwardRequest>) -> Result<Response<Pieces>, Status> {
         let id = request.extensions().get::<RequestId>().cloned();
         let deadline = request.extensions().get::<Deadline>().map(|deadline| deadline.0);
+        let note = request.extensions().get::<Note>().cloned();
         let (person, prompt) = read(request.into_inner()).map_err(refused)?;
         let id = id.as_ref().map_or("", RequestId::as_str);
         let inferred = self.inference.infer_here(person, prompt, id, deadline).await.map_err(refused)?;
+        if let Some(note) = note {
+            note.learn(|learned| learned.elsewhere = Some(inferred.elsewhere));
+        }
         Ok(Response::new(pieces(inferred)))
     }
 

@@ -85,7 +85,8 @@ impl Api {
         let prompt = prompt.with_idempotency_key(said(IDEMPOTENCY_KEY))?;
         let named = LockName::read_optional(said(LOCK).or(Some(lock.as_bytes())))?;
         let guard = Guard::of(&self.jobs.locks, named.as_ref().or(prompt.lock.as_ref())).await?;
-        Ok((self.inference.infer(person, prompt, id, deadline).await?, guard))
+        let note = request.extensions().get().cloned().unwrap_or_default();
+        Ok((self.inference.noted(&note, person, prompt, id, deadline).await?, guard))
     }
 }
 

@@ -7,9 +7,12 @@
 use super::Cached;
 use crate::{error::Error, sse::Usage};
 use bytes::Bytes;
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +27,8 @@ pub struct Begun {
     pub instead: Option<String>,
     /// Where it came from.
     pub cached: Cached,
+    /// The time that others took for it.
+    pub elsewhere: Duration,
     /// All of it, unless it is a stream.
     pub whole: Option<Bytes>,
 }

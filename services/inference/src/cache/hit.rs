@@ -1,7 +1,7 @@
 //! The account of an answer that no engine made for its caller: a record that costs nothing and says what was saved.
 
 use super::{flight::Landed, statistics::Statistics};
-use crate::{admit::Admitted, error::Error, journal::Journal, metrics, sse::Usage};
+use crate::{admit::Admitted, error::Error, infer::course, journal::Journal, metrics, sse::Usage};
 use proto::monitoring::v1::{Outcome, UsageRecord};
 use shared::time;
 use std::{
@@ -42,6 +42,7 @@ impl Hit {
             cached: true,
             group_id: admitted.group.map(|group| group.to_string()).unwrap_or_default(),
             served_model: prompt.renamed().unwrap_or_default().to_owned(),
+            course: Some(course(prompt)),
             ..UsageRecord::default()
         };
         Self { journal: Arc::clone(journal), record, accepted: admitted.accepted, saves: None, ended: false }

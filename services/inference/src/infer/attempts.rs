@@ -11,6 +11,7 @@ use crate::{
     queue::{Class, EngineId, Who},
     settle::Account,
 };
+use shared::status::IntoStatus;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -44,16 +45,18 @@ impl Inference {
         loop {
             let engine = Some(routed.permit.engine());
             let answer = self.dispatcher.dispatch(&admitted.prompt, routed.permit, account, turn.until).await;
-            let failed = match answer {
+            let mut failed = match answer {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Retry(failed)) => failed,
             };
+            failed.account.tried(failed.cause);
             if failed.stopped {
                 turn.preempted += 1;
             } else if attempt >= config.attempts || !self.may_retry(&failed) {
-                failed.account.refuse();
-                return Err(Error::EngineFailed { cause: failed.cause });
+                let error = Error::EngineFailed { cause: failed.cause };
+                failed.account.refuse(error.fault().reason);
+                return Err(error);
             }
             metrics::retried(failed.cause);
             let background = admitted.prompt.class == Class::Batch;
@@ -86,7 +89,7 @@ impl Inference {
                 Ok((routed, account))
             }
             Err(error) => {
-                account.refuse();
+                account.refuse(error.fault().reason);
                 Err(error)
             }
         }

@@ -68,12 +68,13 @@ impl Inference {
                     answer => return answer,
                 },
                 Place::At { gateway, address } => {
-                    let to = (gateway, address.as_str());
+                    let (to, asked) = ((gateway, address.as_str()), Instant::now());
                     match gateways.forward(to, admitted, request_id, until).await {
                         Ok((usage_id, answer)) => {
                             trial.elsewhere();
                             let cached = Cached::Bypass;
-                            return Ok(Inferred { usage_id, instead: None, cached, answer });
+                            let elsewhere = asked.elapsed();
+                            return Ok(Inferred { usage_id, instead: None, cached, elsewhere, answer });
                         }
                         Err(Failure::Final(error)) => {
                             trial.elsewhere();

@@ -35,7 +35,7 @@ impl Inference {
         self.cache.statistics().count(admitted.prompt.served(), Found::Memory);
         self.cache.statistics().saved(admitted.prompt.served(), saved, Duration::ZERO);
         let (cached, answer) = (Cached::Hit(oldest), Answer::Whole(json, Used::default()));
-        Some(hit.map(|()| Inferred { usage_id, instead: None, cached, answer }))
+        Some(hit.map(|()| Inferred { usage_id, instead: None, cached, elsewhere: Duration::ZERO, answer }))
     }
 
     /// Has the vectors made that are not known, and puts all of them together.
@@ -61,7 +61,7 @@ impl Inference {
         part.prompt.saved = saved;
         let answer = self.fresh(&part, request_id, None).await?;
         let whole = unknown.len() == known.len();
-        let Inferred { usage_id, instead, answer: Answer::Whole(json, used), .. } = answer else {
+        let Inferred { usage_id, instead, elsewhere, answer: Answer::Whole(json, used), .. } = answer else {
             return Err(Error::EngineFailed { cause: "its answer was of the wrong kind" });
         };
         if instead.is_some() && !whole {
@@ -69,8 +69,13 @@ impl Inference {
             return self.fresh(admitted, request_id, None).await;
         }
         let cached = Cached::Miss;
-        let as_it_came =
-            |json| Inferred { usage_id, instead: instead.clone(), cached, answer: Answer::Whole(json, used) };
+        let as_it_came = |json| Inferred {
+            usage_id,
+            instead: instead.clone(),
+            cached,
+            elsewhere,
+            answer: Answer::Whole(json, used),
+        };
         let made = texts.made(&json, &unknown).filter(|_| instead.is_none());
         let Some(made) = made else {
             let not_understood = Error::EngineFailed { cause: "its answer was not understood" };

@@ -11,7 +11,7 @@ use crate::{
     sse::Ending,
 };
 use shared::time;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 use uuid::Uuid;
@@ -143,7 +143,7 @@ impl Inference {
             None => Answer::Whole(kept.bytes.clone(), Used::default()),
         };
         let cached = Cached::Hit(kept.age(time::now()));
-        Ok(Inferred { usage_id, instead: None, cached, answer })
+        Ok(Inferred { usage_id, instead: None, cached, elsewhere: Duration::ZERO, answer })
     }
 
     /// The answer of a call, for whoever asked first.
@@ -155,12 +155,12 @@ impl Inference {
     ) -> Result<Inferred, Error> {
         let until = self.patience(deadline);
         let begun = timeout_at(until, seat.begun()).await.map_err(|_| Error::Deadline)??;
-        let Begun { usage_id, instead, cached, whole } = begun;
+        let Begun { usage_id, instead, cached, elsewhere, whole } = begun;
         let answer = match whole {
             Some(json) => Answer::Whole(json, Used::default()),
             None => Answer::Replayed(Box::new(Replay::live(seat, &admitted.prompt, until, None))),
         };
-        Ok(Inferred { usage_id, instead, cached, answer })
+        Ok(Inferred { usage_id, instead, cached, elsewhere, answer })
     }
 
     /// The answer of a call, for whoever asked while it was under way or done.
@@ -171,8 +171,9 @@ impl Inference {
         request_id: &str,
         deadline: Option<Instant>,
     ) -> Result<Inferred, Error> {
-        let until = self.patience(deadline);
+        let (until, asked) = (self.patience(deadline), Instant::now());
         let begun = timeout_at(until, seat.begun()).await.map_err(|_| Error::Deadline)??;
+        let elsewhere = asked.elapsed();
         let may_stand_in =
             |model: &String| self.instead(admitted).is_some_and(|own| own.prompt.model == *model);
         if !begun.instead.as_ref().is_none_or(may_stand_in) {
@@ -185,7 +186,7 @@ impl Inference {
         let hit = hit.saving(admitted, self.cache.statistics());
         let age = match begun.cached {
             Cached::Hit(age) => age,
-            Cached::Bypass | Cached::Miss => std::time::Duration::ZERO,
+            Cached::Bypass | Cached::Miss => Duration::ZERO,
         };
         let answer = match begun.whole {
             Some(json) => {
@@ -194,7 +195,7 @@ impl Inference {
             }
             None => Answer::Replayed(Box::new(Replay::live(seat, &admitted.prompt, until, Some(hit)))),
         };
-        Ok(Inferred { usage_id, instead: begun.instead, cached: Cached::Hit(age), answer })
+        Ok(Inferred { usage_id, instead: begun.instead, cached: Cached::Hit(age), elsewhere, answer })
     }
 
     /// When a caller has waited long enough.
@@ -211,7 +212,7 @@ impl Inference {
         endpoint: Endpoint,
     ) -> Option<Pump> {
         let bounds = Bounds { kept: self.cache.largest(), held: self.dispatcher.max_answer_bytes };
-        let Inferred { usage_id, instead, cached, answer } = match answer {
+        let Inferred { usage_id, instead, cached, elsewhere, answer } = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 flight.fail(error);
@@ -220,7 +221,7 @@ impl Inference {
         };
         // What another model says is no answer of the one that was asked.
         let own = instead.is_none();
-        let begin = |whole| flight.begin(Begun { usage_id, instead, cached, whole });
+        let begin = |whole| flight.begin(Begun { usage_id, instead, cached, elsewhere, whole });
         let (mut pump, ending) = (Pump::default(), Ending::of(endpoint.dialect()));
         match answer {
             Answer::Whole(json, _) => {

@@ -76,10 +76,11 @@ impl Metered {
         let resumable = self.resumable.take().filter(|_| fault != Fault::Late).and_then(Resumable::again);
         let Some(resumable) = resumable else { return self.break_off(why, fault) };
         self.attempt.fail(fault, Instant::now().into_std());
-        let (Some(account), Some(mut permit)) = (self.account.take(), self.permit.take()) else {
+        let (Some(mut account), Some(mut permit)) = (self.account.take(), self.permit.take()) else {
             return self.break_off(why, fault);
         };
         permit.lost();
+        account.tried(why);
         let rest = Box::pin(resumable.go_on(account, permit.engine()));
         self.moving = Some(Moving { rest, why });
         Bytes::new()

@@ -7,7 +7,10 @@ use crate::{
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use serde::Serialize;
-use shared::status::{self, IntoStatus};
+use shared::{
+    status::{self, IntoStatus},
+    telemetry,
+};
 use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -123,6 +126,11 @@ impl Told {
         }
     }
 
+    /// The same for whoever asks later why.
+    pub(super) fn kept(&self) -> telemetry::Told {
+        telemetry::Told { reason: self.code.to_ascii_uppercase(), message: self.message.clone() }
+    }
+
     fn fields(&self) -> Fields<'_> {
         Fields { message: &self.message, r#type: self.r#type, param: self.param.as_deref(), code: &self.code }
     }
@@ -149,6 +157,7 @@ impl IntoResponse for Told {
         let mut response = axum::Json(Body { error: self.fields() }).into_response();
         *response.status_mut() = self.status;
         self.dress(response.headers_mut());
+        response.extensions_mut().insert(self.kept());
         response
     }
 }

@@ -63,6 +63,7 @@ fn respond(told: &Told) -> Response {
     let mut response = axum::Json(Body { r#type: "error", error }).into_response();
     *response.status_mut() = told.status;
     told.dress(response.headers_mut());
+    response.extensions_mut().insert(told.kept());
     response
 }
 

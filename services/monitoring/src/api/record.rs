@@ -3,6 +3,7 @@
 use super::field;
 use crate::{
     error::{Error, Violation},
+    usage::course::Course,
     usage::record::Recorded,
     usage::records::Page,
     usage::{Entry, Kept, Outcome, Record, RecordKey},
@@ -48,8 +49,11 @@ pub(super) fn entries(request: pb::RecordUsageRequest) -> Result<Vec<Entry>, Err
 }
 
 /// The hash is of what the ledger keeps, so it does not change with how a sender writes the same record.
-fn entry((record, leased): (Record, Option<(Uuid, Vec<Uuid>)>)) -> Entry {
+fn entry((mut record, leased): (Record, Option<(Uuid, Vec<Uuid>)>)) -> Entry {
     let body = pb::UsageRecord::from(&record).encode_to_vec();
+    if let Some((_, budgets)) = &leased {
+        record.course.budgets.clone_from(budgets);
+    }
     Entry { record, body_hash: Sha256::digest(body).into(), leased }
 }
 
@@ -101,8 +105,13 @@ impl TryFrom<pb::UsageRecord> for Record {
                 "saved_completion_tokens",
                 message.saved_completion_tokens,
             )?,
+            course: message.course.map(course).transpose()?.unwrap_or_default(),
         })
     }
+}
+
+fn course(message: pb::RequestCourse) -> Result<Course, Violation> {
+    Course::try_from(message).map_err(|violation| violation.within("course"))
 }
 
 pub(super) fn key(usage_id: &str, attempt: u32) -> Result<RecordKey, Violation> {
@@ -159,6 +168,7 @@ impl From<&Record> for pb::UsageRecord {
             saved_completion_tokens: record.saved_completion_tokens.unsigned_abs(),
             group_id: record.group.map(|group| group.to_string()).unwrap_or_default(),
             served_model: record.served_model.clone(),
+            course: (record.course != Course::default()).then(|| (&record.course).into()),
             ..Self::default()
         }
     }

@@ -115,6 +115,24 @@ pub(crate) async fn get(tx: &mut Tx, id: Uuid) -> Result<Option<PriceVersion>, s
     Ok(row.map(PriceVersion::from))
 }
 
+/// The versions with these ids.
+pub(crate) async fn versions(db: &Db, ids: &[Uuid]) -> Result<Vec<PriceVersion>, sqlx::Error> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = on!(db, |pool| {
+        let mut select = QueryBuilder::new("SELECT ");
+        select.push(COLUMNS).push(" FROM prices WHERE price_id IN (");
+        let mut list = select.separated(", ");
+        for id in ids {
+            list.push_bind(*id);
+        }
+        select.push(")");
+        select.build_query_as::<Row>().persistent(false).fetch_all(pool).await
+    })?;
+    Ok(rows.into_iter().map(PriceVersion::from).collect())
+}
+
 /// The first versions of a list, those after `after` when there is one: by model, the newest of each first.
 pub(crate) async fn page(
     db: &Db,

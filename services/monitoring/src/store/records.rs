@@ -2,6 +2,7 @@
 
 use super::{group_or_nil, id_or_nil, nil_to_none};
 use crate::{
+    usage::course::Course,
     usage::records::{Order, Position, Query},
     usage::{Charge, Entry, Kept, Outcome, Record, RecordKey},
 };
@@ -18,11 +19,11 @@ use std::{
 };
 use uuid::Uuid;
 
-/// One value per column: 1,000 records are 27,000 values, and SQLite takes 32,766 in one statement.
+/// One value per column: 1,000 records are 28,000 values, and SQLite takes 32,766 in one statement.
 const INSERT: &str = "INSERT INTO usage_records (usage_id, attempt, request_id, user_id, key_id, model_id, model, \
      engine, endpoint, stream, outcome, estimated, prompt_tokens, cached_prompt_tokens, completion_tokens, \
      start_time, queue_micros, first_token_micros, duration_micros, cached, saved_prompt_tokens, \
-     saved_completion_tokens, body_hash, group_id, served_model, cost, price_id) ";
+     saved_completion_tokens, body_hash, group_id, served_model, cost, price_id, course) ";
 
 /// What counts of a record: itself, or what superseded it last.
 const SELECT: &str = "SELECT r.usage_id, r.attempt, r.request_id, r.user_id, r.key_id, r.group_id, r.model_id, r.model, \
@@ -30,7 +31,7 @@ const SELECT: &str = "SELECT r.usage_id, r.attempt, r.request_id, r.user_id, r.k
      COALESCE(c.prompt_tokens, r.prompt_tokens) AS prompt_tokens, \
      COALESCE(c.cached_prompt_tokens, r.cached_prompt_tokens) AS cached_prompt_tokens, \
      COALESCE(c.completion_tokens, r.completion_tokens) AS completion_tokens, r.start_time, r.queue_micros, \
-     r.first_token_micros, r.duration_micros, r.cached, r.saved_prompt_tokens, r.saved_completion_tokens, \
+     r.first_token_micros, r.duration_micros, r.cached, r.saved_prompt_tokens, r.saved_completion_tokens, r.course, \
      CASE WHEN c.revision IS NULL THEN r.cost ELSE c.cost END AS cost, \
      CASE WHEN c.revision IS NULL THEN r.price_id ELSE c.price_id END AS price_id, \
      COALESCE(c.revision, 0) AS revision FROM (SELECT * FROM usage_records WHERE 1 = 1";
@@ -79,6 +80,7 @@ struct Row {
     cached: bool,
     saved_prompt_tokens: i64,
     saved_completion_tokens: i64,
+    course: String,
     cost: Option<i64>,
     price_id: Option<Uuid>,
     revision: i64,
@@ -121,7 +123,8 @@ pub(crate) async fn insert(
                     .push_bind(group_or_nil(record.group))
                     .push_bind(record.served_model.as_str())
                     .push_bind(charge.cost.map(|cost| cost.0))
-                    .push_bind(charge.price);
+                    .push_bind(charge.price)
+                    .push_bind(written(&record.course));
             },
         );
         query.push(" ON CONFLICT (usage_id, attempt) DO NOTHING RETURNING usage_id, attempt");
@@ -272,9 +275,26 @@ impl TryFrom<Row> for Kept {
             cached: row.cached,
             saved_prompt_tokens: row.saved_prompt_tokens,
             saved_completion_tokens: row.saved_completion_tokens,
+            course: course(&row.course)?,
         };
         Ok(Self { record, charge, revision })
     }
+}
+
+/// How a request went, as the table holds it.
+fn written(course: &Course) -> String {
+    if *course == Course::default() {
+        String::new()
+    } else {
+        serde_json::to_string(course).unwrap_or_default()
+    }
+}
+
+fn course(text: &str) -> Result<Course, sqlx::Error> {
+    if text.is_empty() {
+        return Ok(Course::default());
+    }
+    serde_json::from_str(text).map_err(|_| unreadable("course"))
 }
 
 /// The number of an outcome in the table; never given to another one.

@@ -17,9 +17,10 @@ use proto::monitoring::v1::{
     Budget, BudgetPeriod, BudgetSubject, CorrectUsageRequest, CreateBudgetRequest, DeleteBudgetRequest,
     ExportUsageRequest, GetBudgetRequest, GetBudgetStatusRequest, GetUsageRequest, ImportPricesRequest,
     LeaseAsk, ListBudgetsRequest, ListPricesRequest, ListUsageRecordsRequest, Outcome, Price,
-    PutPriceRequest, QuerySeriesRequest, QuoteCostRequest, ReconcileUsageRequest, ReleaseLeasesRequest,
-    RerateUsageRequest, SeriesQuery, SyncBudgetsRequest, TimeBucket, UpdateBudgetRequest, UsageDimension,
-    UsageRecord, budget_subject::Subject,
+    PutPriceRequest, QuerySeriesRequest, QuoteCostRequest, ReconcileUsageRequest, RecordRefusalsRequest,
+    Refusal, ReleaseLeasesRequest, RerateUsageRequest, SeriesQuery, SyncBudgetsRequest, TimeBucket,
+    UpdateBudgetRequest, UsageDimension, UsageRecord, WhyRequestRequest, budget_subject::Subject,
+    request_service_client::RequestServiceClient,
 };
 
 const SOMEBODY: u128 = 77;
@@ -39,6 +40,7 @@ pub(crate) async fn every_method(ledger: &Ledger) {
     budgets(ledger, made).await;
     query_series(ledger).await;
     list_events(ledger).await;
+    why_request(ledger).await;
     alerts::rules(ledger).await;
     alerts::alerts(ledger).await;
     alerts::silences(ledger).await;
@@ -55,6 +57,31 @@ async fn query_series(ledger: &Ledger) {
         };
         let request = QuerySeriesRequest { query: Some(query), ..QuerySeriesRequest::default() };
         ledger.metrics(Role::Auditor).query_series(request).await.unwrap();
+    }
+}
+
+/// By both ids, for those who see everybody's and for those who see their own.
+async fn why_request(ledger: &Ledger) {
+    let refusal = Refusal {
+        refusal_id: load::usage(SOMEBODY),
+        request_id: "request-77".into(),
+        user_id: load::user(SOMEBODY),
+        reason: "QUEUE_FULL".into(),
+        start_time: Some(time(BEGIN)),
+        ..Refusal::default()
+    };
+    let request = RecordRefusalsRequest { refusals: vec![refusal] };
+    let recorded = RequestServiceClient::new(ledger.as_service()).record_refusals(request).await.unwrap();
+    assert_eq!(recorded.into_inner().recorded, 1);
+    for request_id in ["request-77".to_owned(), load::usage(SOMEBODY)] {
+        for (role, seen) in [(Role::Auditor, true), (Role::Member, false)] {
+            let request = WhyRequestRequest { request_id: request_id.clone() };
+            assert_eq!(
+                ledger.requests(role).why_request(request).await.is_ok(),
+                seen,
+                "{role:?} {request_id}"
+            );
+        }
     }
 }
 

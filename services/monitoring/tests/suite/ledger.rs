@@ -9,7 +9,7 @@ use proto::monitoring::v1::{
     GetUsageRequest, ListUsageRecordsRequest, Outcome, RecordUsageRequest, RecordUsageResponse, TimeBucket,
     UsageDimension, UsageRecord, UsageRow, budget_service_client::BudgetServiceClient,
     metrics_service_client::MetricsServiceClient, price_service_client::PriceServiceClient,
-    usage_service_client::UsageServiceClient,
+    request_service_client::RequestServiceClient, usage_service_client::UsageServiceClient,
 };
 use shared::{
     auth::{Credential, Person, Refusal, ServiceToken, Verify, hash},
@@ -229,6 +229,11 @@ impl Ledger {
     /// The way of the person with this role.
     pub(crate) fn as_person(&self, role: Role) -> Channel {
         channel::with_service_token(self.channel.clone(), &secret(role).into())
+    }
+
+    /// Why requests went as they did, asked by the person with this role.
+    pub(crate) fn requests(&self, role: Role) -> RequestServiceClient<Channel> {
+        RequestServiceClient::new(self.as_person(role))
     }
 
     /// Budgets, for the person with this role.

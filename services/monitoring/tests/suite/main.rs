@@ -54,3 +54,4 @@ mod series;
 mod slow_readers;
 mod statements;
 mod turned;
+mod why;

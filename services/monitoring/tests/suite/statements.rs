@@ -7,7 +7,7 @@ mod fleet;
 use crate::{
     ledger::{FROM_MEMORY, Ledger},
     sample::{HOUR, NOON, record, time},
-    series,
+    series, why,
 };
 use policy::Role;
 use proto::monitoring::v1::{
@@ -77,6 +77,7 @@ async fn counts(ledger: &Ledger, many: u64) -> Vec<(String, usize)> {
     let reconciling = ReconcileUsageRequest { start_time, end_time, ..Default::default() };
     assert!(owner.reconcile_usage(reconciling).await.unwrap().into_inner().equal);
     count();
+    why(ledger, many, &mut count).await;
     fleet::counts(ledger, many, &recorder, &mut count).await;
     costs::counts(ledger, &mut count).await;
     let kept = (0..many).map(|number| {
@@ -161,6 +162,24 @@ async fn prices(ledger: &Ledger, many: u64, count: &mut impl FnMut()) {
     count();
     let quote = QuoteCostRequest { model: "llama".into(), prompt_tokens: 1, ..Default::default() };
     owner.quote_cost(quote).await.unwrap();
+    count();
+}
+
+/// So many requests and refusals under one id, all of which have a price.
+async fn why(ledger: &Ledger, many: u64, count: &mut impl FnMut()) {
+    let request_id = format!("shared-{many}");
+    let of = |number| UsageRecord {
+        request_id: request_id.clone(),
+        start_time: Some(time(NOON + 10 * HOUR)),
+        ..record(50_000 * many + number)
+    };
+    ledger.record(&(0..many).map(of).collect::<Vec<_>>()).await.unwrap();
+    count();
+    let refusal = |number| why::refusal(90_000 * many + number, &request_id);
+    why::refuse(ledger, (0..many).map(refusal).collect()).await;
+    count();
+    let stories = why::ask(ledger, Role::Auditor, &request_id).await.unwrap();
+    assert_eq!(stories.len() as u64, (2 * many).min(20));
     count();
 }
 

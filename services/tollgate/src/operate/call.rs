@@ -74,6 +74,10 @@ impl Client {
                 let answer = self.unary(plan.method, &plan.request).await?;
                 printer.thing(if field.is_empty() { &answer } else { &answer[field] }, &answer)
             }
+            Shape::Page { lines } => {
+                let answer = self.unary(plan.method, &plan.request).await?;
+                printer.page(&lines(&answer), &answer)
+            }
             Shape::Done { said } => {
                 let answer = self.unary(plan.method, &plan.request).await?;
                 printer.done(said, &answer)

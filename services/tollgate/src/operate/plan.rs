@@ -21,6 +21,8 @@ pub(crate) enum Shape {
     Thing { field: &'static str },
     /// The messages of a stream, as rows; of each, the field that holds the row.
     Stream { row: &'static str, columns: &'static [Column] },
+    /// A page of lines, made of the answer.
+    Page { lines: fn(&Value) -> Vec<String> },
     /// Nothing but that it was done.
     Done { said: &'static str },
     /// The bytes of a stream as they are; of each message, the field that holds them.

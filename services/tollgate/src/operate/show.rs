@@ -75,6 +75,14 @@ impl Printer {
         Ok(())
     }
 
+    /// A page of lines.
+    pub(crate) fn page(self, lines: &[String], answer: &Value) -> anyhow::Result<()> {
+        if self.json {
+            return print(&serde_json::to_string_pretty(answer)?);
+        }
+        lines.iter().try_for_each(|line| print(&inert(line)))
+    }
+
     /// Bytes as they are.
     pub(crate) fn raw(self, bytes: &[u8]) -> anyhow::Result<()> {
         match io::stdout().lock().write_all(bytes) {
