@@ -13,3 +13,11 @@ pub fn host() -> String {
 pub fn name() -> String {
     format!("{}:{}", host(), std::process::id())
 }
+
+/// Bytes of memory that this process holds, where the system says.
+#[must_use]
+pub fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}

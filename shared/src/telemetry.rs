@@ -9,6 +9,7 @@ mod observe;
 pub mod serve;
 mod totals;
 
+pub use lines::is_debugged;
 pub use note::{Hear, Learned, Note, Refused, Told};
 pub use observe::{ObserveLayer, Observed};
 pub use totals::totals;
@@ -99,8 +100,8 @@ pub struct Telemetry {
     metrics: SdkMeterProvider,
 }
 
-/// Spans that are exported, whatever lines are written.
-const TRACED: &str = "info";
+/// The target of spans that are exported and never written as lines; where no traces are sent they are not even made.
+pub const TRACED: &str = "traced";
 
 static REGISTRY: LazyLock<prometheus::Registry> = LazyLock::new(prometheus::Registry::new);
 static STARTED: OnceLock<()> = OnceLock::new();
@@ -163,7 +164,7 @@ fn logs(config: &Config, traces: Option<&SdkTracerProvider>, service: &'static s
         lines.with_target(false).boxed()
     };
     // What is traced does not depend on what is written.
-    let traced = level::filter(TRACED)?;
+    let traced = level::traced()?;
     let spans = traces.map(|provider| {
         tracing_opentelemetry::layer().with_tracer(provider.tracer(service)).with_filter(traced)
     });
@@ -200,6 +201,17 @@ pub fn prometheus() -> ([(HeaderName, HeaderValue); 1], String) {
 #[must_use]
 pub fn meter() -> opentelemetry::metrics::Meter {
     global::meter("tollgate")
+}
+
+/// Says something of a span in its trace.
+pub fn set(span: &tracing::Span, name: &'static str, value: impl Into<opentelemetry::Value>) {
+    span.set_attribute(name, value);
+}
+
+/// Says in its trace that what a span is about went wrong, in a word of few.
+pub fn fail(span: &tracing::Span, kind: &str) {
+    span.set_attribute("error.type", kind.to_owned());
+    span.set_status(opentelemetry::trace::Status::error(""));
 }
 
 /// The id of the trace that a span belongs to, where it is recorded.

@@ -5,7 +5,7 @@ use axum::{body::Body, extract::Request, response::Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
 /// Headers of answers that pages of other origins may read.
-const EXPOSED: &str = "x-request-id, x-process-time, retry-after, ratelimit-limit, ratelimit-remaining, ratelimit-reset, \
+const EXPOSED: &str = "x-request-id, x-process-time, x-process-memory, retry-after, ratelimit-limit, ratelimit-remaining, ratelimit-reset, \
     x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, \
     x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens";
 

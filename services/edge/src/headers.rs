@@ -9,11 +9,17 @@ use axum::{
     response::Response,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use shared::request_id::{self, RequestId};
+use shared::{
+    process,
+    request_id::{self, RequestId},
+    telemetry,
+};
 use std::sync::Arc;
 use tokio::time::Instant;
 
 const PROCESS_TIME: HeaderName = HeaderName::from_static("x-process-time");
+/// Bytes of memory that the process holds, while a line is written for every request.
+const PROCESS_MEMORY: HeaderName = HeaderName::from_static("x-process-memory");
 
 pub(crate) async fn dress(State(cors): State<Arc<Cors>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
@@ -35,6 +41,9 @@ pub(crate) async fn dress(State(cors): State<Arc<Cors>>, mut request: Request, n
     headers.insert(request_id::HEADER, id.header());
     if let Ok(value) = HeaderValue::from_str(&format!("{:.6}", started.elapsed().as_secs_f64())) {
         headers.insert(PROCESS_TIME, value);
+    }
+    if let Some(bytes) = telemetry::is_debugged().then(process::resident).flatten() {
+        headers.insert(PROCESS_MEMORY, bytes.into());
     }
     secure(headers);
     cors.mark(headers, allowed);

@@ -23,6 +23,7 @@ use crate::{
     queue::{EngineId, Permit, Queue, Who},
     resume::Resumable,
     settle::{Account, Ledger},
+    spans,
     weights::Weights,
 };
 pub use fallback::Fallback;
@@ -31,12 +32,14 @@ use schedule::{Made, Request};
 use shared::{
     auth::Person,
     limits::{Prompted, Ticket},
+    status::IntoStatus,
     telemetry::{self, Note},
     time,
 };
 use std::{sync::Arc, time::Duration};
 pub use stored::Stored;
 use tokio::time::Instant;
+use tracing::Instrument;
 use uuid::Uuid;
 pub use warm::Warmed;
 
@@ -115,6 +118,19 @@ impl Inference {
     /// # Errors
     /// Whatever keeps the first byte from coming.
     pub async fn infer(
+        &self,
+        person: Person,
+        prompt: Prompt,
+        request_id: &str,
+        deadline: Option<Instant>,
+    ) -> Result<Inferred, Error> {
+        let span = spans::request(&prompt);
+        let answer = Box::pin(self.traced(person, prompt, request_id, deadline));
+        let answer = answer.instrument(span.clone()).await;
+        answer.inspect_err(|error| spans::refused(&span, error.fault().reason))
+    }
+
+    async fn traced(
         &self,
         person: Person,
         prompt: Prompt,
@@ -331,7 +347,7 @@ impl Inference {
             trial.promised(promise);
         }
         let before = waiting.before();
-        let permit = self.turn(prompt, waiting).await?;
+        let permit = self.turn(prompt, waiting).instrument(spans::queue(before)).await?;
         let engine = self.dispatcher.fleet.get(permit.engine());
         let url = engine.map(|engine| engine.url.clone()).unwrap_or_default();
         Ok(Routed { permit, url, waiting: before })

@@ -46,6 +46,7 @@ pub mod weights;
 mod refusals;
 mod resume;
 mod serve;
+mod spans;
 mod store;
 mod vectors;
 

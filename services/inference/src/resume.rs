@@ -20,6 +20,7 @@ use crate::{
 };
 use body::Body;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 /// A prompt whose answer may be continued on another engine, and what was said of it so far.
 #[derive(Debug)]
@@ -71,7 +72,9 @@ impl Resumable {
 
     /// The rest of the answer, from another engine than this.
     pub(crate) async fn go_on(self: Box<Self>, account: Account, avoid: EngineId) -> Option<Box<Metered>> {
-        let answer = self.inference.resume(&self.admitted, &self.who, account, avoid, self.until).await;
+        let span = account.span().clone();
+        let answer = self.inference.resume(&self.admitted, &self.who, account, avoid, self.until);
+        let answer = answer.instrument(span).await;
         let Ok(Answer::Stream(mut rest)) = answer else { return None };
         rest.resume_with(self);
         Some(rest)

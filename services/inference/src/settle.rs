@@ -9,6 +9,7 @@ use crate::{
     metrics::{self, Ended},
     prompt::{Endpoint, Prompt},
     queue::Class,
+    spans,
     sse::Usage,
 };
 use ahash::RandomState;
@@ -21,6 +22,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
+use tracing::Span;
 
 /// How many bytes of input make a token, learned from exact counts: per model and caller, because what one caller sends is
 /// alike (a language, a kind of data), and per model for callers who are new.
@@ -110,6 +112,9 @@ pub struct Account {
     ticket: Option<Ticket>,
     /// What is set aside for it of hard budgets.
     hold: Option<Hold>,
+    /// The request in its trace, and the engine that has it now.
+    span: Span,
+    attempt: Span,
 }
 
 impl Account {
@@ -128,6 +133,8 @@ impl Account {
         let mut record = UsageRecord { prompt_tokens: estimate, ..record };
         let asked = Some(accepted.elapsed());
         course(&mut record).asked_after = asked.map(time::duration_to_proto);
+        let span = Span::current();
+        let attempt = spans::attempt(&span, &record, prompt.endpoint);
         ledger.journal.begin(&record).inspect_err(|_| metrics::journal_error())?;
         let account = Self {
             ledger,
@@ -146,6 +153,8 @@ impl Account {
             settled: false,
             ticket: Ticket::current(),
             hold: None,
+            span,
+            attempt,
         };
         Ok(account)
     }
@@ -180,6 +189,19 @@ impl Account {
         self.record.attempt += 1;
         engine.clone_into(&mut self.record.engine);
         self.asked = Some(self.accepted.elapsed());
+        self.attempt = spans::attempt(&self.span, &self.record, self.endpoint);
+    }
+
+    /// The request in its trace.
+    #[must_use]
+    pub const fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// The engine that has it now, in its trace.
+    #[must_use]
+    pub const fn attempt(&self) -> &Span {
+        &self.attempt
     }
 
     /// The engine that has it gives no answer, or no whole one.
@@ -192,6 +214,8 @@ impl Account {
             duration: Some(time::duration_to_proto(self.accepted.elapsed().saturating_sub(asked))),
         };
         course(&mut self.record).failed.push(attempt);
+        spans::tried(&self.attempt, Some(cause));
+        self.attempt = Span::none();
     }
 
     /// An event came from the engine.
@@ -257,6 +281,12 @@ impl Account {
             return Used::default();
         }
         course(&mut self.record).asked_after = self.asked.map(time::duration_to_proto);
+        let wrong = match outcome {
+            Outcome::Finished => None,
+            Outcome::Cancelled => Some("cancelled"),
+            _ => Some("failed"),
+        };
+        spans::tried(&self.attempt, wrong);
         let record = &mut self.record;
         record.outcome = outcome.into();
         record.estimated = estimated;
@@ -288,6 +318,7 @@ impl Account {
             hold.settle(record.prompt_tokens, record.cached_prompt_tokens, record.completion_tokens);
         }
         let record = &self.record;
+        spans::ended(&self.span, record, self.first_token);
         let (error, how) = match outcome {
             Outcome::Finished => (None, Answered::Whole),
             Outcome::Cancelled => (Some("cancelled"), Answered::Abandoned),

@@ -1,5 +1,6 @@
 //! Which lines this process writes, and how that is changed while it runs.
 
+use super::TRACED;
 use crate::{server::Tasks, time};
 use policy::Time;
 use std::{
@@ -71,9 +72,14 @@ struct Control {
     now: Mutex<(Level, u64)>,
 }
 
+/// The filter of what is exported, whatever lines are written.
+pub(super) fn traced() -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
+    EnvFilter::try_new(format!("{QUIET},info"))
+}
+
 /// The filter for what is configured.
 pub(super) fn filter(text: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
-    EnvFilter::try_new(format!("{QUIET},{text}"))
+    EnvFilter::try_new(format!("{QUIET},{TRACED}=off,{text}"))
 }
 
 /// Makes the filter of this process one that can be changed.

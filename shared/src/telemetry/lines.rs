@@ -14,6 +14,12 @@ const SLOW: Duration = Duration::from_secs(1);
 /// Longer than this is too slow for anybody.
 const TOO_SLOW: Duration = Duration::from_secs(5);
 
+/// Whether a line is written for every request.
+#[must_use]
+pub fn is_debugged() -> bool {
+    tracing::enabled!(target: TARGET, Level::DEBUG)
+}
+
 /// What the line says.
 pub(super) struct Line<'a> {
     pub(super) route: &'a str,
@@ -31,7 +37,7 @@ impl Line<'_> {
     pub(super) fn write(&self) {
         let level = loudness(self.own);
         // The fields are worked out for lines that are written.
-        if level == Level::DEBUG && !tracing::enabled!(target: TARGET, Level::DEBUG) {
+        if level == Level::DEBUG && !is_debugged() {
             return;
         }
         let Self { route, request_id, code, learned, .. } = self;

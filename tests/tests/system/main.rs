@@ -26,6 +26,7 @@ mod incidents;
 mod journey;
 mod killing;
 mod limits;
+mod lines;
 mod operate;
 mod permission;
 mod queue;

@@ -14,6 +14,7 @@ use crate::{
 use shared::status::IntoStatus;
 use std::time::Duration;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 impl Inference {
     /// The rest of an answer that broke off at an engine.
@@ -44,7 +45,9 @@ impl Inference {
         let mut attempt = 1;
         loop {
             let engine = Some(routed.permit.engine());
-            let answer = self.dispatcher.dispatch(&admitted.prompt, routed.permit, account, turn.until).await;
+            let span = account.attempt().clone();
+            let asked = self.dispatcher.dispatch(&admitted.prompt, routed.permit, account, turn.until);
+            let answer = asked.instrument(span).await;
             let mut failed = match answer {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Final(error)) => return Err(error),

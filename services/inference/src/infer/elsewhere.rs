@@ -12,10 +12,12 @@ use crate::{
     goodput::Trial,
     prompt::Prompt,
     queue::{Permit, Waiting},
+    spans,
 };
 use shared::auth::Person;
 use std::time::Duration;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 /// Longest time for which the engines of a model may be between two owners: until a lease is over, and it is known who is.
 const BETWEEN: Duration = Duration::from_secs(10);
@@ -28,6 +30,17 @@ impl Inference {
     /// # Errors
     /// [`Error::Elsewhere`] when this gateway owns no engine for it, or no longer; else like [`Self::infer`].
     pub async fn infer_here(
+        &self,
+        person: Person,
+        prompt: Prompt,
+        request_id: &str,
+        deadline: Option<Instant>,
+    ) -> Result<Inferred, Error> {
+        let span = spans::request(&prompt);
+        Box::pin(self.passed_on(person, prompt, request_id, deadline)).instrument(span).await
+    }
+
+    async fn passed_on(
         &self,
         person: Person,
         prompt: Prompt,
