@@ -45,6 +45,7 @@ const FILES: &[&str] = &[
     "tollgate/inference/v1/queue.proto",
     "tollgate/monitoring/v1/budgets.proto",
     "tollgate/monitoring/v1/cost.proto",
+    "tollgate/monitoring/v1/health.proto",
     "tollgate/monitoring/v1/metrics.proto",
     "tollgate/monitoring/v1/alerts.proto",
     "tollgate/monitoring/v1/notifications.proto",
@@ -127,12 +128,13 @@ fn access_table(pool: &DescriptorPool) -> Result<String> {
         let access = access.as_message().context("access is a message")?;
         writeln!(
             rows,
-            "    Row {{ path: \"{}\", roles: {}, service: {}, public: {}, scope: {} }},",
+            "    Row {{ path: \"{}\", roles: {}, service: {}, public: {}, scope: {}, streams: {} }},",
             path(&method),
             roles(access),
             flag(access, "service"),
             flag(access, "public"),
-            scope(pool, &method, access)?
+            scope(pool, &method, access)?,
+            method.is_server_streaming() || method.is_client_streaming()
         )?;
     }
     rows.push_str("]\n");

@@ -59,6 +59,8 @@ pub struct Row {
     pub public: bool,
     /// Number of the `tollgate.common.v1.Scope` that a narrowed credential needs.
     pub scope: i32,
+    /// Whether its request or its answer is a stream.
+    pub streams: bool,
 }
 
 /// A request that changes something.

@@ -7,6 +7,7 @@
 
 mod breaker;
 mod failure;
+mod figures;
 mod guarded;
 mod open;
 mod plan;
@@ -17,6 +18,7 @@ mod watch;
 
 pub(crate) use failure::is_refusal;
 pub use failure::{retry_after, violation};
+pub use figures::Figures;
 pub use guarded::{Guarded, Held};
 pub use open::Options;
 pub use plan::{Explain, Plan, Scan};

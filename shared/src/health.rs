@@ -2,48 +2,22 @@
 //!
 //! Live: the process turns. Startup: everything critical was up once. Ready: everything critical is up now.
 
-use crate::{report, telemetry};
-use futures_util::{Stream, StreamExt};
-use opentelemetry::{KeyValue, metrics::Gauge};
+mod component;
+pub mod database;
+pub mod report;
+mod serve;
+
+pub use component::{Component, Condition, Reporter};
+pub use report::Beside;
+pub use vitals::Kind;
+
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
-    pin::Pin,
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use tokio::sync::watch;
-use tokio_stream::wrappers::WatchStream;
-use tonic::{Request, Response, Status};
-use tonic_health::pb::{
-    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server,
-};
-
-static UP: LazyLock<Gauge<u64>> = LazyLock::new(|| {
-    let meter = telemetry::meter();
-    let up = meter.u64_gauge("tollgate.component.up");
-    up.with_description("Whether a component of the process works, well or less well").build()
-});
-
-/// How a component is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "status", content = "reason", rename_all = "snake_case")]
-pub enum Condition {
-    /// Not known yet.
-    Starting,
-    /// Works.
-    Up,
-    /// Works, less well; the reason says how.
-    Degraded(String),
-    /// Does not work; the reason says why. No secrets, no addresses with credentials.
-    Down(String),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Component {
-    critical: bool,
-    #[serde(flatten)]
-    condition: Condition,
-}
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct State {
@@ -63,7 +37,20 @@ impl State {
 
     fn critical_up(&self) -> bool {
         let mut critical = self.components.values().filter(|component| component.critical);
-        critical.all(|component| matches!(component.condition, Condition::Up | Condition::Degraded(_)))
+        critical.all(Component::is_up)
+    }
+}
+
+/// How long a look may take that somebody waits for.
+const LOOK: Duration = Duration::from_secs(4);
+
+/// What comes and goes beside the components.
+#[derive(Default)]
+struct Others(Vec<Box<dyn Fn() -> Vec<Beside> + Send + Sync>>);
+
+impl std::fmt::Debug for Others {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Others").field(&self.0.len()).finish()
     }
 }
 
@@ -71,42 +58,23 @@ impl State {
 #[derive(Debug, Clone)]
 pub struct Health {
     state: Arc<watch::Sender<State>>,
+    /// Told when somebody wants everything looked at.
+    wanted: Arc<watch::Sender<()>>,
+    /// Looks so far.
+    looks: Arc<watch::Sender<u64>>,
+    others: Arc<Mutex<Others>>,
     services: Arc<Mutex<Vec<&'static str>>>,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self { state: Arc::new(watch::Sender::new(State::default())), services: Arc::default() }
-    }
-}
-
-/// Where a component says how it is.
-#[derive(Debug, Clone)]
-pub struct Reporter {
-    name: &'static str,
-    state: Arc<watch::Sender<State>>,
-}
-
-impl Reporter {
-    /// Says how the component is from now on.
-    pub fn set(&self, condition: Condition) {
-        self.state.send_if_modified(|state| {
-            let Some(component) = state.components.get_mut(self.name) else { return false };
-            if component.condition == condition {
-                return false;
-            }
-            tracing::info!(component = self.name, ?condition, "health changed");
-            if condition != Condition::Starting {
-                let up = !matches!(condition, Condition::Down(_));
-                UP.record(up.into(), &[KeyValue::new("component", self.name)]);
-                if up != matches!(component.condition, Condition::Up | Condition::Degraded(_)) {
-                    report::turned();
-                }
-            }
-            component.condition = condition;
-            state.started |= state.critical_up();
-            true
-        });
+        Self {
+            state: Arc::new(watch::Sender::new(State::default())),
+            wanted: Arc::new(watch::Sender::new(())),
+            looks: Arc::new(watch::Sender::new(0)),
+            others: Arc::default(),
+            services: Arc::default(),
+        }
     }
 }
 
@@ -123,11 +91,30 @@ impl Health {
     /// Adds a component that starts as [`Condition::Starting`]. While a critical one is down the process is not ready.
     #[must_use]
     pub fn component(&self, name: &'static str, critical: bool) -> Reporter {
-        let component = Component { critical, condition: Condition::Starting };
         self.state.send_modify(|state| {
-            state.components.insert(name, component);
+            state.components.insert(name, Component::new(critical));
         });
-        Reporter { name, state: Arc::clone(&self.state) }
+        let (state, wanted, looks) = (&self.state, &self.wanted, &self.looks);
+        Reporter::new(name, Arc::clone(state), Arc::clone(wanted), Arc::clone(looks))
+    }
+
+    /// Has reports tell of what comes and goes, too; it is asked whenever one is made.
+    pub fn also(&self, others: impl Fn() -> Vec<Beside> + Send + Sync + 'static) {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner).0.push(Box::new(others));
+    }
+
+    fn beside(&self) -> Vec<Beside> {
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.0.iter().flat_map(|other| other()).collect()
+    }
+
+    /// Has everything looked at that is asked again and again, and waits until it was, for 4 s at most.
+    pub async fn look(&self) {
+        let (asked, mut looks) = (self.wanted.receiver_count(), self.looks.subscribe());
+        let all = *looks.borrow_and_update() + u64::try_from(asked).unwrap_or(0);
+        self.wanted.send_replace(());
+        let looked = looks.wait_for(|looks| *looks >= all);
+        let _ = tokio::time::timeout(LOOK, looked).await;
     }
 
     /// Names a gRPC service that `grpc.health.v1` answers for.
@@ -183,52 +170,6 @@ impl Health {
     }
 }
 
-fn serving(service: &str, state: &State) -> HealthCheckResponse {
-    let ok = match service {
-        "liveness" => true,
-        "startup" => state.up_once(),
-        _ => state.ready(),
-    };
-    let status = if ok { ServingStatus::Serving } else { ServingStatus::NotServing };
-    HealthCheckResponse { status: status.into() }
-}
-
-#[tonic::async_trait]
-impl health_server::Health for Health {
-    async fn check(
-        &self,
-        request: Request<HealthCheckRequest>,
-    ) -> Result<Response<HealthCheckResponse>, Status> {
-        let service = request.into_inner().service;
-        if !self.knows(&service) {
-            return Err(Status::not_found("no such service here"));
-        }
-        Ok(Response::new(serving(&service, &self.state.borrow())))
-    }
-
-    type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
-
-    async fn watch(
-        &self,
-        request: Request<HealthCheckRequest>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
-        let service = request.into_inner().service;
-        if !self.knows(&service) {
-            let unknown = HealthCheckResponse { status: ServingStatus::ServiceUnknown.into() };
-            let forever = futures_util::stream::iter([Ok(unknown)]).chain(futures_util::stream::pending());
-            return Ok(Response::new(Box::pin(forever)));
-        }
-        let mut last = None;
-        let states = WatchStream::new(self.state.subscribe()).filter_map(move |state| {
-            let now = serving(&service, &state);
-            let changed = last.as_ref() != Some(&now);
-            last = Some(now);
-            std::future::ready(changed.then_some(Ok(now)))
-        });
-        Ok(Response::new(Box::pin(states)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,5 +189,25 @@ mod tests {
         assert!(health.ready().ok);
         health.stopping();
         assert!(!health.ready().ok && health.live().ok);
+    }
+
+    #[test]
+    fn one_bad_look_takes_nothing_away_and_what_never_answered_is_down() {
+        let health = Health::default();
+        let database = health.component("database", true);
+        let look = |well: bool| {
+            database.looked(Duration::from_millis(3), if well { Ok(()) } else { Err("gone".into()) });
+            health.ready().ok
+        };
+        assert!(!look(false), "it never answered");
+        assert!(look(true) && look(false) && look(false), "failed, though not often enough");
+        assert!(!look(false), "three times");
+        assert!(!look(true), "has only begun");
+        assert!(look(true));
+        assert!(look(false));
+        let report = serde_json::to_value(health.live()).unwrap();
+        let component = &report["components"]["database"];
+        assert_eq!((&component["consecutive_failures"], &component["latency_ms"]), (&1.into(), &3.0.into()));
+        assert!(component["last_success_micros"].is_i64() && component["status"] == "degraded", "{report}");
     }
 }

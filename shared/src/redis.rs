@@ -10,7 +10,7 @@ pub mod locks;
 pub mod shelf;
 
 use crate::{
-    health::{Condition, Reporter},
+    health::{Condition, Kind, Reporter},
     report,
     server::Tasks,
     telemetry::meter,
@@ -24,7 +24,10 @@ use fred::{
 use opentelemetry::{KeyValue, metrics::Counter};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::{broadcast, watch};
 
 /// Settings under `redis`.
@@ -115,7 +118,7 @@ pub fn talk(
         channel,
         words: words.subscribe(),
         heard: Box::new(heard),
-        health: health(),
+        health: health().of(Kind::Redis),
         counted: meter().u64_counter("tollgate.redis.words").build(),
     };
     let stop = tasks.stopping();
@@ -233,10 +236,12 @@ impl Talk {
         let mut words = self.words.clone();
         loop {
             let word = words.borrow_and_update().clone();
+            let began = Instant::now();
             let sent = client.publish::<i64, _, _>(self.channel.as_str(), Value::Bytes(word));
             if !matches!(tokio::time::timeout(LIMIT, sent).await, Ok(Ok(_))) {
                 return Lost::Away;
             }
+            self.health.took(began.elapsed());
             self.counted.add(1, &[KeyValue::new("direction", "said")]);
             // An error means that nobody will say anything any more; then only the beat is left.
             let _ = tokio::time::timeout(BEAT, words.changed()).await;

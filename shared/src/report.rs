@@ -45,6 +45,8 @@ pub fn turned() {
 pub struct Source {
     /// What runs here, such as `inference`.
     pub service: &'static str,
+    /// The services of ours that run in it.
+    pub apis: &'static [&'static str],
     /// This process among others, the same after it was started anew: its host and port.
     pub instance: String,
 }

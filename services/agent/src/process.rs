@@ -6,7 +6,7 @@ use shared::{
     auth,
     channel::{self, Channel},
     config::{Faults, Loaded, Secret, Validate},
-    health::Health,
+    health::{self, Health},
     machine::Machine,
     process,
     report::{self, Beside, Source},
@@ -125,8 +125,9 @@ pub async fn run(loaded: Loaded<Settings>) -> Result<(), Error> {
         gateways: gateways.iter().map(|address| remote("inference", address)).collect::<Result<_, _>>()?,
     };
     let instance = format!("{}:{}", process::host(), ports.agent_admin.port());
-    let source = Source { service: "agent", instance };
-    report::start(source, upstreams.monitoring.clone(), Beside::default(), &tasks);
+    let source = Source { service: "agent", apis: &["agent"], instance };
+    report::start(source.clone(), upstreams.monitoring.clone(), Beside::default(), &tasks);
+    health::report::start(source, health.clone(), upstreams.monitoring.clone(), &tasks);
     // It is read to be shown; where limits are kept, they read it.
     let _ = Machine::start(&tasks);
     let stopping = CancellationToken::new();

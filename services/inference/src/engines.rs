@@ -22,6 +22,7 @@ mod kubernetes;
 mod probe;
 mod pulse;
 mod roster;
+mod told;
 mod watch;
 
 pub use crate::queue::EngineId;

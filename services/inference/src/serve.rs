@@ -37,7 +37,7 @@ use shared::{
     auth::{Access, AuthLayer, ServiceToken},
     channel::Channel,
     config::ExposeSecret,
-    health::Health,
+    health::{Health, Kind},
     redis::{locks::Locks, shelf::Shelf},
     seal::Sealer,
     security::{self, Watch},
@@ -165,6 +165,7 @@ pub async fn open(
     follow::start(&policy, upstreams.permissions, kept, followed, gateways.clone(), tasks);
     fleet.first_look().await;
     fleet.watch(health.component("engines", false));
+    fleet.tell(health);
     let names = Names::open(
         service_token.as_ref().filter(|_| config.gateways.is_one_of_several()),
         &config.data_dir,
@@ -270,7 +271,7 @@ async fn background(
     };
     let opened = Arc::new(Notify::new());
     let told = Arc::clone(&opened);
-    let component = health.component("jobs database", false);
+    let component = health.component("jobs database", false).of(Kind::Database);
     let store = Store::open(url, sealer, component, tasks, move || told.notify_one()).await;
     let jobs = Jobs::new(store.clone(), config.jobs.clone(), locks.clone());
     let batches = Batches::new(store.clone(), inference.clone(), config);

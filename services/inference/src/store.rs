@@ -13,8 +13,8 @@ mod seals;
 use crate::error::{Error, Kept};
 use shared::{
     config::SecretString,
-    db::{Db, Migrations},
-    health::{Condition, Reporter},
+    db::{Db, Figures, Migrations},
+    health::{Reporter, database::LATELY},
     seal::{
         Sealer,
         rows::{self, Vault},
@@ -24,7 +24,7 @@ use shared::{
 use sqlx::migrate::Migrator;
 use std::{
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 static POSTGRES: Migrator = sqlx::migrate!("../../migrations/inference/postgres");
@@ -68,7 +68,10 @@ impl Store {
         tasks.spawn(async move {
             let looks = async {
                 loop {
-                    tokio::time::sleep(EVERY).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(EVERY) => {}
+                        () = health.wanted() => {}
+                    }
                     if let Err(error) = looking.look(&place, &health, &mut opened).await {
                         tracing::debug!(%error, "jobs and files cannot be reached");
                     }
@@ -88,6 +91,7 @@ impl Store {
         health: &Reporter,
         opened: &mut Option<impl FnOnce(Vault)>,
     ) -> Result<(), sqlx::Error> {
+        let began = Instant::now();
         let answered = match self.0.get() {
             Some(vault) => vault.db.ping().await,
             None => open(place).await.map(|vault| {
@@ -97,11 +101,14 @@ impl Store {
                 }
             }),
         };
-        health.set(match &answered {
-            Ok(()) => Condition::Up,
-            Err(sqlx::Error::Decode(_)) => Condition::Degraded(WRONG_KEY.to_owned()),
-            Err(_) => Condition::Degraded("jobs and files cannot be reached".to_owned()),
+        if let Some(vault) = self.0.get() {
+            health.figures(Figures::of(&vault.db, LATELY, shared::time::now()));
+        }
+        let said = answered.as_ref().map_err(|error| match error {
+            sqlx::Error::Decode(_) => WRONG_KEY.to_owned(),
+            _ => "jobs and files cannot be reached".to_owned(),
         });
+        health.looked(began.elapsed(), said.map(drop));
         answered
     }
 

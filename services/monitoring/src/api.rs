@@ -3,7 +3,8 @@
 //! [`alerts`], [`usage`], [`prices`], [`costs`], [`budgets`], [`instances`] and [`scaling`] serve them, [`keda`] what KEDA asks;
 //! [`record`] reads and writes single records, [`course`] how they went, [`requests`] says why, [`query`] what is asked of
 //! them, [`change`] what becomes of them, [`instance`] and [`policy`] are single
-//! instances and policies, [`field`] the fields that all have. [`metrics`] serves what was measured.
+//! instances and policies, [`field`] the fields that all have. [`metrics`] serves what was measured,
+//! [`health`] how everything is.
 
 pub(crate) mod alerts;
 mod budgets;
@@ -11,6 +12,7 @@ mod change;
 mod costs;
 mod course;
 mod field;
+mod health;
 mod instance;
 mod instances;
 pub(crate) mod keda;
@@ -25,7 +27,7 @@ mod usage;
 
 pub(crate) use instance::lease;
 
-use crate::signals::Signals;
+use crate::{health::Board, signals::Signals};
 use pricing::gpu::Weights;
 use shared::{
     db::Db,
@@ -38,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Api {
     db: Db,
     signals: Signals,
+    board: Board,
     limits: Gate,
     stop: CancellationToken,
     weights: Weights,
@@ -48,11 +51,12 @@ impl Api {
     pub(crate) const fn new(
         db: Db,
         signals: Signals,
+        board: Board,
         limits: Gate,
         stop: CancellationToken,
         weights: Weights,
     ) -> Self {
-        Self { db, signals, limits, stop, weights }
+        Self { db, signals, board, limits, stop, weights }
     }
 
     /// Where warning and critical begin, as they are set now.

@@ -2,9 +2,11 @@
 
 mod alerts;
 mod gpu;
+mod health;
 
 pub use alerts::{Alerts, Encryption, Receiver, Smtp};
 pub use gpu::Gpu;
+pub use health::Health;
 
 use serde::Deserialize;
 use shared::{
@@ -35,6 +37,8 @@ pub struct Config {
     pub alerts: Alerts,
     /// How the cost of GPUs is shared.
     pub gpu: Gpu,
+    /// From where on what everything depends on counts as slow or full.
+    pub health: Health,
     /// What limits calls; whoever starts the service fills it in.
     #[serde(skip)]
     pub limits: Gate,
@@ -48,6 +52,7 @@ impl Default for Config {
             encryption_keys: Vec::new(),
             alerts: Alerts::default(),
             gpu: Gpu::default(),
+            health: Health::default(),
             keda_listen: None,
             limits: Gate::default(),
         }
@@ -67,6 +72,7 @@ impl Validate for Config {
         }
         self.alerts.validate(faults);
         self.gpu.validate(faults);
+        self.health.validate(faults);
         if self.in_flight == 0 {
             faults.push("monitoring.in_flight: must be at least 1".into());
         }

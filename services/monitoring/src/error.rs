@@ -100,6 +100,9 @@ pub(crate) enum Error {
         "this name is measured by services, or is known for another kind of value: record it under another name"
     )]
     Measured,
+    /// Everything was looked at a moment ago.
+    #[error("everything was looked at just now; wait a moment, or ask how it is without a check")]
+    CheckedJustNow(Duration),
     /// There is no room for another series.
     #[error("there are as many series as may be; record fewer different labels")]
     Full,
@@ -197,6 +200,7 @@ impl IntoStatus for Error {
             Self::Etag => Fault::new(Code::Aborted, "ETAG_MISMATCH"),
             Self::Measured => Fault::new(Code::FailedPrecondition, "METRIC_IS_MEASURED"),
             Self::Full => Fault::new(Code::ResourceExhausted, "TOO_MANY_SERIES"),
+            Self::CheckedJustNow(wait) => Fault::retry(Code::ResourceExhausted, "CHECKED_JUST_NOW", *wait),
             Self::TooMuch => Fault::new(Code::InvalidArgument, "QUERY_TOO_LARGE"),
             Self::Unfit(_) => Fault::new(Code::InvalidArgument, "METRIC_OF_OTHER_KIND"),
             Self::Missing { .. } => Fault::new(Code::NotFound, "NOT_FOUND"),

@@ -1,5 +1,5 @@
 //! Monitoring: the ledger of what every accepted request used, counted exactly once, and what it costs; budgets; what is
-//! measured; alerts; instances of engines.
+//! measured; how everything is; alerts; instances of engines.
 //!
 //! A call enters in `api`, is decided in the file named after its verb (`usage::record`, `budgets::lease`) and is kept in
 //! `store`. Who is asking, [`shared::auth`] settled before; [`AskPermissions`] tells it who holds a key.
@@ -24,7 +24,7 @@ mod store;
 mod usage;
 mod why;
 
-pub use config::{Alerts, Config, Encryption, Gpu, Receiver, Smtp};
+pub use config::{Alerts, Config, Encryption, Gpu, Health as HealthBounds, Receiver, Smtp};
 pub use identify::AskPermissions;
 
 use axum::Router;
@@ -37,6 +37,7 @@ use proto::{
         alert_service_server::AlertServiceServer,
         budget_service_server::{self, BudgetServiceServer},
         cost_service_server::{self, CostServiceServer},
+        health_service_server::{self, HealthServiceServer},
         instance_service_server::{self, InstanceServiceServer},
         metrics_service_server::{self, MetricsServiceServer},
         notification_service_server::NotificationServiceServer,
@@ -53,7 +54,7 @@ use shared::{
     db::{Db, Migrations},
     deadline::DeadlineLayer,
     event::serve::{EventApi, Logged as _},
-    health::Health,
+    health::{Health, database},
     request_id::RequestIdLayer,
     seal::Sealer,
     security::Watch,
@@ -100,7 +101,7 @@ pub fn routes(
         return Err(Faults(faults));
     }
     // Not just "database": in one process with other services, each has its own to report on.
-    health::watch(db.clone(), health.component("usage database", true), tasks);
+    database::watch(db.clone(), health.component("usage database", true), tasks);
     look_after_instances(&db, tasks);
     forget_refusals(&db, tasks);
     health.serves(usage_service_server::SERVICE_NAME);
@@ -112,15 +113,18 @@ pub fn routes(
     health.serves(instance_service_server::SERVICE_NAME);
     health.serves(scaling_service_server::SERVICE_NAME);
     health.serves(metrics_service_server::SERVICE_NAME);
+    health.serves(health_service_server::SERVICE_NAME);
     health.serves(event_service_server::SERVICE_NAME);
     health.serves(log_service_server::SERVICE_NAME);
     let events = Events(db.clone());
     let signals = signals::Signals::start(&db, tasks);
+    let board = health::Board::start(&db, &signals, &config.health, &config.limits, tasks);
     let sealer = Sealer::new(&config.encryption_keys);
     let sealer = sealer.map_err(|fault| Faults(vec![format!("monitoring.encryption_keys: {fault}")]))?;
     let alerting = alerting::Alerting::start(db.clone(), sealer, &config.alerts, signals.clone(), tasks);
     let alerts = api::alerts::AlertApi(alerting.map_err(|fault| Faults(vec![fault]))?);
-    let api = api::Api::new(db, signals, config.limits.clone(), tasks.stopping(), config.gpu.weights());
+    let (limits, stop) = (config.limits.clone(), tasks.stopping());
+    let api = api::Api::new(db, signals, board, limits, stop, config.gpu.weights());
     let service = tonic::service::Routes::new(UsageServiceServer::new(api.clone()))
         .add_service(PriceServiceServer::new(api.clone()).max_decoding_message_size(MAX_IMPORT))
         .add_service(RequestServiceServer::new(api.clone()))
@@ -128,6 +132,7 @@ pub fn routes(
         .add_service(CostServiceServer::new(api.clone()))
         .add_service(InstanceServiceServer::new(api.clone()))
         .add_service(ScalingServiceServer::new(api.clone()))
+        .add_service(HealthServiceServer::new(api.clone()))
         .add_service(MetricsServiceServer::new(api))
         .add_service(EventApi::server(events.clone()))
         .add_service(LogApi::server(Events::SERVICE, events, tasks))

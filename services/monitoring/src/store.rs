@@ -1,7 +1,7 @@
 //! The tables of [`alerts`], and those of the ledger: [`records`], one row per request and attempt, [`corrections`] that supersede some of them, [`refusals`],
 //! [`rollup`], the sums by the hour, [`prices`], and [`budgets`] with their [`windows`] and [`leases`];
 //! [`instances`] with what happened to them, [`replicas`], how many
-//! there should be, [`gpus`], what those cost, and [`series`], what was measured.
+//! there should be, [`gpus`], what those cost, [`series`], what was measured, and [`health`], what processes said last.
 //!
 //! One text per query for both engines. Only what calls do as a whole is measured here, by the name of the call.
 
@@ -9,6 +9,7 @@ pub(crate) mod alerts;
 pub(crate) mod budgets;
 pub(crate) mod corrections;
 pub(crate) mod gpus;
+pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod instances;
 pub(crate) mod leases;

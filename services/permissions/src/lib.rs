@@ -40,7 +40,6 @@ mod me;
 mod models;
 mod notifications;
 mod passwords;
-mod ping;
 mod provider;
 mod pump;
 mod questions;
@@ -75,7 +74,7 @@ use sessions::Sessions;
 use shared::{
     auth::{Access, AuthLayer, ServiceToken},
     db::{Db, Migrations},
-    health::Health,
+    health::{Health, database},
     limits::Gate,
     seal::Sealer,
     security::Watch,
@@ -117,7 +116,7 @@ impl Permissions {
         encryption::close(&db, &sealer).await?;
         encryption::start(&db, &sealer, tasks);
         let incidents = Keeper::start(db.clone(), sealer.clone(), Watch::default(), tasks);
-        ping::start(&db, tasks, health.component("database", true));
+        database::watch(db.clone(), health.component("database", true), tasks);
         let bounds = Bounds { fresh_within: config.fresh_within, serve_stale_for: config.serve_stale_for };
         let reporter = health.component("policy", true);
         let tokens = Tokens::new(store::replicas::cluster(&db).await?, &sealer);

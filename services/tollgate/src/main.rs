@@ -78,7 +78,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command.unwrap_or(Command::Up(cli.options)) {
         Command::Up(options) => Box::pin(up::run(options)).await?,
         Command::Permissions(options) => roles::permissions(options).await?,
-        Command::Inference(options) => roles::inference(options).await?,
+        Command::Inference(options) => Box::pin(roles::inference(options)).await?,
         Command::Monitoring(options) => roles::monitoring(options).await?,
         Command::Edge(options) => roles::edge(options).await?,
         Command::Agent(options) => roles::agent(options).await?,

@@ -13,6 +13,7 @@ mod call;
 mod engines;
 mod grants;
 mod groups;
+mod health;
 mod import;
 mod instances;
 mod jobs;
@@ -101,6 +102,8 @@ pub(crate) enum Operate {
     Scaling(On<scaling::Scaling>),
     /// The queue: who waits and why, and how well promises are kept.
     Queue(On<queue::Queue>),
+    /// Health: how everything is, and what is wrong.
+    Health(With<health::Health>),
     /// Limits: how much callers may, and what they have used of it.
     Limits(On<limits::Limits>),
     /// What is measured: numbers now and over time, models, machines.
@@ -176,6 +179,7 @@ pub(crate) async fn run(command: Operate) -> anyhow::Result<ExitCode> {
             show(&common, async |client| verb.plan(client).await).await?
         }
         Operate::Queue(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
+        Operate::Health(With { args, common }) => return args.run(&common).await,
         Operate::Limits(On { verb, common }) => show(&common, async |client| verb.plan(client).await).await?,
         Operate::Metrics(On { verb, common }) => {
             show(&common, async |client| verb.plan(client).await).await?

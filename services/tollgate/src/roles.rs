@@ -12,7 +12,7 @@ use shared::{
     channel::{self, Channel},
     config::{Loaded, SecretString},
     db::Db,
-    health::Health,
+    health::{self, Health},
     limits::{self, Gate},
     machine::Machine,
     process,
@@ -60,11 +60,19 @@ impl Start {
         });
     }
 
-    /// Tells monitoring, over this channel, what the process at this address measures, and what is added beside it.
-    fn report(&self, service: &'static str, address: SocketAddr, monitoring: Channel) -> Beside {
-        let source = Source { service, instance: format!("{}:{}", process::host(), address.port()) };
+    /// Tells monitoring, over this channel, what the process at this address measures, with what is added beside it, and
+    /// how it is.
+    fn report(
+        &self,
+        service: &'static [&'static str; 1],
+        address: SocketAddr,
+        monitoring: Channel,
+    ) -> Beside {
+        let instance = format!("{}:{}", process::host(), address.port());
+        let source = Source { service: service[0], apis: service, instance };
         let beside = Beside::default();
-        report::start(source, monitoring, beside.clone(), &self.tasks);
+        report::start(source.clone(), monitoring.clone(), beside.clone(), &self.tasks);
+        health::report::start(source, self.health.clone(), monitoring, &self.tasks);
         beside
     }
 
@@ -125,7 +133,7 @@ pub(crate) async fn permissions(options: Options) -> anyhow::Result<()> {
     let routes = permissions::routes(config, db.clone(), &start.tasks, &start.health, Some(token)).await?;
     let ports = start.config.ports.clone();
     let monitoring = start.channel("monitoring", &start.config.upstream.monitoring)?;
-    start.report("permissions", ports.permissions, monitoring);
+    start.report(&["permissions"], ports.permissions, monitoring);
     start.run(Door::Service, ports.permissions, ports.permissions_admin, routes, true).await?;
     db.close().await;
     Ok(())
@@ -153,7 +161,7 @@ pub(crate) async fn monitoring(options: Options) -> anyhow::Result<()> {
     let routes = monitoring::routes(config, db.clone(), tasks, health, verify, Some(token), watch)?;
     let ports = start.config.ports.clone();
     let itself = channel::with_service_token(channel::in_process(routes.clone()), &start.token()?);
-    start.report("monitoring", ports.monitoring, itself);
+    start.report(&["monitoring"], ports.monitoring, itself);
     start.run(Door::Service, ports.monitoring, ports.monitoring_admin, routes, true).await?;
     db.close().await;
     Ok(())
@@ -168,7 +176,7 @@ pub(crate) async fn inference(options: Options) -> anyhow::Result<()> {
         monitoring: start.channel("monitoring", &start.config.upstream.monitoring)?,
         peers: Some(inference::Peers { dialer: start.dialer.clone(), token: start.token()? }),
     };
-    let beside = start.report("inference", start.config.ports.inference, upstreams.monitoring.clone());
+    let beside = start.report(&["inference"], start.config.ports.inference, upstreams.monitoring.clone());
     let mut config = start.config.inference.clone();
     std::fs::create_dir_all(&config.data_dir)?;
     config.encryption_keys = encryption::keys(&config.encryption_keys, &config.data_dir)?;
@@ -197,7 +205,7 @@ pub(crate) async fn edge(options: Options) -> anyhow::Result<()> {
     let _ = Machine::start(&start.tasks);
     // The edge needs no token for what it passes on, so it may have none to report with.
     if start.config.service_token.read().is_ok_and(|token| token.is_some()) {
-        start.report("edge", listen, start.channel("monitoring", &start.config.upstream.monitoring)?);
+        start.report(&["edge"], listen, start.channel("monitoring", &start.config.upstream.monitoring)?);
     }
     start.run(Door::Edge, listen, admin, routes, false).await
 }

@@ -16,7 +16,7 @@ use shared::{
     channel,
     config::SecretString,
     db::Db,
-    health::Health,
+    health::{self, Health},
     limits, process,
     report::{self, Beside, Source},
     request_id::RequestIdLayer,
@@ -27,6 +27,9 @@ use shared::{
     tls::{Dialer, Door},
 };
 use std::net::{Ipv4Addr, SocketAddr};
+
+/// The services that run in this one process.
+const APIS: [&str; 4] = ["permissions", "inference", "monitoring", "edge"];
 
 /// Runs until the process is told to stop.
 pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
@@ -58,10 +61,12 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let welcome =
         made.map(|made| Welcome::new(&made, base_url.clone())).or_else(|| Welcome::read(&config.data_dir));
     let suite = Suite::start(&config, &databases, &health, &tasks).await?;
-    let source = Source { service: "up", instance: format!("{}:{}", process::host(), address.port()) };
+    let source =
+        Source { service: "up", apis: &APIS, instance: format!("{}:{}", process::host(), address.port()) };
     let beside = Beside::default();
     beside.add(suite.gateway.fleet.figures());
-    report::start(source, suite.monitoring.clone(), beside, &tasks);
+    report::start(source.clone(), suite.monitoring.clone(), beside, &tasks);
+    health::report::start(source, health.clone(), suite.monitoring.clone(), &tasks);
     let (reloaded, standing_in) = (suite.gateway.clone(), config.inference.engines.clone());
     reload::watch(&options, &tasks, move |config| {
         gate.configure(config.limits.clone());

@@ -8,7 +8,7 @@
 
 use super::{Gate, Ticket, load};
 use crate::{
-    health::{Condition, Health, Reporter},
+    health::{Condition, Health, Kind, Reporter},
     redis::{self, Config, connection::again},
     server::Tasks,
     telemetry::meter,
@@ -91,7 +91,7 @@ pub fn start(gate: &Gate, config: &Config, tasks: &Tasks, health: &Health) {
         gate: gate.clone(),
         address,
         replica: Uuid::new_v4().to_string(),
-        health: health.component("limits", false),
+        health: health.component("limits", false).of(Kind::Redis),
         shared,
         waits,
         told: meter().u64_counter("tollgate.limits.exchanges").build(),
@@ -166,6 +166,7 @@ impl Exchange {
 
     /// An exchange took so long, and perhaps with a Redis that has forgotten what it was told.
     fn judge(&self, took: Duration, other: bool) {
+        self.health.took(took);
         if took > SLOW {
             self.gate.0.exchanged.on.store(true, Ordering::Relaxed);
             self.gate.lock().share(true, false);

@@ -11,7 +11,7 @@ use fred::{
 use std::{
     convert::Infallible,
     sync::{Arc, PoisonError, RwLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Between two signs of life.
@@ -31,23 +31,23 @@ impl Drop for Running {
 }
 
 impl Connection {
-    /// Keeps one until the process ends. `turned` is told whenever it is there or away.
+    /// Keeps one until the process ends. `told` hears how long each sign of life took, and nothing whenever it is away.
     pub(crate) fn keep(
         address: Address,
         tasks: &Tasks,
-        turned: impl Fn(bool) + Send + Sync + 'static,
+        told: impl Fn(Option<Duration>) + Send + Sync + 'static,
     ) -> Self {
         let connection = Self(Arc::default());
         let (kept, stop) = (connection.clone(), tasks.stopping());
         tasks.spawn(async move {
-            let turned = &turned;
+            let told = &told;
             let with = |client: Client| {
                 let kept = kept.clone();
                 async move {
                     kept.set(Some(client.clone()));
-                    turned(true);
                     let mut alive = false;
-                    while is_alive(&client).await {
+                    while let Some(took) = pinged(&client).await {
+                        told(Some(took));
                         alive = true;
                         tokio::time::sleep(BEAT).await;
                     }
@@ -57,7 +57,7 @@ impl Connection {
             };
             tokio::select! {
                 () = stop.cancelled() => {}
-                never = again(&address, with, || turned(false)) => match never {},
+                never = again(&address, with, || told(None)) => match never {},
             }
         });
         connection
@@ -93,8 +93,10 @@ pub(crate) async fn again<Fut: Future<Output = bool>>(
     }
 }
 
-async fn is_alive(client: &Client) -> bool {
+/// How long a sign of life took, if there was one.
+async fn pinged(client: &Client) -> Option<Duration> {
+    let began = Instant::now();
     let ping = CustomCommand::new_static("PING", ClusterHash::Random, false);
     let pong = client.custom::<String, _>(ping, Vec::<String>::new());
-    matches!(tokio::time::timeout(LIMIT, pong).await, Ok(Ok(_)))
+    matches!(tokio::time::timeout(LIMIT, pong).await, Ok(Ok(_))).then(|| began.elapsed())
 }

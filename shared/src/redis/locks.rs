@@ -4,7 +4,7 @@
 
 use super::{BACK_OFF, Config, LIMIT as PATIENCE, connection::Connection};
 use crate::{
-    health::{Condition, Reporter},
+    health::{Kind, Reporter},
     server::Tasks,
 };
 use fred::{
@@ -59,12 +59,9 @@ impl Locks {
     /// Keeps a connection to Redis, where one is configured.
     pub fn open(config: &Config, tasks: &Tasks, health: impl FnOnce() -> Reporter) -> Self {
         let connection = config.address().ok().flatten().map(|address| {
-            let health = health();
-            Connection::keep(address, tasks, move |there| {
-                health.set(match there {
-                    true => Condition::Up,
-                    false => Condition::Degraded("redis is away; nobody holds a lock".to_owned()),
-                });
+            let health = health().of(Kind::Redis);
+            Connection::keep(address, tasks, move |took| {
+                health.answers(took, "redis is away; nobody holds a lock");
             })
         });
         Self(Arc::new(Shared { connection, tasks: tasks.clone() }))

@@ -6,7 +6,7 @@
 
 use super::{Config, LIMIT, connection::Connection};
 use crate::{
-    health::{Condition, Reporter},
+    health::{Kind, Reporter},
     server::Tasks,
     telemetry::meter,
 };
@@ -72,13 +72,10 @@ impl Shelf {
         health: impl FnOnce() -> Reporter,
     ) -> Option<Self> {
         let address = config.address().ok().flatten()?;
-        let (health, up) = (health(), meter().i64_gauge("tollgate.redis.values.up").build());
-        let connection = Connection::keep(address, tasks, move |there| {
-            up.record(i64::from(there), &[]);
-            health.set(match there {
-                true => Condition::Up,
-                false => Condition::Degraded("redis is away; each process keeps its own answers".to_owned()),
-            });
+        let (health, up) = (health().of(Kind::Redis), meter().i64_gauge("tollgate.redis.values.up").build());
+        let connection = Connection::keep(address, tasks, move |took| {
+            up.record(i64::from(took.is_some()), &[]);
+            health.answers(took, "redis is away; each process keeps its own answers");
         });
         let (behind, mut waiting) = mpsc::channel(BEHIND);
         let meter = meter();

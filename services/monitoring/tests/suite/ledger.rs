@@ -38,7 +38,12 @@ pub(crate) type Prices = PriceServiceClient<Channel>;
 const SERVICE_TOKEN: &str = "tgs_the-token-of-these-tests";
 
 /// Methods that are answered from memory: the database is asked for nothing while a caller waits.
-pub(crate) const FROM_MEMORY: [&str; 9] = [
+pub(crate) const FROM_MEMORY: [&str; 14] = [
+    "/tollgate.monitoring.v1.HealthService/GetHealth",
+    "/tollgate.monitoring.v1.HealthService/ListDependencies",
+    "/tollgate.monitoring.v1.HealthService/WatchHealth",
+    "/tollgate.monitoring.v1.HealthService/CheckNow",
+    "/tollgate.monitoring.v1.HealthService/ReportHealth",
     "/tollgate.monitoring.v1.MetricsService/ReportSeries",
     "/tollgate.monitoring.v1.MetricsService/RecordSample",
     "/tollgate.monitoring.v1.MetricsService/ListMetrics",

@@ -35,6 +35,7 @@ mod delivery;
 mod events;
 mod export;
 mod gpus;
+mod health;
 mod identify;
 mod inbox;
 mod instances;

@@ -284,6 +284,7 @@ mod tests {
             include_str!("engines.rs"),
             include_str!("grants.rs"),
             include_str!("groups.rs"),
+            include_str!("health.rs"),
             include_str!("jobs.rs"),
             include_str!("keys.rs"),
             include_str!("log_level.rs"),

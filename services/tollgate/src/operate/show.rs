@@ -18,6 +18,11 @@ impl Printer {
         Self { json }
     }
 
+    /// Whether it prints for programs.
+    pub(crate) const fn is_json(self) -> bool {
+        self.json
+    }
+
     /// Rows with a head, aligned; or an array.
     pub(crate) fn table(self, columns: &[Column], rows: &[Value]) -> anyhow::Result<()> {
         if self.json {

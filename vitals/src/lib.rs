@@ -1,0 +1,14 @@
+//! How well things are: judged from looks, figures and words, without I/O and without a clock.
+//!
+//! [`Steady`] makes a standing of single looks, so that nothing flaps. [`Bounds`] say where a figure is degraded and where
+//! critical. [`overall`] makes one [`Status`] of many dependencies.
+
+mod bounds;
+mod overall;
+mod status;
+mod steady;
+
+pub use bounds::Bounds;
+pub use overall::{Dependency, Overall, overall};
+pub use status::{Kind, Status};
+pub use steady::{DOWN_AFTER, Standing, Steady, UP_AFTER};
