@@ -21,7 +21,6 @@ mod figures;
 mod forwarded;
 mod gateways;
 mod hangup;
-mod health;
 mod imports;
 mod incidents;
 mod journey;
