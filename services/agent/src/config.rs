@@ -28,6 +28,8 @@ pub struct Config {
     pub gpu: Gpu,
     /// The program that reads GPUs.
     pub nvidia_smi: PathBuf,
+    /// The library that reads GPUs.
+    pub nvml: PathBuf,
     /// When the engine is ready.
     pub warm_up: WarmUp,
     /// How the engine is emptied.
@@ -48,6 +50,8 @@ pub struct Config {
 pub enum Gpu {
     /// By `nvidia-smi`, where there is one.
     NvidiaSmi,
+    /// By NVIDIA's management library, without a program every few seconds.
+    Nvml,
     /// Not at all.
     Off,
 }
@@ -194,6 +198,7 @@ impl Default for Config {
             every: Duration::from_secs(10),
             gpu: Gpu::NvidiaSmi,
             nvidia_smi: "nvidia-smi".into(),
+            nvml: "libnvidia-ml.so.1".into(),
             warm_up: WarmUp::default(),
             drain: Drain::default(),
             cloud: Cloud::default(),

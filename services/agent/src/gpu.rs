@@ -1,7 +1,15 @@
-//! GPUs as `nvidia-smi` tells them. What it does not tell is missing, which is not zero; a read that failed says nothing
-//! at all. GPUs are known by their UUID: their numbers change when one is lost.
+//! GPUs as `nvidia-smi` tells them, or [`nvml`]. What is not told is missing, which is not zero; a read that failed says
+//! nothing at all. GPUs are known by their UUID: their numbers change when one is lost.
 
-use std::{io, path::Path, process::Stdio, time::Duration};
+pub(crate) mod nvml;
+
+use crate::config::{self, Config};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 use tokio::process::Command;
 
 /// What is asked, in this order.
@@ -29,16 +37,43 @@ pub(crate) struct Gpu {
     pub(crate) power: Option<f64>,
 }
 
-/// Reads all GPUs of this machine.
-///
-/// # Errors
-/// When there is no such program, it failed, or it took too long.
-pub(crate) async fn read(program: &Path) -> io::Result<Vec<Gpu>> {
+/// Where GPUs are read.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// Nowhere.
+    None,
+    Program(PathBuf),
+    Library(nvml::Library),
+}
+
+impl Source {
+    pub(crate) fn new(config: &Config) -> Self {
+        match config.gpu {
+            config::Gpu::Off => Self::None,
+            config::Gpu::NvidiaSmi => Self::Program(config.nvidia_smi.clone()),
+            config::Gpu::Nvml => Self::Library(nvml::Library::new(config.nvml.clone())),
+        }
+    }
+
+    /// Reads all GPUs of this machine.
+    ///
+    /// # Errors
+    /// When there is no such program or library, it failed, or it took too long.
+    pub(crate) async fn read(&mut self) -> io::Result<Vec<Gpu>> {
+        let late = |_| io::Error::new(io::ErrorKind::TimedOut, "GPUs were not read in time");
+        match self {
+            Self::None => Ok(Vec::new()),
+            Self::Program(program) => tokio::time::timeout(LIMIT, run(program)).await.map_err(late)?,
+            Self::Library(library) => tokio::time::timeout(LIMIT, library.read()).await.map_err(late)?,
+        }
+    }
+}
+
+async fn run(program: &Path) -> io::Result<Vec<Gpu>> {
     let mut command = Command::new(program);
     command.arg(format!("--query-gpu={FIELDS}")).arg("--format=csv,noheader,nounits");
     command.stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-    let late = |_| io::Error::new(io::ErrorKind::TimedOut, "nvidia-smi did not answer in time");
-    let output = tokio::time::timeout(LIMIT, command.output()).await.map_err(late)??;
+    let output = command.output().await?;
     if !output.status.success() {
         return Err(io::Error::other(format!("nvidia-smi ended with {}", output.status)));
     }
@@ -128,7 +163,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_read_that_fails_says_nothing() {
-        assert!(read(Path::new("/nowhere/nvidia-smi")).await.is_err());
-        assert!(read(Path::new("/bin/false")).await.is_err());
+        for program in ["/nowhere/nvidia-smi", "/bin/false"] {
+            assert!(Source::Program(program.into()).read().await.is_err());
+        }
     }
 }

@@ -1,14 +1,14 @@
 //! What is seen of the GPUs and the engine, every few seconds. What cannot be read is missing until it can be.
 
 use crate::{
-    Config, config,
+    Config,
     engine::Engine,
     gpu::{self, Gpu},
 };
 use scaling::Seen as Work;
 use series::{Buckets, Sample, Totals, Value, text};
 use shared::server::Tasks;
-use std::{collections::VecDeque, path::PathBuf, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 use tokio::{sync::watch, time::Instant};
 
 /// Over which time percentiles and rates are told.
@@ -60,10 +60,10 @@ impl Seen {
 
 /// Looks from now on until the process ends.
 pub(crate) fn start(config: &Config, engine: Engine, seeing: watch::Sender<Seen>, tasks: &Tasks) {
-    let program = (config.gpu == config::Gpu::NvidiaSmi).then(|| config.nvidia_smi.clone());
+    let gpus = gpu::Source::new(config);
     let (every, stop) = (config.every, tasks.stopping());
     tasks.spawn(async move {
-        let mut eye = Eye { program, engine, reader: Reader::default(), complained: false };
+        let mut eye = Eye { gpus, engine, reader: Reader::default(), complained: false };
         loop {
             let seen = tokio::select! {
                 () = stop.cancelled() => return,
@@ -79,7 +79,7 @@ pub(crate) fn start(config: &Config, engine: Engine, seeing: watch::Sender<Seen>
 }
 
 struct Eye {
-    program: Option<PathBuf>,
+    gpus: gpu::Source,
     engine: Engine,
     reader: Reader,
     complained: bool,
@@ -87,7 +87,7 @@ struct Eye {
 
 impl Eye {
     async fn look(&mut self) -> Seen {
-        let (gpus, page) = tokio::join!(gpus(self.program.as_deref()), self.engine.metrics());
+        let (gpus, page) = tokio::join!(self.gpus.read(), self.engine.metrics());
         let gpus = gpus.unwrap_or_else(|error| {
             if !self.complained {
                 tracing::warn!(%error, "GPUs cannot be read; agent.gpu = \"off\" ends trying");
@@ -100,13 +100,6 @@ impl Eye {
             None => EngineSeen::default(),
         };
         Seen { gpus, engine }
-    }
-}
-
-async fn gpus(program: Option<&std::path::Path>) -> std::io::Result<Vec<Gpu>> {
-    match program {
-        Some(program) => gpu::read(program).await,
-        None => Ok(Vec::new()),
     }
 }
 
