@@ -4,7 +4,6 @@
 
 use crate::{
     Config,
-    config::Gpu,
     drain::{Drained, Gateways},
     engine::Engine,
     gpu,
@@ -126,10 +125,7 @@ impl Life {
     }
 
     async fn spec(&self) -> InstanceSpec {
-        let gpus = match self.config.gpu {
-            Gpu::NvidiaSmi => gpu::read(&self.config.nvidia_smi).await.unwrap_or_default(),
-            Gpu::Off => Vec::new(),
-        };
+        let gpus = gpu::Source::new(&self.config).read().await.unwrap_or_default();
         InstanceSpec {
             pool: self.config.pool.clone(),
             node: self.config.node.clone(),

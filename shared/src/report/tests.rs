@@ -70,7 +70,7 @@ fn beside() -> Beside {
 }
 
 fn source() -> Source {
-    Source { service: "tests", instance: "here:1".into() }
+    Source { service: "tests", apis: &["tests"], instance: "here:1".into() }
 }
 
 fn reports(monitoring: &Monitoring, beside: Beside) -> Reports {
