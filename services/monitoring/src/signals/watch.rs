@@ -11,7 +11,7 @@ use futures_util::{Stream, stream};
 use policy::Time;
 use shared::time::now;
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 /// One look.
@@ -33,27 +33,23 @@ pub(crate) fn looks(
 ) -> impl Stream<Item = Result<Look, Error>> + Send {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let state = (signals, asked, ticks, None::<Instant>, stop);
-    stream::unfold(state, move |(signals, asked, mut ticks, before, stop)| async move {
+    stream::unfold((signals, asked, ticks, stop), move |(signals, asked, mut ticks, stop)| async move {
         let due = tokio::select! {
             () = stop.cancelled() => return None,
             due = ticks.tick() => due,
         };
-        let late = before.map_or(Duration::ZERO, |before| due.duration_since(before).saturating_sub(every));
-        let dropped = u32::try_from(late.as_micros().div_ceil(every.as_micros())).unwrap_or(u32::MAX);
+        // Those that were due since this one; it is the newest of them.
+        let dropped = u32::try_from(due.elapsed().as_micros() / every.as_micros()).unwrap_or(u32::MAX);
         let time = now();
         let mut found = Vec::with_capacity(asked.len());
         for asked in &asked {
             match signals.ask(asked, time).await {
                 Ok(answer) => found.push(answer),
                 Err(error) => {
-                    return Some((
-                        Err(error),
-                        (signals, Vec::new(), ticks, Some(due), CancellationToken::new()),
-                    ));
+                    return Some((Err(error), (signals, Vec::new(), ticks, CancellationToken::new())));
                 }
             }
         }
-        Some((Ok(Look { time, dropped, found }), (signals, asked, ticks, Some(due), stop)))
+        Some((Ok(Look { time, dropped, found }), (signals, asked, ticks, stop)))
     })
 }
