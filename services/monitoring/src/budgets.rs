@@ -16,6 +16,7 @@ use budgets::{
     window::{Calendar, Period, UnknownZone},
 };
 use policy::{GroupId, KeyId, Time, UserId};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// Whom or what a budget is for.
@@ -49,6 +50,20 @@ impl Budget {
     /// Its days or months.
     pub(crate) fn calendar(&self) -> Result<Calendar, UnknownZone> {
         Calendar::new(self.period, &self.zone)
+    }
+
+    /// As the log of changes has it: whose it is by id, and no name of a person.
+    pub(crate) fn logged(&self) -> Value {
+        let (kind, of) = match &self.subject {
+            Subject::User(user) => ("user", user.to_string()),
+            Subject::Group(group) => ("group", group.to_string()),
+            Subject::Key(key) => ("key", key.to_string()),
+            Subject::Model(model) => ("model", model.clone()),
+        };
+        json!({
+            "name": self.name, "subject": { kind: of }, "period": format!("{:?}", self.period).to_lowercase(),
+            "zone": self.zone, "limit": format!("{:?}", self.limit), "hard": self.hard, "revision": self.revision,
+        })
     }
 
     /// Whether it says the same as another one of the same id.

@@ -12,7 +12,11 @@ use crate::{
 use policy::{Time, UserId};
 use pricing::{History, gpu::GpuPrice};
 use serde::{Deserialize, Serialize};
-use shared::db::Db;
+use serde_json::{Value, json};
+use shared::{
+    db::Db,
+    event::{Change, Origin, log},
+};
 use std::collections::HashMap;
 use uuid::Uuid;
 
@@ -26,6 +30,15 @@ pub(crate) struct GpuPriceVersion {
     pub(crate) reason: String,
     pub(crate) by: UserId,
     pub(crate) created: Time,
+}
+
+impl GpuPriceVersion {
+    /// As the log of changes has it, in pico-dollars for an hour.
+    fn logged(&self) -> Value {
+        let GpuPrice { hour, spot_hour, capacity } = self.price;
+        let [hour, spot_hour] = [hour, spot_hour].map(|money| money.map(|money| money.0));
+        json!({ "pool": self.pool, "hour": hour, "spot_hour": spot_hour, "capacity": capacity, "from": self.from.0 })
+    }
 }
 
 /// The prices of pools over time.
@@ -50,7 +63,12 @@ impl Place for Position {
 ///
 /// # Errors
 /// [`Error::RequestReused`] when another price has its id, or the store is away.
-pub(crate) async fn put(db: &Db, price: GpuPriceVersion, named: bool) -> Result<GpuPriceVersion, Error> {
+pub(crate) async fn put(
+    db: &Db,
+    price: GpuPriceVersion,
+    named: bool,
+    origin: &Origin,
+) -> Result<GpuPriceVersion, Error> {
     let mut tx = db.begin().await?;
     let known = if named { gpus::get(&mut tx, price.id).await? } else { None };
     match known {
@@ -60,6 +78,8 @@ pub(crate) async fn put(db: &Db, price: GpuPriceVersion, named: bool) -> Result<
         None => {}
     }
     gpus::insert(&mut tx, &price).await?;
+    let change = Change::created("gpu_price", price.id.to_string(), price.logged());
+    log::append(&mut tx, origin, vec![change]).await?;
     tx.commit().await?;
     Ok(price)
 }

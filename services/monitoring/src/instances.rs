@@ -9,6 +9,7 @@ pub(crate) mod sweep;
 
 use crate::{
     error::{Ended, Error},
+    events,
     moment::{at, since},
     place,
     store::{self, instances as rows},
@@ -16,7 +17,10 @@ use crate::{
 use policy::Time;
 use scaling::{Cause, Claim, Entry, Record, Refused, State};
 use serde::{Deserialize, Serialize};
-use shared::db::Db;
+use shared::{
+    db::Db,
+    event::{Change, Origin},
+};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -174,12 +178,15 @@ pub(crate) async fn report(db: &Db, id: &str, claim: &Claim, detail: &str) -> Re
 ///
 /// # Errors
 /// When nobody knows it, or it is over.
-pub(crate) async fn drain(db: &Db, id: &str, wish: &Wish) -> Result<Instance, Error> {
+pub(crate) async fn drain(db: &Db, id: &str, wish: &Wish, origin: &Origin) -> Result<Instance, Error> {
     let known = get(db, id).await?;
     if known.record.state == State::Terminated {
         return Err(Error::Instance(id.to_owned(), Ended::Over));
     }
     store::timed(db, "drain_instance", rows::wish(db, id, wish)).await?;
+    let limit = wish.limit.map(|limit| limit.as_secs());
+    let after = serde_json::json!({ "pool": known.spec.pool, "drain_within_seconds": limit });
+    events::note(db, origin, Change::created("instance", id, after).called("drained")).await;
     get(db, id).await
 }
 

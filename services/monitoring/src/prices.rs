@@ -14,7 +14,11 @@ use crate::{
 use policy::{Time, UserId};
 use pricing::{Price, Tokens};
 use serde::{Deserialize, Serialize};
-use shared::db::Db;
+use serde_json::{Value, json};
+use shared::{
+    db::Db,
+    event::{Change, Origin, log},
+};
 use uuid::Uuid;
 
 /// A version of a model's price.
@@ -31,6 +35,13 @@ pub(crate) struct PriceVersion {
 }
 
 impl PriceVersion {
+    /// As the log of changes has it, in pico-dollars for a million tokens.
+    fn logged(&self) -> Value {
+        let Price { input, cache_read, output } = self.price;
+        let [input, cache_read, output] = [input, cache_read, output].map(|money| money.map(|money| money.0));
+        json!({ "model": self.model, "input": input, "cache_read": cache_read, "output": output, "from": self.from.0 })
+    }
+
     /// Whether another one says the same of the same model.
     fn says(&self, other: &Self) -> bool {
         (&self.model, &self.price, self.from) == (&other.model, &other.price, other.from)
@@ -76,6 +87,7 @@ pub(crate) async fn put(
     price: PriceVersion,
     named: bool,
     validate_only: bool,
+    origin: &Origin,
 ) -> Result<PriceVersion, Error> {
     let mut tx = db.begin().await?;
     let known = if named { prices::get(&mut tx, price.id).await? } else { None };
@@ -87,6 +99,8 @@ pub(crate) async fn put(
     }
     if !validate_only {
         prices::insert(&mut tx, std::slice::from_ref(&price)).await?;
+        let change = Change::created("price", price.id.to_string(), price.logged());
+        log::append(&mut tx, origin, vec![change]).await?;
         tx.commit().await?;
     }
     Ok(price)

@@ -19,7 +19,7 @@ use ::budgets::{
 use policy::{GroupId, KeyId, Time, UserId};
 use pricing::Money;
 use proto::monitoring::v1::{self as pb, budget_subject::Subject as Wire};
-use shared::{auth::RequestExt, time};
+use shared::{auth::RequestExt, event::Origin, time};
 use std::collections::BTreeMap;
 use tonic::{Request, Response, Status as Refused};
 use uuid::Uuid;
@@ -34,8 +34,8 @@ impl pb::budget_service_server::BudgetService for Api {
         &self,
         request: Request<pb::CreateBudgetRequest>,
     ) -> Result<Response<pb::CreateBudgetResponse>, Refused> {
-        let by = user(&request.caller()?);
-        let budget = change::create(&self.db, made(request.into_inner(), by, time::now())?).await?;
+        let (by, origin) = (user(&request.caller()?), Origin::of(&request, "")?);
+        let budget = change::create(&self.db, made(request.into_inner(), by, time::now())?, &origin).await?;
         Ok(Response::new(pb::CreateBudgetResponse { budget: Some(budget.into()) }))
     }
 
@@ -62,8 +62,9 @@ impl pb::budget_service_server::BudgetService for Api {
         &self,
         request: Request<pb::UpdateBudgetRequest>,
     ) -> Result<Response<pb::UpdateBudgetResponse>, Refused> {
-        let by = user(&request.caller()?);
-        let budget = change::update(&self.db, update(request.into_inner(), by, time::now())?).await?;
+        let (by, origin) = (user(&request.caller()?), Origin::of(&request, "")?);
+        let budget =
+            change::update(&self.db, update(request.into_inner(), by, time::now())?, &origin).await?;
         Ok(Response::new(pb::UpdateBudgetResponse { budget: Some(budget.into()) }))
     }
 
@@ -71,7 +72,8 @@ impl pb::budget_service_server::BudgetService for Api {
         &self,
         request: Request<pb::DeleteBudgetRequest>,
     ) -> Result<Response<pb::DeleteBudgetResponse>, Refused> {
-        change::delete(&self.db, id(&request.get_ref().budget_id)?).await?;
+        let origin = Origin::of(&request, "")?;
+        change::delete(&self.db, id(&request.get_ref().budget_id)?, &origin).await?;
         Ok(Response::new(pb::DeleteBudgetResponse {}))
     }
 
@@ -88,7 +90,8 @@ impl pb::budget_service_server::BudgetService for Api {
         request: Request<pb::ReleaseLeasesRequest>,
     ) -> Result<Response<pb::ReleaseLeasesResponse>, Refused> {
         let gateway = field::id("gateway_id", &request.get_ref().gateway_id).map_err(Error::from)?;
-        let released = lease::release(&self.db, gateway, time::now()).await?;
+        let origin = Origin::of(&request, "")?;
+        let released = lease::release(&self.db, gateway, time::now(), &origin).await?;
         let released = u32::try_from(released).unwrap_or(u32::MAX);
         Ok(Response::new(pb::ReleaseLeasesResponse { released }))
     }

@@ -18,7 +18,7 @@ use advice::{Advice, Confidence, Kind, Withheld};
 use policy::{Time, UserId};
 use pricing::{Money, gpu::GpuPrice};
 use proto::monitoring::v1 as pb;
-use shared::{auth::RequestExt, time};
+use shared::{auth::RequestExt, event::Origin, time};
 use std::time::Duration;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -39,9 +39,10 @@ impl pb::cost_service_server::CostService for Api {
         request: Request<pb::PutGpuPriceRequest>,
     ) -> Result<Response<pb::PutGpuPriceResponse>, Status> {
         let by = user(&request.caller()?);
+        let origin = Origin::of(&request, &request.get_ref().reason)?;
         let asked = request.into_inner();
         let named = !asked.request_id.is_empty();
-        let price = gpus::put(&self.db, version(asked, by, time::now())?, named).await?;
+        let price = gpus::put(&self.db, version(asked, by, time::now())?, named, &origin).await?;
         Ok(Response::new(pb::PutGpuPriceResponse { price: Some(price.into()) }))
     }
 

@@ -7,7 +7,7 @@ use super::{
 use crate::instances::{self, Wish};
 use futures_util::Stream;
 use proto::monitoring::v1 as pb;
-use shared::time;
+use shared::{event::Origin, time};
 use std::pin::Pin;
 use tonic::{Request, Response, Status};
 
@@ -68,9 +68,10 @@ impl pb::instance_service_server::InstanceService for Api {
         &self,
         request: Request<pb::DrainInstanceRequest>,
     ) -> Result<Response<pb::DrainInstanceResponse>, Status> {
+        let origin = Origin::of(&request, &request.get_ref().reason)?;
         let pb::DrainInstanceRequest { instance_id, limit, reason } = request.into_inner();
         let wish = Wish { reason: instance::wish(reason)?, limit: instance::limit(limit.as_ref())? };
-        let drained = instances::drain(&self.db, &instance::id(&instance_id)?, &wish).await?;
+        let drained = instances::drain(&self.db, &instance::id(&instance_id)?, &wish, &origin).await?;
         Ok(Response::new(pb::DrainInstanceResponse { instance: Some(instance::shown(drained, time::now())) }))
     }
 

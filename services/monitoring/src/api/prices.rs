@@ -11,6 +11,7 @@ use proto::monitoring::v1 as pb;
 use sha2::{Digest, Sha256};
 use shared::{
     auth::{Caller, RequestExt},
+    event::Origin,
     time,
 };
 use std::collections::HashSet;
@@ -31,9 +32,11 @@ impl pb::price_service_server::PriceService for Api {
         request: Request<pb::PutPriceRequest>,
     ) -> Result<Response<pb::PutPriceResponse>, Status> {
         let by = user(&request.caller()?);
+        let origin = Origin::of(&request, &request.get_ref().reason)?;
         let asked = request.into_inner();
         let (named, validate_only) = (!asked.request_id.is_empty(), asked.validate_only);
-        let price = prices::put(&self.db, version(asked, by, time::now())?, named, validate_only).await?;
+        let version = version(asked, by, time::now())?;
+        let price = prices::put(&self.db, version, named, validate_only, &origin).await?;
         Ok(Response::new(pb::PutPriceResponse { price: Some(price.into()) }))
     }
 
@@ -53,8 +56,9 @@ impl pb::price_service_server::PriceService for Api {
         request: Request<pb::ImportPricesRequest>,
     ) -> Result<Response<pb::ImportPricesResponse>, Status> {
         let by = user(&request.caller()?);
+        let origin = Origin::of(&request, &request.get_ref().reason)?;
         let imports = imports(request.into_inner(), by, time::now())?;
-        Ok(Response::new(prices::import(&self.db, imports).await?.into()))
+        Ok(Response::new(prices::import(&self.db, imports, &origin).await?.into()))
     }
 
     async fn quote_cost(

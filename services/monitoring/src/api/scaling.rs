@@ -3,7 +3,7 @@
 use super::{Api, field, instance, policy};
 use crate::instances::replicas;
 use proto::monitoring::v1 as pb;
-use shared::{auth::RequestExt, time};
+use shared::{auth::RequestExt, event::Origin, time};
 use tonic::{Request, Response, Status};
 
 #[tonic::async_trait]
@@ -31,9 +31,9 @@ impl pb::scaling_service_server::ScalingService for Api {
         &self,
         request: Request<pb::PutScalingPolicyRequest>,
     ) -> Result<Response<pb::PutScalingPolicyResponse>, Status> {
-        let caller = request.caller()?;
+        let (caller, origin) = (request.caller()?, Origin::of(&request, "")?);
         let (new, expected) = policy::put(request.into_inner(), &caller, time::now())?;
-        let put = replicas::put(&self.db, new, expected).await?;
+        let put = replicas::put(&self.db, new, expected, &origin).await?;
         Ok(Response::new(pb::PutScalingPolicyResponse { policy: Some(put.into()) }))
     }
 

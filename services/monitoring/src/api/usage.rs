@@ -17,7 +17,7 @@ use crate::{
 };
 use futures_util::{Stream, TryStreamExt};
 use proto::monitoring::v1 as pb;
-use shared::{auth::RequestExt, time};
+use shared::{auth::RequestExt, event::Origin, time};
 use std::pin::Pin;
 use tonic::{Request, Response, Status};
 
@@ -71,8 +71,9 @@ impl pb::usage_service_server::UsageService for Api {
         request: Request<pb::CorrectUsageRequest>,
     ) -> Result<Response<pb::CorrectUsageResponse>, Status> {
         let by = user(&request.caller()?);
+        let origin = Origin::of(&request, &request.get_ref().reason)?;
         let (id, truth, cause) = change::correction(request.into_inner(), by, time::now())?;
-        let kept = correct(&self.db, id, truth, &cause).await?;
+        let kept = correct(&self.db, id, truth, &cause, &origin).await?;
         Ok(Response::new(pb::CorrectUsageResponse { record: Some((&kept).into()) }))
     }
 
@@ -81,9 +82,10 @@ impl pb::usage_service_server::UsageService for Api {
         request: Request<pb::RerateUsageRequest>,
     ) -> Result<Response<pb::RerateUsageResponse>, Status> {
         let by = user(&request.caller()?);
+        let origin = Origin::of(&request, &request.get_ref().reason)?;
         let validate_only = request.get_ref().validate_only;
         let (query, model, cause) = change::rerating(request.into_inner(), by, time::now())?;
-        let told = rerate(&self.db, &query, model.as_deref(), &cause, validate_only).await?;
+        let told = rerate(&self.db, &query, model.as_deref(), &cause, validate_only, &origin).await?;
         Ok(Response::new(told.into()))
     }
 

@@ -9,8 +9,14 @@ use crate::{
 use ::budgets::Limit;
 use policy::{Time, UserId};
 use serde::{Deserialize, Serialize};
-use shared::db::Db;
+use shared::{
+    db::Db,
+    event::{Change, Origin, log},
+};
 use uuid::Uuid;
+
+/// What a budget is called in the log of changes.
+const KIND: &str = "budget";
 
 /// A budget's place in the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +48,7 @@ pub(crate) struct Update {
 ///
 /// # Errors
 /// [`Error::RequestReused`] when another budget has its id, or the store is away.
-pub(crate) async fn create(db: &Db, budget: Budget) -> Result<Budget, Error> {
+pub(crate) async fn create(db: &Db, budget: Budget, origin: &Origin) -> Result<Budget, Error> {
     let mut tx = db.begin().await?;
     // A record is either in the ledger before the budget is there and summed up here, or comes after it and finds it.
     windows::hold_records(&mut tx).await?;
@@ -53,6 +59,8 @@ pub(crate) async fn create(db: &Db, budget: Budget) -> Result<Budget, Error> {
     budgets::insert(&mut tx, &budget).await?;
     let spent = windows::in_ledger(&mut tx, &budget.subject, window).await?;
     windows::add(&mut tx, &[((budget.id, window.start), spent)]).await?;
+    let change = Change::created(KIND, budget.id.to_string(), budget.logged());
+    log::append(&mut tx, origin, vec![change]).await?;
     tx.commit().await?;
     Ok(budget)
 }
@@ -89,17 +97,20 @@ pub(crate) async fn list(db: &Db, size: u32, token: &str) -> Result<(Vec<Budget>
 ///
 /// # Errors
 /// [`Error::NoBudget`], [`Error::BudgetChanged`], or when the store is away.
-pub(crate) async fn update(db: &Db, update: Update) -> Result<Budget, Error> {
+pub(crate) async fn update(db: &Db, update: Update, origin: &Origin) -> Result<Budget, Error> {
     let mut tx = db.begin().await?;
     let before = budgets::get(&mut tx, update.id).await?.ok_or(Error::NoBudget)?;
     if update.revision.is_some_and(|revision| revision != before.revision) {
         return Err(Error::BudgetChanged);
     }
+    let was = before.logged();
     let Update { name, limit, hard, by, now, .. } = update;
     let after = Budget { name, limit, hard, by, updated: now, revision: before.revision + 1, ..before };
     if !budgets::replace(&mut tx, &after).await? {
         return Err(Error::BudgetChanged);
     }
+    let change = Change::updated(KIND, after.id.to_string(), was, after.logged());
+    log::append(&mut tx, origin, vec![change]).await?;
     tx.commit().await?;
     gauge::look();
     Ok(after)
@@ -109,10 +120,13 @@ pub(crate) async fn update(db: &Db, update: Update) -> Result<Budget, Error> {
 ///
 /// # Errors
 /// [`Error::NoBudget`], or when the store is away.
-pub(crate) async fn delete(db: &Db, id: Uuid) -> Result<(), Error> {
+pub(crate) async fn delete(db: &Db, id: Uuid, origin: &Origin) -> Result<(), Error> {
     let mut tx = db.begin().await?;
+    let before = budgets::get(&mut tx, id).await?.ok_or(Error::NoBudget)?;
     if !budgets::delete(&mut tx, id).await? {
         return Err(Error::NoBudget);
     }
+    let change = Change::deleted(KIND, id.to_string(), before.logged());
+    log::append(&mut tx, origin, vec![change]).await?;
     Ok(tx.commit().await?)
 }

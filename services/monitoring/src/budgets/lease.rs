@@ -11,7 +11,10 @@ use crate::{
 };
 use ::budgets::{Amount, Ask, Lease, Stand, window::Window};
 use policy::Time;
-use shared::db::{Db, Tx};
+use shared::{
+    db::{Db, Tx},
+    event::{Change, Origin, log},
+};
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
@@ -97,9 +100,12 @@ pub(crate) async fn sync(db: &Db, said: Said, now: Time) -> Result<Told, Error> 
 ///
 /// # Errors
 /// When the store is away.
-pub(crate) async fn release(db: &Db, gateway: Uuid, now: Time) -> Result<usize, Error> {
+pub(crate) async fn release(db: &Db, gateway: Uuid, now: Time, origin: &Origin) -> Result<usize, Error> {
     let mut tx = db.begin().await?;
     let released = end(&mut tx, &[gateway], now).await?;
+    let after = serde_json::json!({ "released": released });
+    let change = Change::created("budget_leases", gateway.to_string(), after).called("released");
+    log::append(&mut tx, origin, vec![change]).await?;
     tx.commit().await?;
     Ok(released)
 }

@@ -3,6 +3,7 @@
 
 use crate::{
     error::Error,
+    events,
     instances::Instance,
     moment::{at, since},
     store::{self, instances as instance_rows, replicas as rows},
@@ -10,7 +11,11 @@ use crate::{
 use policy::Time;
 use scaling::{Fleet, Inputs, Load, Policy, Recommendation, Scaler};
 use serde::{Deserialize, Serialize};
-use shared::db::Db;
+use serde_json::{Value, json};
+use shared::{
+    db::Db,
+    event::{Change, Origin},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -56,6 +61,11 @@ pub(crate) struct Kept {
 }
 
 impl Put {
+    /// As the log of changes has it.
+    fn logged(&self) -> Value {
+        json!({ "models": self.models, "policy": self.policy, "revision": self.revision })
+    }
+
     /// What counts for a pool for which nothing was put.
     pub(crate) fn default_of(pool: &str) -> Self {
         Self {
@@ -95,8 +105,9 @@ pub(crate) async fn policy(db: &Db, pool: &str) -> Result<Put, Error> {
 ///
 /// # Errors
 /// [`Error::Etag`] when the policy is another one by now.
-pub(crate) async fn put(db: &Db, new: Put, expected: Option<i64>) -> Result<Put, Error> {
-    let known = policy(db, &new.pool).await?.revision;
+pub(crate) async fn put(db: &Db, new: Put, expected: Option<i64>, origin: &Origin) -> Result<Put, Error> {
+    let before = policy(db, &new.pool).await?;
+    let known = before.revision;
     if expected.is_some_and(|expected| expected != known) {
         return Err(Error::Etag);
     }
@@ -104,6 +115,8 @@ pub(crate) async fn put(db: &Db, new: Put, expected: Option<i64>) -> Result<Put,
     if !store::timed(db, "put_scaling_policy", rows::put(db, &new)).await? {
         return Err(if expected.is_some() { Error::Etag } else { Error::Busy });
     }
+    let change = Change::updated("scaling_policy", new.pool.clone(), before.logged(), new.logged());
+    events::note(db, origin, change).await;
     Ok(new)
 }
 

@@ -7,7 +7,11 @@ use pricing::{
     History, Price,
     litellm::{Entry, Listed},
 };
-use shared::db::{Db, Tx};
+use serde_json::json;
+use shared::{
+    db::{Db, Tx},
+    event::{Change, Origin, log},
+};
 use std::collections::{BTreeSet, HashMap};
 use uuid::Uuid;
 
@@ -51,7 +55,7 @@ pub(crate) struct Imported {
 ///
 /// # Errors
 /// [`Error::RequestReused`] when its id was used for another one, or the store is away.
-pub(crate) async fn import(db: &Db, imports: Imports) -> Result<Imported, Error> {
+pub(crate) async fn import(db: &Db, imports: Imports, origin: &Origin) -> Result<Imported, Error> {
     let mut tx = db.begin().await?;
     let refused = imports.entries.iter().filter(|(_, entry)| entry.is_err()).count();
     let left_out = left_out(&imports.entries);
@@ -74,6 +78,11 @@ pub(crate) async fn import(db: &Db, imports: Imports) -> Result<Imported, Error>
         let Imports { body_hash, now, .. } = imports;
         let import = prices::Import { id, body_hash, imported: new.len(), unchanged, created: now };
         prices::insert_import(&mut tx, &import).await?;
+    }
+    if !new.is_empty() {
+        let id = imports.request.unwrap_or_else(Uuid::now_v7).to_string();
+        let after = json!({ "source": "litellm", "imported": new.len(), "from": imports.from.0 });
+        log::append(&mut tx, origin, vec![Change::created("prices", id, after).called("imported")]).await?;
     }
     tx.commit().await?;
     Ok(answer(new.len(), unchanged, Vec::new()))

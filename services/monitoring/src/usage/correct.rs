@@ -11,7 +11,11 @@ use crate::{
     usage::charge::Prices,
     usage::{HourKey, Kept, Record, RecordKey, Sums},
 };
-use shared::db::{Db, Tx};
+use serde_json::{Value, json};
+use shared::{
+    db::{Db, Tx},
+    event::{self, Origin, log},
+};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -28,7 +32,13 @@ pub(crate) struct Truth {
 ///
 /// # Errors
 /// [`Error::NoRecord`], [`Error::RequestReused`], or when the store is away.
-pub(crate) async fn correct(db: &Db, id: Uuid, truth: Truth, cause: &Cause) -> Result<Kept, Error> {
+pub(crate) async fn correct(
+    db: &Db,
+    id: Uuid,
+    truth: Truth,
+    cause: &Cause,
+    origin: &Origin,
+) -> Result<Kept, Error> {
     let mut tx = db.begin().await?;
     let before = records::locked(&mut tx, truth.key).await?.ok_or(Error::NoRecord)?;
     if let Some(known) = corrections::get(&mut tx, id).await? {
@@ -43,9 +53,23 @@ pub(crate) async fn correct(db: &Db, id: Uuid, truth: Truth, cause: &Cause) -> R
     };
     let prices = Prices::of(&mut tx, std::iter::once(&record)).await?;
     let after = Kept { charge: prices.charge(&record), record, revision: before.revision + 1 };
+    let what = format!("{}/{}", truth.key.usage_id, truth.key.attempt);
+    let change =
+        event::Change::updated("usage_record", what, logged(&before), logged(&after)).called("corrected");
     supersede(&mut tx, &[(id, before, after.clone())], cause).await?;
+    log::append(&mut tx, origin, vec![change]).await?;
     tx.commit().await?;
     Ok(after)
+}
+
+/// As the log of changes has a record; its cost is in pico-dollars.
+fn logged(kept: &Kept) -> Value {
+    let Record { prompt_tokens, cached_prompt_tokens, completion_tokens, .. } = kept.record;
+    json!({
+        "prompt_tokens": prompt_tokens, "cached_prompt_tokens": cached_prompt_tokens,
+        "completion_tokens": completion_tokens, "cost": kept.charge.cost.map(|cost| cost.0),
+        "revision": kept.revision,
+    })
 }
 
 /// Supersedes records: of each the id of the correction, what counted, and what counts from now on.

@@ -9,7 +9,11 @@ use crate::{
     usage::records::{Order, Position, Query},
 };
 use policy::Time;
-use shared::db::Db;
+use serde_json::json;
+use shared::{
+    db::Db,
+    event::{Change, Origin, log},
+};
 use uuid::Uuid;
 
 /// Records of one transaction.
@@ -40,6 +44,7 @@ pub(crate) async fn rerate(
     served: Option<&str>,
     cause: &Cause,
     validate_only: bool,
+    origin: &Origin,
 ) -> Result<Rerated, Error> {
     let (mut told, mut after): (Rerated, Option<Position>) = (Rerated::default(), None);
     loop {
@@ -53,6 +58,11 @@ pub(crate) async fn rerate(
         let changes: Vec<_> = own.into_iter().filter_map(|before| told.look(before, &prices)).collect();
         if !validate_only {
             supersede(&mut tx, &changes, cause).await?;
+            if !changes.is_empty() {
+                let after = json!({ "superseded": changes.len() });
+                let change = Change::created("usage_records", served.unwrap_or("*"), after).called("rerated");
+                log::append(&mut tx, origin, vec![change]).await?;
+            }
             tx.commit().await?;
         }
         if !full {

@@ -42,6 +42,7 @@ mod instances;
 mod interrupt;
 mod ledger;
 mod metrics;
+mod mutations;
 mod postgres;
 mod prices;
 mod record;
