@@ -82,8 +82,11 @@ impl Gate {
 /// Watches the load of the machine, and shares the counters where a Redis is configured, until the process ends.
 pub fn start(gate: &Gate, config: &Config, tasks: &Tasks, health: &Health) {
     load::watch(gate, tasks);
-    let shared = meter().i64_gauge("tollgate.limits.shared").build();
-    let waits = meter().u64_counter("tollgate.limits.redis.waits").build();
+    let meter = meter();
+    let shared = meter.i64_gauge("tollgate.limits.shared");
+    let shared = shared.with_description("Whether limits are shared with other processes: 1 or 0").build();
+    let waits = meter.u64_counter("tollgate.limits.redis.waits");
+    let waits = waits.with_description("Decisions that had to wait for Redis").build();
     shared.record(0, &[]);
     waits.add(0, &[]);
     let Some(address) = config.address().ok().flatten() else { return };
@@ -94,7 +97,10 @@ pub fn start(gate: &Gate, config: &Config, tasks: &Tasks, health: &Health) {
         health: health.component("limits", false).of(Kind::Redis),
         shared,
         waits,
-        told: meter().u64_counter("tollgate.limits.exchanges").build(),
+        told: meter
+            .u64_counter("tollgate.limits.exchanges")
+            .with_description("Times that counters were told and heard over Redis, by outcome")
+            .build(),
     };
     let stop = tasks.stopping();
     tasks.spawn(async move {

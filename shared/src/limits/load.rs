@@ -77,7 +77,10 @@ impl Measured {
 pub(super) fn watch(gate: &Gate, tasks: &Tasks) {
     let gate = gate.clone();
     let (machine, mut looks) = (Machine::start(tasks), VecDeque::new());
-    let level = meter().i64_gauge("tollgate.limits.load").build();
+    let meter = meter();
+    let level = meter.i64_gauge("tollgate.limits.load");
+    let level =
+        level.with_description("Load that limits are shrunk by: 0 normal, 1 warning, 2 critical").build();
     tasks.repeat(EVERY, move || {
         looks.push_back(gate.0.answers.take());
         if looks.len() > LOOKS {

@@ -234,10 +234,16 @@ impl Method {
         matches!(self, Self::Http { uri, .. } if crate::limits::is_openai(uri.path()))
     }
 
-    /// The same for a line, where a path that is no route of ours may stand.
+    /// The same for a line, where a route of engines may stand that is no route of ours. Other paths may say anything, the
+    /// address of a person among it.
     fn shown(&self) -> &str {
+        let plain = |path: &str| path.bytes().all(|byte| byte.is_ascii_lowercase() || b"/_".contains(&byte));
         match self {
-            Self::Http { route: None, uri, .. } => uri.path(),
+            Self::Http { route: None, uri, .. }
+                if crate::limits::is_openai(uri.path()) && plain(uri.path().trim_start_matches("/v1")) =>
+            {
+                uri.path()
+            }
             method => method.name(),
         }
     }

@@ -13,15 +13,16 @@ use tests::{
     until,
 };
 
-/// Has `promtool` read a page. What it finds only unusual, like a name without a unit, is no fault.
+/// Has `promtool` read a page. OpenTelemetry's name for the size of a pool is the only one that it finds unusual.
 fn checked_by_promtool(service: &str, page: &str) {
     let mut promtool = Command::new("promtool");
-    promtool.args(["check", "metrics", "--lint=none"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped());
     let mut promtool = promtool.stdout(Stdio::piped()).spawn().unwrap();
     promtool.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
     let done = promtool.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
-    assert!(done.status.success(), "{service}: {said}");
+    let faults = said.lines().filter(|line| !line.starts_with("db_client_connection_count "));
+    assert_eq!(faults.collect::<Vec<_>>(), [""; 0], "{service}: {:?}", done.status);
 }
 
 #[tokio::test]
@@ -41,7 +42,7 @@ async fn prometheus_accepts_the_pages_of_every_service() {
         })
         .await;
         checked_by_promtool(service, &page);
-        let has_database = !matches!(role, Role::Edge | Role::Inference);
+        let has_database = role != Role::Edge;
         for name in
             ["db_client_connection_count{", "db_client_connection_max{", "tollgate_db_statement_duration"]
         {
@@ -56,7 +57,7 @@ async fn paths_that_existing_clients_know_answer() {
     let owner = suite.owner();
     until_usable(&owner).await;
     drop(owner.post(CHAT, &chat(2, 4)).await.ok());
-    let found = async |path: &str| owner.get(&format!("/api/v1/monitoring/{path}")).await.ok().json();
+    let found = async |path: &str| owner.get(&format!("/api/v1/monitoring/{path}")).await.ok().data();
     let known = json!({ "name": "people_on_call", "gauge": 2.0 });
     drop(owner.post("/api/v1/monitoring/metrics/api/record", &known).await.ok());
     until("a first report", async || {
@@ -73,7 +74,7 @@ async fn paths_that_existing_clients_know_answer() {
     .await;
     let scalability = found("scalability/status").await;
     assert!(scalability["score"].as_u64().is_some_and(|score| score <= 100), "{scalability}");
-    let sessions = &scalability["activeSessions"];
+    let sessions = &scalability["active_sessions"];
     assert_eq!(
         sessions.as_str().or(Some("")).and_then(|text| text.parse().ok()).or(sessions.as_u64()),
         Some(1)
@@ -97,7 +98,7 @@ async fn an_engine_is_shown_by_its_own_figures() {
         } })
     };
     let ask = async |name: &str, over: &str| -> Value {
-        let answer = owner.post("/api/v1/metrics:query", &query(name, over)).await.ok().json();
+        let answer = owner.post("/api/v1/metrics:query", &query(name, over)).await.ok().data();
         answer["series"][0].clone()
     };
     // Gateways read a page before, and know from then on what rises.
