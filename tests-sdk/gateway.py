@@ -109,8 +109,9 @@ def environment(settings):
     """This process's environment without any Tollgate setting but the given ones; ports are the system's choice."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TOLLGATE_")}
     ports = {f"TOLLGATE_PORTS__{name}": "127.0.0.1:0" for name in ("PERMISSIONS", "INFERENCE", "MONITORING")}
-    # How busy the machine is says nothing of what a client gets.
+    # How busy the machine is and what the clock says are nothing to what a client gets.
     calm = {f"TOLLGATE_LIMITS__LOAD__{level}_FACTOR": "1" for level in ("WARNING", "CRITICAL")}
+    calm["TOLLGATE_LIMITS__HOURS"] = "[]"
     return clean | ports | calm | settings
 
 

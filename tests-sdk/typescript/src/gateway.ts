@@ -197,7 +197,8 @@ function binary(): string {
 function environment(settings: Settings): NodeJS.ProcessEnv {
   const clean = Object.entries(process.env).filter(([name]) => !name.startsWith('TOLLGATE_'))
   const ports = ['PERMISSIONS', 'INFERENCE', 'MONITORING'].map((name) => [`TOLLGATE_PORTS__${name}`, '127.0.0.1:0'])
-  // How busy the machine is says nothing of what a client gets.
+  // How busy the machine is and what the clock says are nothing to what a client gets.
   const calm = ['WARNING', 'CRITICAL'].map((level) => [`TOLLGATE_LIMITS__LOAD__${level}_FACTOR`, '1'])
+  calm.push(['TOLLGATE_LIMITS__HOURS', '[]'])
   return { ...Object.fromEntries([...clean, ...ports, ...calm]), ...settings }
 }
