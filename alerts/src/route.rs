@@ -175,6 +175,8 @@ impl Routing {
         let mut ways = Vec::new();
         let above = Above { receiver: "", group_by: &[], limits: Limits::DEFAULT, route: "0".to_owned() };
         self.route.follow(labels, &above, &mut ways);
+        // A way that names nobody leads nowhere: nobody need be told.
+        ways.retain(|way| !way.receiver.is_empty());
         ways
     }
 }

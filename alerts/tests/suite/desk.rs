@@ -287,3 +287,12 @@ fn silences_of_everything_and_of_no_time_are_refused() {
         assert!(refused.check().is_err(), "{refused:?}");
     }
 }
+
+#[test]
+fn where_no_receiver_is_named_nobody_is_told() {
+    let mut scene = Scene::new(Routing::default());
+    scene.fire(&[("alertname", "A"), ("severity", "critical")], 0);
+    for now in [0, 60] {
+        assert_eq!(scene.look(now), (Vec::new(), Vec::new()), "at {now}");
+    }
+}
