@@ -1,8 +1,9 @@
 //! How a pool is used, and what was slow of late.
 
 use super::Db;
-use crate::on;
+use crate::{on, time};
 use policy::Time;
+use proto::monitoring::v1::DatabaseFigures;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -19,6 +20,18 @@ pub struct Figures {
     pub slow_statements: u32,
     /// The longest of their last runs.
     pub slowest: Option<Duration>,
+}
+
+impl From<Figures> for DatabaseFigures {
+    fn from(figures: Figures) -> Self {
+        Self {
+            connections_open: figures.open,
+            connections_idle: figures.idle,
+            connections_limit: figures.limit,
+            slow_statements: figures.slow_statements,
+            slowest: figures.slowest.map(time::duration_to_proto),
+        }
+    }
 }
 
 impl Figures {

@@ -4,7 +4,7 @@
 //! The answer stays open, and says so when somebody wants everything looked at now.
 
 use super::{Component, Condition, Health};
-use crate::{channel::Channel, db::Figures, report::Source, server::Tasks, time};
+use crate::{channel::Channel, report::Source, server::Tasks, time};
 use proto::monitoring::v1::{self as pb, health_service_client::HealthServiceClient};
 use std::time::Duration;
 use tonic::{Request, Streaming};
@@ -98,11 +98,13 @@ fn to_proto(name: &str, component: &Component) -> pb::ReportedComponent {
         latency: component.latency.map(time::duration_to_proto),
         last_success_time: component.last_success.map(time::to_proto),
         consecutive_failures: component.consecutive_failures,
-        database: component.database.map(figures),
+        database: component.database.map(Into::into),
     }
 }
 
-const fn kind(kind: Kind) -> pb::DependencyKind {
+/// What a component is, as the contract says it.
+#[must_use]
+pub const fn kind(kind: Kind) -> pb::DependencyKind {
     match kind {
         Kind::Api => pb::DependencyKind::Api,
         Kind::Database => pb::DependencyKind::Database,
@@ -113,15 +115,5 @@ const fn kind(kind: Kind) -> pb::DependencyKind {
         Kind::Disk => pb::DependencyKind::Disk,
         Kind::Gpu => pb::DependencyKind::Gpu,
         Kind::Part => pb::DependencyKind::Part,
-    }
-}
-
-fn figures(figures: Figures) -> pb::DatabaseFigures {
-    pb::DatabaseFigures {
-        connections_open: figures.open,
-        connections_idle: figures.idle,
-        connections_limit: figures.limit,
-        slow_statements: figures.slow_statements,
-        slowest: figures.slowest.map(time::duration_to_proto),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::health::{Checked, Dependency, Picture};
 use proto::monitoring::v1 as pb;
-use shared::{db::Figures, time};
+use shared::{health::report::kind, time};
 use vitals::{Kind, Status};
 
 pub(super) fn overall(picture: Picture) -> pb::GetHealthResponse {
@@ -54,7 +54,7 @@ fn dependency(one: Dependency) -> pb::Dependency {
         seen_time: Some(time::to_proto(one.seen)),
         used: one.used,
         hit_share: one.hit_share,
-        database: one.database.map(figures),
+        database: one.database.map(Into::into),
     }
 }
 
@@ -65,29 +65,5 @@ const fn status(status: Status) -> pb::HealthStatus {
         Status::Degraded => pb::HealthStatus::Degraded,
         Status::Critical => pb::HealthStatus::Critical,
         Status::Unhealthy => pb::HealthStatus::Unhealthy,
-    }
-}
-
-const fn kind(kind: Kind) -> pb::DependencyKind {
-    match kind {
-        Kind::Api => pb::DependencyKind::Api,
-        Kind::Database => pb::DependencyKind::Database,
-        Kind::Redis => pb::DependencyKind::Redis,
-        Kind::Engine => pb::DependencyKind::Engine,
-        Kind::Cpu => pb::DependencyKind::Cpu,
-        Kind::Memory => pb::DependencyKind::Memory,
-        Kind::Disk => pb::DependencyKind::Disk,
-        Kind::Gpu => pb::DependencyKind::Gpu,
-        Kind::Part => pb::DependencyKind::Part,
-    }
-}
-
-fn figures(figures: Figures) -> pb::DatabaseFigures {
-    pb::DatabaseFigures {
-        connections_open: figures.open,
-        connections_idle: figures.idle,
-        connections_limit: figures.limit,
-        slow_statements: figures.slow_statements,
-        slowest: figures.slowest.map(time::duration_to_proto),
     }
 }
