@@ -115,6 +115,7 @@ pub async fn run(loaded: Loaded<Settings>) -> Result<(), Error> {
         Error::Settings("service_token: set TOLLGATE_SERVICE_TOKEN__FILE as for the other services".into())
     })?;
     let remote = |service, address: &str| -> Result<Channel, Error> {
+        listeners.warn_of_plain(service, address);
         let channel = channel::with_service_token(channel::remote(address, &dialer)?, &token);
         Ok(channel::counted(channel, service))
     };

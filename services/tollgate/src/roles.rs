@@ -88,11 +88,7 @@ impl Start {
 
     /// A channel that proves nothing by itself.
     fn remote(&self, service: &'static str, address: &str) -> anyhow::Result<Channel> {
-        if self.listeners.scheme() == "https" && address.starts_with("http://") {
-            tracing::warn!(
-                "upstream.{service} is not https, though tls.cert_file is set: what goes there is not encrypted"
-            );
-        }
+        self.listeners.warn_of_plain(service, address);
         Ok(channel::remote(address, &self.dialer)?)
     }
 

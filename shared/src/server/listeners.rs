@@ -87,6 +87,15 @@ impl Listeners {
         if self.tls.is_some() { "https" } else { "http" }
     }
 
+    /// Warns of an address of another service that is not encrypted where the listeners of this one are.
+    pub fn warn_of_plain(&self, service: &str, address: &str) {
+        if self.scheme() == "https" && address.starts_with("http://") {
+            tracing::warn!(
+                "upstream.{service} is not https, though tls.cert_file is set: what goes there is not encrypted"
+            );
+        }
+    }
+
     /// Serves routes on a listener until the end.
     pub fn serve(&self, door: Door, listener: TcpListener, routes: impl Routes) {
         let tls = self.tls.as_ref().and_then(|tls| tls.acceptor(door));
