@@ -42,6 +42,7 @@ const FILES: &[&str] = &[
     "tollgate/inference/v1/inference.proto",
     "tollgate/inference/v1/jobs.proto",
     "tollgate/inference/v1/limits.proto",
+    "tollgate/inference/v1/mode.proto",
     "tollgate/inference/v1/queue.proto",
     "tollgate/monitoring/v1/budgets.proto",
     "tollgate/monitoring/v1/cost.proto",

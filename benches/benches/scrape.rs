@@ -5,6 +5,10 @@ use opentelemetry::KeyValue;
 use shared::telemetry;
 use std::hint::black_box;
 
+// The allocator of the services.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Series of the page, a bucket counted as one.
 const SERIES: usize = 10_000;
 /// Counters: so many instruments of so many series each.

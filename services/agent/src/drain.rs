@@ -25,6 +25,15 @@ pub(crate) struct Gateways {
     url: String,
 }
 
+/// Why an engine is drained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Why {
+    /// Whether its cloud takes it away.
+    pub(crate) preempted: bool,
+    /// In words.
+    pub(crate) reason: String,
+}
+
 /// How a drain went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Drained {
@@ -41,10 +50,11 @@ impl Gateways {
     }
 
     /// Lets nothing new come, and waits until everything is finished or the time is over.
-    pub(crate) async fn drain(&self, engine: &Engine, reason: &str, limit: Duration) -> Drained {
+    pub(crate) async fn drain(&self, engine: &Engine, why: &Why, limit: Duration) -> Drained {
         let end = Instant::now() + limit;
-        let reason: String = format!("{MARK}{reason}").chars().take(400).collect();
-        let told = join_all(self.clients.iter().map(|client| self.stop_at(client.clone(), &reason, limit)));
+        let reason = format!("{MARK}{}", why.reason).chars().take(400).collect();
+        let why = Why { reason, ..*why };
+        let told = join_all(self.clients.iter().map(|client| self.stop_at(client.clone(), &why, limit)));
         let began_with: u32 = told.await.into_iter().flatten().sum();
         let mut left = began_with;
         loop {
@@ -82,7 +92,7 @@ impl Gateways {
     async fn stop_at(
         &self,
         mut client: EngineServiceClient<Channel>,
-        reason: &str,
+        why: &Why,
         limit: Duration,
     ) -> Option<u32> {
         let engine = match self.known(&mut client).await {
@@ -93,7 +103,8 @@ impl Gateways {
             }
         };
         let limit = Some(time::duration_to_proto(limit));
-        let request = DrainEngineRequest { engine_id: engine.engine_id, limit, reason: reason.to_owned() };
+        let Why { preempted, reason } = why.clone();
+        let request = DrainEngineRequest { engine_id: engine.engine_id, limit, preempted, reason };
         match client.drain_engine(bounded(request)).await {
             Ok(answer) => answer.into_inner().engine.map(|engine| engine.requests_in_flight),
             Err(status) => {

@@ -4,7 +4,7 @@
 
 use crate::{
     Config,
-    drain::{Drained, Gateways},
+    drain::{Drained, Gateways, Why},
     engine::Engine,
     gpu,
     notice::Notice,
@@ -247,7 +247,8 @@ impl Life {
         let drained = if skip {
             Drained { began_with: 0, left: 0 }
         } else {
-            self.gateways.drain(&self.engine, &order.detail, limit).await
+            let why = Why { preempted: order.cause == Cause::Preemption, reason: order.detail.clone() };
+            self.gateways.drain(&self.engine, &why, limit).await
         };
         let finished = drained.began_with - drained.left.min(drained.began_with);
         let (cause, detail) = if drained.left == 0 {

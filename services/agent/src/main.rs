@@ -1,11 +1,10 @@
 //! The agent as a program of its own: what `tollgate agent` does, without the rest of the suite in memory.
+//!
+//! It allocates little, so the system's allocator serves it: mimalloc, which the suite has, would take a megabyte more.
 
 use clap::Parser;
 use shared::config;
 use std::path::PathBuf;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Looks after the engine on this machine: warm-up, drain, notices of the cloud, figures to scale by.
 #[derive(Debug, Parser)]

@@ -8,6 +8,7 @@ mod gateways;
 mod infer;
 mod jobs;
 mod limits;
+mod mode;
 mod queue;
 mod wire;
 
@@ -20,7 +21,8 @@ use proto::inference::v1::{
     file_service_server::FileServiceServer, gateway_service_server::GatewayServiceServer,
     inference_batch_service_server::InferenceBatchServiceServer,
     inference_service_server::InferenceServiceServer, job_service_server::JobServiceServer,
-    limit_service_server::LimitServiceServer, queue_service_server::QueueServiceServer,
+    limit_service_server::LimitServiceServer, mode_service_server::ModeServiceServer,
+    queue_service_server::QueueServiceServer,
 };
 use shared::{
     event::serve::{EventApi, Logged as _},
@@ -65,6 +67,7 @@ pub fn routes(api: Api, max_body_bytes: usize) -> Routes {
     let queue = QueueServiceServer::new(api.clone());
     let cache = CacheServiceServer::new(api.clone());
     let limits = LimitServiceServer::new(api.clone());
+    let mode = ModeServiceServer::new(api.clone());
     let gateways = GatewayServiceServer::new(api.clone());
     let gateways = gateways.max_decoding_message_size(max_body_bytes + gateways::BESIDE_THE_BODY);
     let jobs = JobServiceServer::new(api.clone()).max_decoding_message_size(max_body_bytes);
@@ -79,6 +82,7 @@ pub fn routes(api: Api, max_body_bytes: usize) -> Routes {
         .add_service(queue)
         .add_service(cache)
         .add_service(limits)
+        .add_service(mode)
         .add_service(gateways)
         .add_service(events)
         .add_service(logs)

@@ -58,6 +58,8 @@ pub struct Config {
     pub cache: Cache,
     /// Calls for vectors that several callers share.
     pub joint: Joint,
+    /// When only what is urgent is served.
+    pub degraded: Degraded,
     /// What limits calls; whoever starts the service fills it in.
     #[serde(skip)]
     pub limits: Gate,
@@ -197,6 +199,24 @@ impl Queue {
     }
 }
 
+/// When only what is urgent is served.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Degraded {
+    /// How long that lasts at least.
+    #[serde(with = "humantime_serde")]
+    pub dwell: Duration,
+    /// Usage records that monitoring has not taken for so long are a reason.
+    #[serde(with = "humantime_serde")]
+    pub journal_behind: Duration,
+}
+
+impl Default for Degraded {
+    fn default() -> Self {
+        Self { dwell: vitals::DWELL, journal_behind: Duration::from_secs(300) }
+    }
+}
+
 /// How old the local policy may be.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -227,6 +247,7 @@ impl Default for Config {
             gateways: Gateways::default(),
             cache: Cache::default(),
             joint: Joint::default(),
+            degraded: Degraded::default(),
             limits: Gate::default(),
             database: SecretString::default(),
             encryption_keys: Vec::new(),

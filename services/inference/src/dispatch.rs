@@ -8,7 +8,7 @@ mod refusal;
 use crate::{
     cache::Replay,
     config,
-    engines::{Attempt, Fault, Fleet, SendError},
+    engines::{Attempt, Fault, Fleet, SendError, Share},
     error::Error,
     gateways::relay::Relayed,
     goodput::Used,
@@ -134,6 +134,7 @@ impl Dispatcher {
         let now = Instant::now();
         let limit = (now + patience).min(until);
         let attempt = Attempt::new(Arc::clone(&engine), prompt.stream, now.into_std());
+        let account = account.sharing(Share::new(Arc::clone(&engine)));
         let mut sent = Sent { prompt, account, permit, attempt, until, config: &config, lead: None };
         if let Some(part) = &part {
             let turn = self.joint.join(&engine, prompt.class, part, sent.account.usage_id());

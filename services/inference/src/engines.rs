@@ -22,13 +22,18 @@ mod kubernetes;
 mod probe;
 mod pulse;
 mod roster;
+mod share;
+mod strength;
 mod told;
 mod watch;
 
 pub use crate::queue::EngineId;
 pub use attempt::{Attempt, Fault};
+pub use cordon::Drain;
 pub use engine::{Cordon, Engine, Standing};
+pub use share::Share;
 pub use source::Source;
+pub use strength::Strength;
 
 use crate::{Config, config, queue::Queue};
 use budget::Budget;

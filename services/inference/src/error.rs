@@ -170,6 +170,15 @@ pub enum Error {
     /// A limit is used up.
     #[error(transparent)]
     Limited(#[from] Refused),
+    /// Only what is urgent is served.
+    #[error(
+        "too little of this gateway works: only requests of the classes system and interactive are served; try again in {} s",
+        retry_after.as_secs()
+    )]
+    Degraded {
+        /// When it may be otherwise.
+        retry_after: Duration,
+    },
     /// The gateway is going to stop.
     #[error("this gateway is shutting down; try again")]
     Stopping,
@@ -256,6 +265,7 @@ impl IntoStatus for Error {
                 Fault::retry(Code::ResourceExhausted, "BUDGET_EXHAUSTED", *retry_after)
             }
             Self::PriceUnknown { .. } => Fault::new(Code::FailedPrecondition, "PRICE_UNKNOWN"),
+            Self::Degraded { retry_after } => Fault::retry(Code::Unavailable, "DEGRADED", *retry_after),
             Self::Stopping => Fault::retry(Code::Unavailable, "GATEWAY_STOPPING", SOON),
             Self::NotCached => Fault::new(Code::FailedPrecondition, "NOT_CACHED"),
             Self::WarmingOff => Fault::new(Code::FailedPrecondition, "WARMING_OFF"),

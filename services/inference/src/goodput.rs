@@ -90,7 +90,7 @@ impl End {
 
     const fn of(error: &Error) -> Self {
         match error {
-            Error::QueueFull { .. } | Error::Late { .. } => Self::Refused,
+            Error::QueueFull { .. } | Error::Late { .. } | Error::Degraded { .. } => Self::Refused,
             Error::Deadline => Self::Deadline,
             Error::NoEngine { .. } | Error::Elsewhere => Self::NoEngine,
             Error::EngineFailed { .. } => Self::EngineFailed,

@@ -19,6 +19,7 @@ use crate::{
     gateways::Gateways,
     goodput::{Answered, Asked, Goodput, Trial},
     metrics,
+    mode::Serving,
     prompt::Prompt,
     queue::{EngineId, Permit, Queue, Who},
     resume::Resumable,
@@ -66,6 +67,8 @@ pub struct Inference {
     pub wait: Duration,
     /// Which model stands in for which.
     pub fallback: Fallback,
+    /// Whether only what is urgent is served.
+    pub serving: Serving,
     /// The other gateways over the same engines, when there are any.
     pub gateways: Option<Gateways>,
 }
@@ -196,6 +199,7 @@ impl Inference {
 
     fn admit(&self, person: Person, prompt: Prompt) -> Result<Admitted, Error> {
         let mut admitted = admit(&self.policy, &self.weights, person, prompt)?;
+        self.serving.admit(admitted.prompt.class)?;
         if let Some(id) = &admitted.prompt.previous {
             admitted.prompt.only = Some(self.keeper(&person, id)?.id);
         }

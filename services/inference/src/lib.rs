@@ -33,6 +33,7 @@ pub mod load;
 pub mod lock;
 pub mod meter;
 pub mod metrics;
+pub mod mode;
 pub mod openai;
 pub mod prompt;
 pub mod queue;

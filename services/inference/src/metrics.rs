@@ -7,6 +7,7 @@ use crate::{
     engines::{Fleet, engine::Standing, gauges::Gauges},
     goodput::{End, Goodput},
     infer::Warmed,
+    mode::Serving,
     queue::{Class, Queue},
 };
 use opentelemetry::{
@@ -15,6 +16,7 @@ use opentelemetry::{
 };
 use shared::telemetry::meter;
 use std::{sync::LazyLock, time::Duration};
+use vitals::Sign;
 
 /// Seconds; the conventions' buckets, and longer ones for long prompts.
 const TTFT: &[f64] = &[
@@ -257,6 +259,21 @@ pub fn observe_engines(fleet: &Fleet) {
                     _ => continue,
                 };
                 observer.observe(up, &[KeyValue::new("engine", engine.url.clone())]);
+            }
+        })
+        .build();
+}
+
+/// Shows whether only what is urgent is served, by why.
+pub fn observe_mode(serving: &Serving) {
+    let serving = serving.clone();
+    let _ = meter()
+        .u64_observable_gauge("tollgate.degraded")
+        .with_description("Whether only requests of the classes system and interactive are served, by why")
+        .with_callback(move |observer| {
+            let reasons = serving.look().reasons;
+            for sign in Sign::ALL {
+                observer.observe(reasons.contains(&sign).into(), &[KeyValue::new("reason", sign.as_str())]);
             }
         })
         .build();

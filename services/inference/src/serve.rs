@@ -19,6 +19,7 @@ use crate::{
     joint::Joint,
     journal::Journal,
     load, metrics,
+    mode::Serving,
     openai::{self, OpenAi},
     queue::Queue,
     refusals::Refusals,
@@ -140,7 +141,7 @@ pub async fn open(
     let journal = Arc::new(Journal::open(&config.data_dir.join("journal"))?);
     let scaled_by = upstreams.monitoring.clone();
     let shipping = health.component("usage shipping", false);
-    ship::start(Arc::clone(&journal), upstreams.monitoring.clone(), shipping, tasks);
+    let behind = ship::start(Arc::clone(&journal), upstreams.monitoring.clone(), shipping, tasks);
     let refusals = Refusals::default();
     refusals.start(upstreams.monitoring.clone(), tasks);
     let budgets = Budgets::open(&config.data_dir);
@@ -166,6 +167,8 @@ pub async fn open(
     fleet.first_look().await;
     fleet.watch(health.component("engines", false));
     fleet.tell(health);
+    let serving = Serving::new(&config.degraded);
+    serving.watch(&fleet, behind, &config.degraded, health.component("serving mode", false), tasks);
     let names = Names::open(
         service_token.as_ref().filter(|_| config.gateways.is_one_of_several()),
         &config.data_dir,
@@ -199,6 +202,7 @@ pub async fn open(
         wait: config.queue.wait,
         fallback: fallback.clone(),
         cache: cache.clone(),
+        serving,
         gateways,
     };
     let (store, jobs, files) = background(&config, sealer, &inference, locks, &name, health, tasks).await;
@@ -223,6 +227,7 @@ pub async fn open(
     health.serves("tollgate.inference.v1.EngineService");
     health.serves("tollgate.inference.v1.QueueService");
     health.serves("tollgate.inference.v1.CacheService");
+    health.serves("tollgate.inference.v1.ModeService");
     health.serves("tollgate.inference.v1.LimitService");
     health.serves("tollgate.inference.v1.JobService");
     health.serves("tollgate.inference.v1.InferenceBatchService");

@@ -4,6 +4,7 @@
 
 use crate::{
     budgets::Hold,
+    engines::Share,
     goodput::{Answered, Trial, Used},
     journal::Journal,
     metrics::{self, Ended},
@@ -101,6 +102,9 @@ pub struct Account {
     first_token: Option<Duration>,
     /// When the engine was asked that has it now, after acceptance.
     asked: Option<Duration>,
+    /// What it has of the time of the engine that has it now, and had of those before.
+    share: Option<Share>,
+    gpu: Option<Duration>,
     /// Events that held tokens: the count where the engine did not get to say one.
     events: u64,
     /// The last usage that the engine said.
@@ -147,6 +151,8 @@ impl Account {
             trial: None,
             first_token: None,
             asked,
+            share: None,
+            gpu: None,
             events: 0,
             usage: None,
             spent: false,
@@ -192,6 +198,20 @@ impl Account {
         self.attempt = spans::attempt(&self.span, &self.record, self.endpoint);
     }
 
+    /// It is at an engine, and has this share of its time.
+    #[must_use]
+    pub fn sharing(mut self, share: Share) -> Self {
+        self.share = Some(share);
+        self
+    }
+
+    /// It is at no engine any more.
+    fn left(&mut self) {
+        if let Some(share) = self.share.take() {
+            self.gpu = Some(self.gpu.unwrap_or_default() + share.take());
+        }
+    }
+
     /// The request in its trace.
     #[must_use]
     pub const fn span(&self) -> &Span {
@@ -206,6 +226,7 @@ impl Account {
 
     /// The engine that has it gives no answer, or no whole one.
     pub fn tried(&mut self, cause: &str) {
+        self.left();
         let Some(asked) = self.asked.take() else { return };
         let attempt = EngineAttempt {
             engine: self.record.engine.clone(),
@@ -280,6 +301,7 @@ impl Account {
         if std::mem::replace(&mut self.settled, true) {
             return Used::default();
         }
+        self.left();
         course(&mut self.record).asked_after = self.asked.map(time::duration_to_proto);
         let wrong = match outcome {
             Outcome::Finished => None,
@@ -309,6 +331,7 @@ impl Account {
         let duration = self.accepted.elapsed();
         record.time_to_first_token = self.first_token.map(time::duration_to_proto);
         record.duration = Some(time::duration_to_proto(duration));
+        record.gpu_time = self.gpu.map(time::duration_to_proto);
         if let Err(error) = self.ledger.journal.end(record) {
             metrics::journal_error();
             tracing::error!(%error, usage_id = record.usage_id, "the journal could not be written");

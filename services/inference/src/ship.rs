@@ -13,7 +13,10 @@ use shared::{
     health::{Condition, Reporter},
     server::Tasks,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
@@ -27,11 +30,31 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(200), Duration::fr
 /// How long it may take until the journal knows what was shipped. After a crash so much is shipped again.
 const KEEP: Duration = Duration::from_secs(1);
 
+/// Since when records wait that monitoring does not take. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Behind(Arc<Mutex<Option<Instant>>>);
+
+impl Behind {
+    /// Since when, if there are such.
+    #[must_use]
+    pub fn since(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is(&self, behind: bool) {
+        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *since = behind.then(|| since.unwrap_or_else(Instant::now));
+    }
+}
+
 /// Ships until the process ends, and at the end what is left, as far as monitoring takes it.
-pub fn start(journal: Arc<Journal>, monitoring: Channel, health: Reporter, tasks: &Tasks) {
+pub fn start(journal: Arc<Journal>, monitoring: Channel, health: Reporter, tasks: &Tasks) -> Behind {
     let stop = tasks.stopping();
     let client = UsageServiceClient::new(monitoring);
-    let mut shipper = Shipper { journal, client, health, at: None, kept: None, keep_at: Instant::now() };
+    let behind = Behind::default();
+    let told = behind.clone();
+    let mut shipper =
+        Shipper { journal, client, health, behind: told, at: None, kept: None, keep_at: Instant::now() };
     tasks.spawn(async move {
         let mut wait = BACK_OFF.0;
         loop {
@@ -56,12 +79,14 @@ pub fn start(journal: Arc<Journal>, monitoring: Channel, health: Reporter, tasks
             tracing::warn!(%error, "the journal was not brought to the disk");
         }
     });
+    behind
 }
 
 struct Shipper {
     journal: Arc<Journal>,
     client: UsageServiceClient<Channel>,
     health: Reporter,
+    behind: Behind,
     /// Up to where it has shipped, as far as it knows.
     at: Option<Cursor>,
     /// Up to where the journal says so.
@@ -75,13 +100,18 @@ impl Shipper {
     async fn all(&mut self) -> bool {
         loop {
             match self.batch().await {
-                Ok(0) => return true,
+                Ok(0) => {
+                    self.behind.is(false);
+                    return true;
+                }
                 Ok(records) => {
                     metrics::shipped(records as u64);
+                    self.behind.is(false);
                     self.health.set(Condition::Up);
                 }
                 Err(error) => {
                     tracing::warn!(error, "usage records wait in the journal");
+                    self.behind.is(true);
                     self.health.set(Condition::Degraded("usage records wait in the journal".into()));
                     return false;
                 }

@@ -6,6 +6,7 @@
 
 use crate::prompt::{Endpoint, Prompt};
 use proto::monitoring::v1::{RequestCourse, UsageRecord};
+use serde::Deserialize;
 use shared::telemetry::{self, TRACED, set};
 use std::time::Duration;
 use tracing::{Span, info_span};
@@ -18,6 +19,12 @@ mod name {
     pub(super) const REQUEST_STREAM: &str = "gen_ai.request.stream";
     pub(super) const REQUEST_MAX_TOKENS: &str = "gen_ai.request.max_tokens";
     pub(super) const REQUEST_CHOICES: &str = "gen_ai.request.choice.count";
+    pub(super) const REQUEST_TEMPERATURE: &str = "gen_ai.request.temperature";
+    pub(super) const REQUEST_TOP_P: &str = "gen_ai.request.top_p";
+    pub(super) const REQUEST_TOP_K: &str = "gen_ai.request.top_k";
+    pub(super) const REQUEST_FREQUENCY_PENALTY: &str = "gen_ai.request.frequency_penalty";
+    pub(super) const REQUEST_PRESENCE_PENALTY: &str = "gen_ai.request.presence_penalty";
+    pub(super) const REQUEST_SEED: &str = "gen_ai.request.seed";
     pub(super) const RESPONSE_MODEL: &str = "gen_ai.response.model";
     pub(super) const FIRST_CHUNK: &str = "gen_ai.response.time_to_first_chunk";
     pub(super) const INPUT_TOKENS: &str = "gen_ai.usage.input_tokens";
@@ -33,6 +40,37 @@ mod name {
 
 /// Who makes answers, as far as a trace is concerned.
 const PROVIDER: &str = "tollgate";
+
+/// How tokens are to be chosen, as a trace shows it. It is read of the body only where there is a trace.
+#[derive(Default, Deserialize)]
+struct Sampling {
+    temperature: Option<f64>,
+    top_p: Option<f64>,
+    top_k: Option<f64>,
+    frequency_penalty: Option<f64>,
+    presence_penalty: Option<f64>,
+    seed: Option<i64>,
+}
+
+impl Sampling {
+    fn show(&self, span: &Span) {
+        let numbers = [
+            (name::REQUEST_TEMPERATURE, self.temperature),
+            (name::REQUEST_TOP_P, self.top_p),
+            (name::REQUEST_TOP_K, self.top_k),
+            (name::REQUEST_FREQUENCY_PENALTY, self.frequency_penalty),
+            (name::REQUEST_PRESENCE_PENALTY, self.presence_penalty),
+        ];
+        for (name, number) in numbers {
+            if let Some(number) = number {
+                set(span, name, number);
+            }
+        }
+        if let Some(seed) = self.seed {
+            set(span, name::REQUEST_SEED, seed);
+        }
+    }
+}
 
 /// A request, from its arrival to the end of its answer.
 pub(crate) fn request(prompt: &Prompt) -> Span {
@@ -57,6 +95,8 @@ pub(crate) fn request(prompt: &Prompt) -> Span {
     if prompt.choices > 1 {
         set(&span, name::REQUEST_CHOICES, whole(prompt.choices));
     }
+    // What an engine will refuse is not shown.
+    serde_json::from_slice::<Sampling>(&prompt.body).unwrap_or_default().show(&span);
     span
 }
 

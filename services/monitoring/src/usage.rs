@@ -72,6 +72,8 @@ pub(crate) struct Record {
     pub(crate) cached: bool,
     pub(crate) saved_prompt_tokens: i64,
     pub(crate) saved_completion_tokens: i64,
+    /// Its share of the time of engines.
+    pub(crate) gpu: Option<Duration>,
     pub(crate) course: Course,
 }
 
@@ -137,6 +139,8 @@ pub(crate) struct Sums {
     pub(crate) unpriced: i64,
     /// Microseconds that requests were at engines; of several at a time, each counts.
     pub(crate) engine_micros: i64,
+    /// Microseconds of their shares of the engines' time.
+    pub(crate) gpu_micros: i64,
 }
 
 impl Record {
@@ -169,7 +173,7 @@ impl Record {
     /// How long it was at an engine.
     pub(crate) fn at_engine(&self) -> Duration {
         let whole = self.duration.filter(|_| !self.cached).unwrap_or_default();
-        whole.saturating_sub(self.queue.unwrap_or_default()).min(LONGEST)
+        whole.saturating_sub(self.queue.unwrap_or_default())
     }
 }
 
@@ -191,7 +195,9 @@ impl Sums {
         if record.estimated {
             self.estimated_tokens += record.prompt_tokens + record.completion_tokens;
         }
-        self.engine_micros += i64::try_from(record.at_engine().as_micros()).unwrap_or(0);
+        let micros = |time: Duration| i64::try_from(time.min(LONGEST).as_micros()).unwrap_or(0);
+        self.engine_micros += micros(record.at_engine());
+        self.gpu_micros += micros(record.gpu.unwrap_or_default());
         match cost {
             Some(cost) => self.cost += cost,
             None => self.unpriced += 1,
@@ -239,6 +245,7 @@ impl std::ops::AddAssign for Sums {
         self.cost += other.cost;
         self.unpriced += other.unpriced;
         self.engine_micros += other.engine_micros;
+        self.gpu_micros += other.gpu_micros;
     }
 }
 

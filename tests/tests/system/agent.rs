@@ -173,6 +173,12 @@ async fn a_notice_of_the_cloud_drains_the_engine_and_all_of_it_is_known() {
     })
     .await;
     assert_eq!(engine["cordon"]["reason"], "agent: terminate announced");
+    let mode = until("the gateway to serve only what is urgent", async || {
+        let mode = owner.get("/api/v1/mode").await.data()["mode"].take();
+        (mode["mode"] == "SERVING_MODE_DEGRADED").then_some(mode)
+    })
+    .await;
+    assert_eq!(mode["reasons"], json!(["DEGRADED_REASON_PREEMPTION"]));
     // What runs goes on to its end.
     let events = stream.all().await;
     assert_eq!(events.last().map(String::as_str), Some("[DONE]"));

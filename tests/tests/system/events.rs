@@ -54,6 +54,10 @@ async fn changes_of_all_services_are_one_list_in_the_order_of_time() {
     let _ = owner.post("/api/v1/cache/answers:invalidate", &everything).await.data();
     let reset = json!({ "layer": "LIMIT_LAYER_USER", "subject": ana.id, "reason": "sorry" });
     let _ = owner.post("/api/v1/limits:reset", &reset).await.data();
+    let warm = json!({ "model": "*", "reason": "ready" });
+    let _ = owner.post("/api/v1/cache/answers:warm", &warm).await.data();
+    let mode = json!({ "mode": "SERVING_MODE_NORMAL", "reason": "whatever comes" });
+    let _ = owner.post("/api/v1/mode", &mode).await.data();
     let level = json!({ "level": "info,inference=debug", "duration": "600s", "reason": "to see" });
     let levels = put(&owner, &level).await.data()["levels"].take();
     let levels = levels.as_array().unwrap();
@@ -72,6 +76,8 @@ async fn changes_of_all_services_are_one_list_in_the_order_of_time() {
         through("inference"),
         [
             done("log_level", "updated"),
+            done("serving_mode", "ordered"),
+            done("cache_warming", "created"),
             done("limit", "reset"),
             done("cache_invalidation", "created"),
             done("cache_dependencies", "updated"),
@@ -98,8 +104,8 @@ async fn changes_of_all_services_are_one_list_in_the_order_of_time() {
     oldest.reverse();
     assert_eq!(oldest.len(), all.len());
     assert_eq!(pages(&owner, "&filter.kind=engine", 2).await.len(), 3);
-    assert_eq!(pages(&owner, "&service=inference", 2).await.len(), 7);
-    assert_eq!(pages(&owner, "&service=inference&filter.from_revision=6", 2).await.len(), 2);
+    assert_eq!(pages(&owner, "&service=inference", 2).await.len(), 9);
+    assert_eq!(pages(&owner, "&service=inference&filter.from_revision=6", 2).await.len(), 4);
     for (query, field) in
         [("filter.from_revision=6", "service"), ("service=nobody", "service"), ("page_token=x", "page_token")]
     {
@@ -120,4 +126,28 @@ async fn changes_of_all_services_are_one_list_in_the_order_of_time() {
     let back = desk.table("log-level set info --service inference");
     assert!(back.contains("inference  info"), "{back}");
     assert_eq!(desk.json("log-level show").as_array().map(Vec::len), Some(4));
+}
+
+/// What operators change through inference, each of which is in the list above or in the tests of the queue.
+const CHANGES: [&str; 9] = [
+    "CacheService/InvalidateCached",
+    "CacheService/SetCacheDependencies",
+    "CacheService/WarmCache",
+    "EngineService/CordonEngine",
+    "EngineService/DrainEngine",
+    "EngineService/UncordonEngine",
+    "LimitService/ResetLimit",
+    "ModeService/SetMode",
+    "QueueService/CancelQueued",
+];
+
+#[test]
+fn nothing_that_an_operator_changes_through_inference_is_left_out() {
+    let write = proto::common::v1::Scope::Write as i32;
+    let ours =
+        proto::ACCESS.iter().filter_map(|row| Some((row, row.path.strip_prefix("/tollgate.inference.v1.")?)));
+    let mut changing: Vec<_> =
+        ours.filter(|(row, _)| row.scope == write && !row.roles.is_empty()).map(|(_, path)| path).collect();
+    changing.sort_unstable();
+    assert_eq!(changing, CHANGES);
 }

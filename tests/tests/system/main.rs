@@ -21,6 +21,7 @@ mod figures;
 mod forwarded;
 mod gateways;
 mod hangup;
+mod health;
 mod imports;
 mod incidents;
 mod journey;

@@ -31,6 +31,11 @@ impl Said {
         self.out
     }
 
+    /// How it ended, and what it printed.
+    pub(crate) fn ended(&self) -> (i32, &str) {
+        (self.code, &self.out)
+    }
+
     /// Failed, and said this where people look for it.
     #[track_caller]
     pub(crate) fn refused(&self, words: &[&str]) {

@@ -43,6 +43,9 @@ async fn operators_see_who_waits_and_whether_promises_were_kept() {
         assert_eq!(suite.metric("tollgate_queue_requests", "tollgate_class=\"default\"").await, 2.0);
         assert_eq!(desk.table(&format!("queue cancel {id} --reason deploy")), "cancelled\n");
         desk.say(&format!("queue cancel {id}")).refused(&["REQUEST_NOT_QUEUED"]);
+        let event = desk.json("audit list --kind queued_request")[0].take();
+        assert_eq!((&event["id"], &event["reason"]), (&json!(id), &json!("deploy")));
+        assert_eq!(event["action"], "cancelled");
         let again = owner.post(&format!("/api/v1/queue/requests/{id}:cancel"), &json!({})).await;
         assert_eq!(again.status, 404);
         drop(running);

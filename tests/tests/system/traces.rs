@@ -8,6 +8,7 @@ use opentelemetry_proto::tonic::{
     },
     common::v1::{KeyValue, any_value::Value},
 };
+use serde_json::{Value as Json, json};
 use std::sync::{Arc, Mutex};
 use tests::{apart::Apart, engine::Engine, http::Client, people, process::free_address, suite::MODEL, until};
 use tokio::{
@@ -121,7 +122,9 @@ async fn heard_before(engine: &Engine) -> (Arc<Mutex<Vec<u8>>>, String, JoinSet<
 /// A stream is a span until its end, with one in it for the queue and one for the engine, whose trace goes on from there.
 async fn what_an_engine_is_told_of(collector: &Collector, owner: &Client, heard: &Mutex<Vec<u8>>) {
     let trace = TRACE.replace('4', "6");
-    let mut request = named(owner, "a-stream", &streamed(2, 7));
+    let mut asked = streamed(2, 7);
+    (asked["temperature"], asked["seed"]) = (json!(0.25), json!(9));
+    let mut request = named(owner, "a-stream", &asked);
     request.headers_mut().insert("traceparent", format!("00-{trace}-{CALLER}-01").parse().unwrap());
     let mut stream = owner.try_stream(request).await.unwrap();
     while stream.next().await.is_some() {}
@@ -141,6 +144,8 @@ async fn what_an_engine_is_told_of(collector: &Collector, owner: &Client, heard:
         ("gen_ai.request.model", "StringValue(\"tollgate-sim\")"),
         ("gen_ai.request.stream", "BoolValue(true)"),
         ("gen_ai.request.max_tokens", "IntValue(7)"),
+        ("gen_ai.request.temperature", "DoubleValue(0.25)"),
+        ("gen_ai.request.seed", "IntValue(9)"),
         ("gen_ai.response.model", "StringValue(\"tollgate-sim\")"),
         ("gen_ai.usage.input_tokens", "IntValue(5)"),
         ("gen_ai.usage.output_tokens", "IntValue(7)"),
@@ -172,7 +177,7 @@ async fn what_an_engine_is_told_of(collector: &Collector, owner: &Client, heard:
     assert_eq!(until("the story of a stream", told).await, trace_of(&whole));
 }
 
-fn trace_of(span: &Span) -> serde_json::Value {
+fn trace_of(span: &Span) -> Json {
     span.trace.clone().into()
 }
 

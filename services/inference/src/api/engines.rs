@@ -2,7 +2,7 @@
 
 use super::Api;
 use crate::{
-    engines::{Engine, Standing, breaker::Position, engine::State},
+    engines::{Drain, Engine, Standing, breaker::Position, engine::State},
     error::Error,
 };
 use proto::inference::v1::{self as pb, engine_service_server::EngineService};
@@ -64,10 +64,10 @@ impl EngineService for Api {
         request: Request<pb::DrainEngineRequest>,
     ) -> Result<Response<pb::DrainEngineResponse>, Status> {
         let origin = origin(&request, |asked| &asked.reason)?;
-        let pb::DrainEngineRequest { engine_id, limit, .. } = request.into_inner();
+        let pb::DrainEngineRequest { engine_id, limit, preempted, .. } = request.into_inner();
         let limit = limit.map_or(Ok(DRAIN), drain_limit)?;
         let before = self.cordon_of(&engine_id);
-        let engine = self.fleet.cordon(&engine_id, &origin, Some(limit)).await?;
+        let engine = self.fleet.cordon(&engine_id, &origin, Some(Drain { limit, preempted })).await?;
         self.events.note(&origin, said(&engine, before).called("drained")).await;
         Ok(Response::new(pb::DrainEngineResponse { engine: Some(self.describe(&engine)) }))
     }
@@ -169,6 +169,7 @@ fn cordon(state: &State) -> Option<pb::Cordon> {
         reason: cordon.reason.clone(),
         time: Some(at(cordon.at)),
         drain_deadline: cordon.drain_until.map(at),
+        preempted: cordon.preempted,
     })
 }
 

@@ -4,12 +4,10 @@ mod pages;
 mod rows;
 
 use super::{Api, engines::origin};
-use crate::{
-    error::Error,
-    gateways::{Gateways, everyone::Queue},
-    goodput::WINDOWS,
+use crate::{error::Error, gateways::Gateways, goodput::WINDOWS};
+use proto::inference::v1::{
+    self as pb, queue_service_client::QueueServiceClient, queue_service_server::QueueService,
 };
-use proto::inference::v1::{self as pb, queue_service_server::QueueService};
 use rows::row_of;
 use shared::{
     auth::{Caller, RequestExt},
@@ -35,9 +33,9 @@ impl QueueService for Api {
             }
         }
         if let Some((gateways, addresses)) = others {
-            let ask = |mut queue: Queue, gateway| {
+            let ask = |channel, gateway| {
                 let asked = pb::ListQueuesRequest { gateway, ..asked.clone() };
-                async move { queue.list_queues(asked).await }
+                async move { QueueServiceClient::new(channel).list_queues(asked).await }
             };
             let (said, unreached) = gateways.said_by_all(addresses, ask).await;
             answer.queues.extend(said.into_iter().flat_map(|said| said.queues));
@@ -70,9 +68,9 @@ impl QueueService for Api {
         };
         match (withdrawn, others) {
             (Err(Error::NotQueued { .. }), Some((gateways, addresses))) => {
-                let ask = |mut queue: Queue, gateway| {
+                let ask = |channel, gateway| {
                     let asked = pb::CancelQueuedRequest { gateway, ..asked.clone() };
-                    async move { queue.cancel_queued(asked).await }
+                    async move { QueueServiceClient::new(channel).cancel_queued(asked).await }
                 };
                 let (withdrawn, _) = gateways.said_by_all(addresses, ask).await;
                 if withdrawn.is_empty() {
@@ -109,9 +107,9 @@ impl QueueService for Api {
             answer.goodput.extend(rows.map(row));
         }
         if let Some((gateways, addresses)) = others {
-            let ask = |mut queue: Queue, gateway| {
+            let ask = |channel, gateway| {
                 let asked = pb::GetGoodputRequest { gateway, ..asked.clone() };
-                async move { queue.get_goodput(asked).await }
+                async move { QueueServiceClient::new(channel).get_goodput(asked).await }
             };
             let (said, unreached) = gateways.said_by_all(addresses, ask).await;
             answer.goodput.extend(said.into_iter().flat_map(|said| said.goodput));
@@ -138,11 +136,11 @@ fn windows(asked: Option<&prost_types::Duration>) -> Result<Vec<Duration>, Error
 }
 
 /// The gateways that a request is about.
-struct Asked<'a> {
+pub(super) struct Asked<'a> {
     /// Whether this one is.
-    here: bool,
+    pub(super) here: bool,
     /// The others, by their addresses, when there may be any.
-    others: Option<(&'a Gateways, Vec<String>)>,
+    pub(super) others: Option<(&'a Gateways, Vec<String>)>,
 }
 
 impl Api {
@@ -152,7 +150,7 @@ impl Api {
     }
 
     /// All gateways, or the one that is named.
-    fn asked(&self, named: &str) -> Result<Asked<'_>, Error> {
+    pub(super) fn asked(&self, named: &str) -> Result<Asked<'_>, Error> {
         let own = self.address();
         let Some(gateways) = &self.inference.gateways else {
             return match named {

@@ -57,6 +57,15 @@ impl Cordons {
     }
 }
 
+/// How an engine is to be emptied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drain {
+    /// When it should be empty.
+    pub limit: Duration,
+    /// Whether its cloud takes it away.
+    pub preempted: bool,
+}
+
 impl Fleet {
     /// Gives an engine nothing new from now on. With `drain` it is also to be empty after that time.
     ///
@@ -66,12 +75,13 @@ impl Fleet {
         &self,
         name: &str,
         origin: &Origin,
-        drain: Option<Duration>,
+        drain: Option<Drain>,
     ) -> Result<Arc<Engine>, Error> {
         let (at, actor, reason) = (origin.at.0, origin.actor.clone(), origin.reason.clone());
-        let until =
-            drain.map(|limit| at.saturating_add(i64::try_from(limit.as_micros()).unwrap_or(i64::MAX)));
-        self.said(name, Some(Cordon { actor, reason, at, drain_until: until })).await
+        let until = |limit: Duration| at.saturating_add(i64::try_from(limit.as_micros()).unwrap_or(i64::MAX));
+        let drain_until = drain.map(|drain| until(drain.limit));
+        let preempted = drain.is_some_and(|drain| drain.preempted);
+        self.said(name, Some(Cordon { actor, reason, at, drain_until, preempted })).await
     }
 
     /// Lets an engine have new requests again.

@@ -10,6 +10,7 @@ use super::{
     health::{Health, Verdict},
     outlier::{Ejection, Window},
     pulse::Pulse,
+    share::Division,
 };
 use crate::{config, gateways::Part, metrics};
 use bytes::Bytes;
@@ -33,6 +34,7 @@ pub struct Engine {
     pub name: String,
     /// Whether its streams get tokens.
     pub(super) pulse: Pulse,
+    pub(super) division: Division,
     base: Uri,
     key: Option<HeaderValue>,
     settings: Arc<Settings>,
@@ -89,6 +91,9 @@ pub struct Cordon {
     pub at: i64,
     /// Whether it is to be emptied, and until when that should be done, in microseconds since 1970.
     pub drain_until: Option<i64>,
+    /// Whether its cloud takes it away.
+    #[serde(default)]
+    pub preempted: bool,
 }
 
 /// Whether requests may go to an engine: of all that is against it, what weighs most.
@@ -146,6 +151,7 @@ impl Engine {
             url: url.to_owned(),
             name: name(url),
             pulse: Pulse::new(now),
+            division: Division::default(),
             base: url.parse().ok()?,
             key: settings.key.clone(),
             settings: Arc::clone(settings),

@@ -1,14 +1,10 @@
-//! What all gateways over the same engines say of their queues: each is asked about its own.
+//! What all gateways over the same engines say: each is asked about itself.
 
 use super::{ASK, Gateways};
 use futures_util::future::join_all;
-use proto::inference::v1::queue_service_client::QueueServiceClient;
 use shared::channel::Channel;
 use std::collections::BTreeSet;
 use tonic::{Response, Status};
-
-/// The queue of another gateway.
-pub type Queue = QueueServiceClient<Channel>;
 
 impl Gateways {
     /// The address at which the others reach this gateway.
@@ -25,18 +21,18 @@ impl Gateways {
         others.chain([self.0.address.clone()]).collect()
     }
 
-    /// What another gateway says of its queue, unless it says nothing for a second.
-    pub async fn said<T, F>(&self, address: &str, ask: impl FnOnce(Queue) -> F) -> Option<T>
+    /// What another gateway says, unless it says nothing for a second.
+    pub async fn said<T, F>(&self, address: &str, ask: impl FnOnce(Channel) -> F) -> Option<T>
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        let answer = ask(QueueServiceClient::new(self.channel(address)?));
+        let answer = ask(self.channel(address)?);
         let status = match tokio::time::timeout(ASK, answer).await {
             Ok(Ok(answer)) => return Some(answer.into_inner()),
             Ok(Err(status)) => status,
             Err(_) => Status::deadline_exceeded("it said nothing for a second"),
         };
-        tracing::debug!(address, message = status.message(), "another gateway said nothing of its queue");
+        tracing::debug!(address, message = status.message(), "another gateway said nothing");
         None
     }
 
@@ -44,13 +40,13 @@ impl Gateways {
     pub async fn said_by_all<T, F>(
         &self,
         addresses: Vec<String>,
-        ask: impl Fn(Queue, String) -> F,
+        ask: impl Fn(Channel, String) -> F,
     ) -> (Vec<T>, Vec<String>)
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
         let asked = addresses.into_iter().map(|address| async {
-            let said = self.said(&address, |queue| ask(queue, address.clone())).await;
+            let said = self.said(&address, |channel| ask(channel, address.clone())).await;
             said.ok_or(address)
         });
         let (mut said, mut unreached) = (Vec::new(), Vec::new());

@@ -64,7 +64,8 @@ async fn a_drained_engine_finishes_what_it_has() {
     let mut events = some(&mut running, 2).await;
     let engine_id = id(&gateway, &first).await;
     let limit = Some(prost_types::Duration { seconds: 0, nanos: 0 });
-    let asked = DrainEngineRequest { engine_id: engine_id.clone(), limit, reason: "upgrade".into() };
+    let reason = "upgrade".into();
+    let asked = DrainEngineRequest { engine_id: engine_id.clone(), limit, preempted: false, reason };
     let draining = gateway.operator().drain_engine(asked).await.unwrap().into_inner().engine.unwrap();
     assert_eq!((draining.state(), draining.requests_in_flight), (EngineState::Draining, 1));
     assert!(draining.cordon.unwrap().drain_deadline.is_some());

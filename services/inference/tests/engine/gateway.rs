@@ -97,6 +97,11 @@ impl Gateway {
         Self { url, model, grpc, records, tasks, opened, config, folder, health, taken_back }
     }
 
+    /// Has the ledger be away, or there again.
+    pub(crate) fn set_ledger_away(&self, away: bool) {
+        self.records.set_away(away);
+    }
+
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.url.trim_start_matches("http://").parse().unwrap()

@@ -18,6 +18,7 @@ mod cached;
 mod client;
 mod cordons;
 mod death;
+mod degraded;
 mod discovery;
 mod engine;
 mod gateway;

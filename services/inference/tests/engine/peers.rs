@@ -17,7 +17,14 @@ use proto::{
     },
 };
 use shared::time;
-use std::{pin::Pin, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -131,11 +138,16 @@ impl PolicyService for Permissions {
     }
 }
 
-/// Keeps every record it is told, repeated ones too.
+/// Keeps every record it is told, repeated ones too; and none while it is away.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Records(watch::Sender<Vec<UsageRecord>>);
+pub(crate) struct Records(watch::Sender<Vec<UsageRecord>>, Arc<AtomicBool>);
 
 impl Records {
+    /// Takes nothing from now on, or everything again.
+    pub(crate) fn set_away(&self, away: bool) {
+        self.1.store(away, Ordering::SeqCst);
+    }
+
     /// What came so far.
     pub(crate) fn all(&self) -> Vec<UsageRecord> {
         self.0.borrow().clone()
@@ -148,6 +160,9 @@ impl UsageService for Records {
         &self,
         request: Request<usage::RecordUsageRequest>,
     ) -> Result<Response<usage::RecordUsageResponse>, Status> {
+        if self.1.load(Ordering::SeqCst) {
+            return Err(Status::unavailable("away"));
+        }
         let records = request.into_inner().records;
         let recorded = u32::try_from(records.len()).unwrap();
         self.0.send_modify(|all| all.extend(records));

@@ -166,6 +166,7 @@ pub(super) fn answer(report: report::Report, group_by: Dimensions) -> pb::GetUsa
 fn row(row: report::Row, group_by: Dimensions) -> pb::UsageRow {
     let report::Row { group, sums } = row;
     let known = sums.requests() > sums.unpriced;
+    let span = |micros: i64| time::duration_to_proto(Duration::from_micros(micros.unsigned_abs()));
     let id = |shown: bool, id: Uuid| if shown && !id.is_nil() { id.to_string() } else { String::new() };
     pb::UsageRow {
         bucket_time: Some(time::to_proto(group.bucket)),
@@ -192,7 +193,8 @@ fn row(row: report::Row, group_by: Dimensions) -> pb::UsageRow {
         output_cost_usd: known.then(|| Money::dollars(sums.cost.output)),
         served_model: group.served_model,
         engine: group.engine,
-        engine_time: Some(time::duration_to_proto(Duration::from_micros(sums.engine_micros.unsigned_abs()))),
+        engine_time: Some(span(sums.engine_micros)),
+        gpu_time: Some(span(sums.gpu_micros)),
         unpriced: sums.unpriced.unsigned_abs(),
     }
 }

@@ -105,6 +105,7 @@ impl TryFrom<pb::UsageRecord> for Record {
                 "saved_completion_tokens",
                 message.saved_completion_tokens,
             )?,
+            gpu: field::duration("gpu_time", message.gpu_time.as_ref())?,
             course: message.course.map(course).transpose()?.unwrap_or_default(),
         })
     }
@@ -168,6 +169,7 @@ impl From<&Record> for pb::UsageRecord {
             saved_completion_tokens: record.saved_completion_tokens.unsigned_abs(),
             group_id: record.group.map(|group| group.to_string()).unwrap_or_default(),
             served_model: record.served_model.clone(),
+            gpu_time: record.gpu.map(time::duration_to_proto),
             course: (record.course != Course::default()).then(|| (&record.course).into()),
             ..Self::default()
         }

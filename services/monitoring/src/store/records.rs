@@ -19,11 +19,11 @@ use std::{
 };
 use uuid::Uuid;
 
-/// One value per column: 1,000 records are 28,000 values, and SQLite takes 32,766 in one statement.
+/// One value per column: 1,000 records are 29,000 values, and SQLite takes 32,766 in one statement.
 const INSERT: &str = "INSERT INTO usage_records (usage_id, attempt, request_id, user_id, key_id, model_id, model, \
      engine, endpoint, stream, outcome, estimated, prompt_tokens, cached_prompt_tokens, completion_tokens, \
      start_time, queue_micros, first_token_micros, duration_micros, cached, saved_prompt_tokens, \
-     saved_completion_tokens, body_hash, group_id, served_model, cost, price_id, course) ";
+     saved_completion_tokens, body_hash, group_id, served_model, cost, price_id, course, gpu_micros) ";
 
 /// What counts of a record: itself, or what superseded it last.
 const SELECT: &str = "SELECT r.usage_id, r.attempt, r.request_id, r.user_id, r.key_id, r.group_id, r.model_id, r.model, \
@@ -31,7 +31,7 @@ const SELECT: &str = "SELECT r.usage_id, r.attempt, r.request_id, r.user_id, r.k
      COALESCE(c.prompt_tokens, r.prompt_tokens) AS prompt_tokens, \
      COALESCE(c.cached_prompt_tokens, r.cached_prompt_tokens) AS cached_prompt_tokens, \
      COALESCE(c.completion_tokens, r.completion_tokens) AS completion_tokens, r.start_time, r.queue_micros, \
-     r.first_token_micros, r.duration_micros, r.cached, r.saved_prompt_tokens, r.saved_completion_tokens, r.course, \
+     r.first_token_micros, r.duration_micros, r.cached, r.saved_prompt_tokens, r.saved_completion_tokens, r.course, r.gpu_micros, \
      CASE WHEN c.revision IS NULL THEN r.cost ELSE c.cost END AS cost, \
      CASE WHEN c.revision IS NULL THEN r.price_id ELSE c.price_id END AS price_id, \
      COALESCE(c.revision, 0) AS revision FROM (SELECT * FROM usage_records WHERE 1 = 1";
@@ -81,6 +81,7 @@ struct Row {
     saved_prompt_tokens: i64,
     saved_completion_tokens: i64,
     course: String,
+    gpu_micros: Option<i64>,
     cost: Option<i64>,
     price_id: Option<Uuid>,
     revision: i64,
@@ -124,7 +125,8 @@ pub(crate) async fn insert(
                     .push_bind(record.served_model.as_str())
                     .push_bind(charge.cost.map(|cost| cost.0))
                     .push_bind(charge.price)
-                    .push_bind(written(&record.course));
+                    .push_bind(written(&record.course))
+                    .push_bind(micros(record.gpu));
             },
         );
         query.push(" ON CONFLICT (usage_id, attempt) DO NOTHING RETURNING usage_id, attempt");
@@ -275,6 +277,7 @@ impl TryFrom<Row> for Kept {
             cached: row.cached,
             saved_prompt_tokens: row.saved_prompt_tokens,
             saved_completion_tokens: row.saved_completion_tokens,
+            gpu: duration(row.gpu_micros)?,
             course: course(&row.course)?,
         };
         Ok(Self { record, charge, revision })

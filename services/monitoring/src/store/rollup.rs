@@ -16,7 +16,7 @@ use uuid::Uuid;
 const KEYS: &str = "hour, user_id, key_id, group_id, model, endpoint, served_model, engine";
 
 /// What is summed.
-const SUMS: [&str; 19] = [
+const SUMS: [&str; 20] = [
     "finished",
     "cancelled",
     "failed",
@@ -30,6 +30,7 @@ const SUMS: [&str; 19] = [
     "saved_completion_tokens",
     "unpriced",
     "engine_micros",
+    "gpu_micros",
     "input_micros",
     "input_rest",
     "cache_read_micros",
@@ -61,6 +62,7 @@ struct SumRow {
     saved_completion_tokens: i64,
     unpriced: i64,
     engine_micros: i64,
+    gpu_micros: i64,
     input_micros: i64,
     input_rest: i64,
     cache_read_micros: i64,
@@ -100,7 +102,7 @@ pub(crate) async fn add(tx: &mut Tx, hours: &[(HourKey, Sums)]) -> Result<(), sq
 }
 
 /// In the order of their columns.
-fn numbers(sums: &Sums) -> [i64; 19] {
+fn numbers(sums: &Sums) -> [i64; 20] {
     let (input, input_rest) = split(sums.cost.input);
     let (cache_read, cache_read_rest) = split(sums.cost.cache_read);
     let (output, output_rest) = split(sums.cost.output);
@@ -118,6 +120,7 @@ fn numbers(sums: &Sums) -> [i64; 19] {
         sums.saved_completion_tokens,
         sums.unpriced,
         sums.engine_micros,
+        sums.gpu_micros,
         input,
         input_rest,
         cache_read,
@@ -299,6 +302,7 @@ impl From<SumRow> for Row {
                 },
                 unpriced: row.unpriced,
                 engine_micros: row.engine_micros,
+                gpu_micros: row.gpu_micros,
             },
         }
     }

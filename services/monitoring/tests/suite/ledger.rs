@@ -388,6 +388,7 @@ fn sums(records: &[UsageRecord]) -> Vec<UsageRow> {
             served_model,
             engine,
             engine_time: Some(at_engines(part)),
+            gpu_time: Some(span(part.iter().map(|record| micros(record.gpu_time)).sum())),
             ..UsageRow::default()
         });
     }
@@ -396,9 +397,6 @@ fn sums(records: &[UsageRecord]) -> Vec<UsageRow> {
 
 /// How long records were at engines.
 fn at_engines(records: &[&UsageRecord]) -> prost_types::Duration {
-    let micros = |duration: Option<prost_types::Duration>| {
-        duration.map_or(0, |duration| duration.seconds * 1_000_000 + i64::from(duration.nanos) / 1_000)
-    };
     let one = |record: &&UsageRecord| {
         if record.cached {
             0
@@ -406,6 +404,13 @@ fn at_engines(records: &[&UsageRecord]) -> prost_types::Duration {
             (micros(record.duration) - micros(record.queue_duration)).clamp(0, 86_400_000_000)
         }
     };
-    let micros: i64 = records.iter().map(one).sum();
+    span(records.iter().map(one).sum())
+}
+
+fn micros(span: Option<prost_types::Duration>) -> i64 {
+    span.map_or(0, |span| span.seconds * 1_000_000 + i64::from(span.nanos) / 1_000)
+}
+
+const fn span(micros: i64) -> prost_types::Duration {
     prost_types::Duration { seconds: micros / 1_000_000, nanos: (micros % 1_000_000 * 1_000) as i32 }
 }

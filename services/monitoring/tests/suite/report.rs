@@ -152,6 +152,7 @@ async fn sums_tell_outcomes_and_kinds_of_tokens_apart(ledger: &Ledger) {
         unpriced: 7,
         // Seven times two and a half seconds, less a quarter of a millisecond in the queue.
         engine_time: Some(prost_types::Duration { seconds: 17, nanos: 498_250_000 }),
+        gpu_time: Some(prost_types::Duration { seconds: 8, nanos: 750_000_000 }),
         ..UsageRow::default()
     };
     assert_eq!(ledger.report(GetUsageRequest::default(), 10).await, [expected]);

@@ -58,6 +58,7 @@ pub(crate) fn record(number: u64) -> UsageRecord {
         duration: Some(Duration { seconds: 2, nanos: 500_000_000 }),
         cached: false,
         saved_prompt_tokens: 3,
+        gpu_time: Some(Duration { seconds: 1, nanos: 250_000_000 }),
         ..UsageRecord::default()
     }
 }

@@ -20,6 +20,7 @@ const ROWS: &[Column] = &[
     ("PROMPT", "prompt_tokens"),
     ("CACHED", "cached_prompt_tokens"),
     ("COMPLETION", "completion_tokens"),
+    ("GPU TIME", "gpu_time"),
     ("INPUT $", "input_cost_usd"),
     ("CACHED $", "cache_read_cost_usd"),
     ("OUTPUT $", "output_cost_usd"),
@@ -35,6 +36,7 @@ const RECORDS: &[Column] = &[
     ("OUTCOME", "outcome"),
     ("PROMPT", "prompt_tokens"),
     ("COMPLETION", "completion_tokens"),
+    ("GPU TIME", "gpu_time"),
     ("COST $", "cost_usd"),
     ("REVISION", "revision"),
 ];

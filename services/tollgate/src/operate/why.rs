@@ -23,6 +23,7 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("in the gateway", &["record.queue_duration"]),
     ("first token", &["record.time_to_first_token"]),
     ("took", &["record.duration", "refusal.duration"]),
+    ("gpu time", &["record.gpu_time"]),
     ("tokens read", &["record.prompt_tokens"]),
     ("of them cached", &["record.cached_prompt_tokens"]),
     ("tokens made", &["record.completion_tokens"]),

@@ -2,7 +2,7 @@
 
 use super::{Api, Asked, id};
 use crate::{error::Error, queue::Waits};
-use proto::inference::v1 as pb;
+use proto::inference::v1::{self as pb, queue_service_client::QueueServiceClient};
 use shared::page;
 use uuid::Uuid;
 
@@ -52,7 +52,7 @@ impl Api {
                     page_token: std::mem::take(&mut inner),
                     ..asked.clone()
                 };
-                let ask = |mut queue: super::Queue| async move { queue.list_queued(asked).await };
+                let ask = |channel| async move { QueueServiceClient::new(channel).list_queued(asked).await };
                 match &others {
                     Some((gateways, _)) => gateways.said(&address, ask).await,
                     None => None,
