@@ -38,7 +38,7 @@ async fn pages(client: &Client, query: &str, size: usize) -> Vec<Value> {
 
 #[tokio::test]
 async fn changes_of_all_services_are_one_list_in_the_order_of_time() {
-    let suite = Suite::start(&[]).await;
+    let suite = Suite::start(&[("TOLLGATE_INFERENCE__CACHE__WARM__ENABLED", "true")]).await;
     let (owner, desk) = (suite.owner(), Desk::signed_in(&suite));
     let ana = people::person(&owner, "ana").await;
     let engine = owner.get("/api/v1/engines").await.data()["engines"][0]["engine_id"].take();

@@ -103,7 +103,7 @@ async fn an_operator_has_only_what_is_urgent_served_and_everything_again() {
     assert!(shown.contains("SERVING_MODE_DEGRADED") && shown.contains("DEGRADED_REASON_OPERATOR"), "{shown}");
 
     assert_eq!(asked(&owner, "interactive").await.0, 200);
-    let away = (503, json!("DEGRADED"));
+    let away = (503, json!("degraded"));
     assert_eq!((asked(&owner, "default").await, asked(&owner, "batch").await), (away.clone(), away));
     until("the alert", async || {
         let alerts = owner.get("/api/v1/alerts").await.ok().data();
