@@ -121,12 +121,23 @@ impl Serving {
     /// # Errors
     /// [`Error::Degraded`] when only what is urgent is served, and it is not.
     pub fn admit(&self, class: Class) -> Result<(), Error> {
-        let back = self.0.back.load(Ordering::Relaxed);
-        if back == 0 || matches!(class, Class::System | Class::Interactive) {
+        if self.serves(class) {
             return Ok(());
         }
+        let back = self.0.back.load(Ordering::Relaxed);
         self.0.turned_away.fetch_add(1, Ordering::Relaxed);
         Err(Error::Degraded { retry_after: Duration::from_micros(back).saturating_sub(self.now()).max(LOOK) })
+    }
+
+    /// Waits until requests of this class are served: what is done in the background need not fail first.
+    pub async fn served(&self, class: Class) {
+        while !self.serves(class) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn serves(&self, class: Class) -> bool {
+        self.0.back.load(Ordering::Relaxed) == 0 || matches!(class, Class::System | Class::Interactive)
     }
 
     /// Takes in an order, or that there is none any more. Returns how it was before.

@@ -275,7 +275,14 @@ async fn whichever_gateway_is_asked_says_who_waits_at_all_of_them() {
     scene.gateways.running[2].process.signal("STOP");
     let queues = owner.get("/api/v1/queue/models").await.data();
     assert_eq!(queues["unreached"], serde_json::json!([elsewhere]), "{queues}");
+    let degraded = serde_json::json!({"mode": "SERVING_MODE_DEGRADED", "ttl": "60s"});
+    let told = owner.post("/api/v1/mode", &degraded).await.data();
+    assert_eq!(told["unreached"], serde_json::json!([elsewhere]), "{told}");
     scene.gateways.running[2].process.signal("CONT");
+    // Whichever is asked serves everything again.
+    let told = owner.post("/api/v1/mode", &serde_json::json!({})).await.data();
+    assert_eq!(told["mode"]["mode"], "SERVING_MODE_NORMAL", "{told}");
+    assert!(told["unreached"].as_array().is_none_or(Vec::is_empty), "{told}");
 
     let ends = scene.ends().await;
     let withdrawn = End::Refused(409, "request_withdrawn".to_owned());

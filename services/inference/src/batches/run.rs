@@ -278,6 +278,7 @@ impl Asking {
         let person = self.by.person(&self.inference.policy, time::now())?;
         let mut prompt = prompt(self.batch.endpoint, body)?;
         prompt.spare = true;
+        self.inference.serving.served(prompt.class).await;
         let id = line::id(self.batch.id, number);
         let asked = Box::pin(self.inference.infer(person, prompt, &id, None));
         match self.limits.background().around(asked).await?.answer {

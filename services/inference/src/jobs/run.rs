@@ -58,6 +58,7 @@ impl Runner {
         let body = payload.body.ok_or_else(unreadable)?.get().to_owned();
         let person = payload.by.person(&self.0.inference.policy, time::now())?;
         let prompt = prompt(endpoint, Bytes::from(body))?;
+        self.0.inference.serving.served(prompt.class).await;
         let id = claim.ticket.id.to_string();
         let asked = Box::pin(self.0.inference.infer(person, prompt, &id, None));
         let inferred = self.0.limits.background().around(asked).await?;

@@ -3,6 +3,7 @@
 mod plans;
 mod sealed;
 mod swept;
+mod waits;
 
 use crate::{
     client,
