@@ -83,6 +83,9 @@ async fn paths_that_existing_clients_know_answer() {
     assert_eq!(status["engines"].as_array().unwrap().len(), 1, "{status}");
     assert!(status["limit"].as_f64().is_some_and(|limit| limit > 0.0), "{status}");
     assert!(found("alerts/recent").await.is_object());
+    assert!(found("health").await["status"].as_str().is_some_and(|word| word.starts_with("HEALTH_STATUS_")));
+    let dependencies = found("system/health").await["dependencies"].take();
+    assert!(dependencies.as_array().is_some_and(|all| all.len() > 3), "{dependencies}");
     let nobody = suite.nobody().get("/api/v1/monitoring/metrics/system").await;
     assert_eq!(nobody.status, 401);
 }

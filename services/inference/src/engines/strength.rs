@@ -45,6 +45,8 @@ impl Fleet {
             }
             match engine.standing(&state) {
                 Standing::Healthy => strength.well += 1,
+                // One that was never seen is being started.
+                Standing::Unhealthy if state.sight.last_success.is_none() => {}
                 Standing::Unhealthy | Standing::BreakerOpen | Standing::Ejected => strength.down += 1,
                 Standing::Unknown
                 | Standing::Cordoned

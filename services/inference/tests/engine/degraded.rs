@@ -14,6 +14,7 @@ use proto::inference::v1::{
 };
 use serde_json::Value;
 use shared::{channel::Channel, status::reason};
+use std::time::Duration;
 use tonic::Code;
 
 /// What callers may say; what the installation does for itself is of the class system.
@@ -117,11 +118,40 @@ async fn engines_that_their_cloud_takes_away_are_no_capacity() {
 }
 
 #[tokio::test]
+async fn fewer_than_half_of_the_engines_begin_it_until_enough_are_back() {
+    let (stays, mut one, mut other) = (
+        Engine::simulated("tiny", &[]).await,
+        Engine::simulated("tiny", &[]).await,
+        Engine::simulated("tiny", &[]).await,
+    );
+    let gateway = Gateway::with(&[&stays, &one, &other], |config| {
+        config.degraded.dwell = Duration::from_millis(1);
+    })
+    .await;
+    assert_eq!(statuses(&gateway).await, [SERVED; 3]);
+    one.kill().await;
+    other.kill().await;
+    until("the gateway to be degraded", async || {
+        (mode(&gateway).await.mode() == ServingMode::Degraded).then_some(())
+    })
+    .await;
+    assert_eq!(mode(&gateway).await.reasons().collect::<Vec<_>>(), [DegradedReason::Engines]);
+    assert_eq!(statuses(&gateway).await, [SERVED, AWAY, AWAY]);
+    one.start_again().await;
+    until("everything to be served", async || {
+        (mode(&gateway).await.mode() == ServingMode::Normal).then_some(())
+    })
+    .await;
+    assert_eq!(statuses(&gateway).await, [SERVED; 3]);
+    gateway.close().await;
+}
+
+#[tokio::test]
 async fn usage_that_does_not_reach_the_ledger_begins_it_and_it_ends_after_its_least_time() {
     let engine = Engine::simulated("tiny", &[]).await;
     let gateway = Gateway::with(&[&engine], |config| {
-        config.degraded.journal_behind = std::time::Duration::ZERO;
-        config.degraded.dwell = std::time::Duration::from_millis(1);
+        config.degraded.journal_behind = Duration::ZERO;
+        config.degraded.dwell = Duration::from_millis(1);
     })
     .await;
     gateway.set_ledger_away(true);
