@@ -73,7 +73,7 @@ fn start(
     );
     push::start(&config, &web, seen, heard.clone(), tasks)?;
     let gateways = drain::Gateways::new(&config, upstreams.gateways);
-    let stop = stop::Stop::new(&config.idle, &web)?;
+    let stop = stop::Stop::new(&config, &web)?;
     let ended = CancellationToken::new();
     let life = life::Life { config, engine, gateways, stop, reporter, heard, ordered, stopping, web };
     let (over, end) = (ended.clone(), health.component("engine", true));

@@ -2,7 +2,7 @@
 
 use crate::{
     cloud::{self, LIMIT},
-    config::{Idle, Stop as Way},
+    config::{Config, Idle, Stop as Way},
     web::{self, Site, Web},
 };
 use shared::config::ExposeSecret;
@@ -20,30 +20,35 @@ const AWS_METADATA: &str = "http://169.254.169.254";
 #[derive(Debug)]
 pub(crate) struct Stop {
     idle: Idle,
+    /// Base URL of the metadata server; empty: the cloud's own.
+    metadata: String,
     web: Web,
 }
 
 impl Stop {
-    pub(crate) fn new(idle: &Idle, web: &Web) -> Result<Self, String> {
-        let site = |base: &str| web.site(base).map_err(|fault| format!("agent.idle.api: {fault}"));
+    pub(crate) fn new(config: &Config, web: &Web) -> Result<Self, String> {
+        let (idle, metadata) = (config.idle.clone(), config.cloud.metadata.clone());
         if !idle.api.is_empty() {
-            site(&idle.api)?;
+            web.site(&idle.api).map_err(|fault| format!("agent.idle.api: {fault}"))?;
         }
-        Ok(Self { idle: idle.clone(), web: web.clone() })
+        Ok(Self { idle, metadata, web: web.clone() })
     }
 
     /// Stops this machine. What keeps it from that is logged: the machine goes on and is asked about again when it was
     /// idle for long once more.
     pub(crate) async fn now(&self) {
-        let stopped = match self.idle.stop {
+        match self.ask().await {
+            Ok(()) => tracing::warn!("this machine is being stopped: it had nothing to do"),
+            Err(why) => tracing::error!(why, "this machine could not be stopped"),
+        }
+    }
+
+    async fn ask(&self) -> Result<(), String> {
+        match self.idle.stop {
             Way::Command => self.run().await,
             Way::Gcp => self.gcp().await,
             Way::Aws => self.aws().await,
             Way::Runpod => self.runpod().await,
-        };
-        match stopped {
-            Ok(()) => tracing::warn!("this machine is being stopped: it had nothing to do"),
-            Err(why) => tracing::error!(why, "this machine could not be stopped"),
         }
     }
 
@@ -60,9 +65,8 @@ impl Stop {
         self.web.site(if self.idle.api.is_empty() { own } else { &self.idle.api })
     }
 
-    /// The metadata server: beside the API, where that is another than the cloud's own.
     fn metadata(&self, own: &str) -> Result<Site, String> {
-        self.web.site(if self.idle.api.is_empty() { own } else { &self.idle.api })
+        self.web.site(if self.metadata.is_empty() { own } else { &self.metadata })
     }
 
     async fn gcp(&self) -> Result<(), String> {
@@ -143,3 +147,6 @@ impl Stop {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -126,6 +126,7 @@ async fn fewer_than_half_of_the_engines_begin_it_until_enough_are_back() {
     );
     let gateway = Gateway::with(&[&stays, &one, &other], |config| {
         config.degraded.dwell = Duration::from_millis(1);
+        config.engine.check_interval = Duration::from_millis(50);
     })
     .await;
     assert_eq!(statuses(&gateway).await, [SERVED; 3]);

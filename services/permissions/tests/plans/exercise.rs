@@ -14,13 +14,27 @@ use pb::{
 };
 use proto::{common::v1::Role, permissions::v1 as pb};
 
-/// Calls a method, which must be answered.
+/// Calls a method, which must be answered. While a process reads a million grants on the one thread of a test, nobody hands out
+/// connections, and its store may be said to be away.
 macro_rules! call {
-    ($client:expr, $method:ident, $request:ident { $($field:ident $(: $value:expr)?),* $(,)? }) => {
-        $client.$method(pb::$request { $($field $(: $value)?,)* ..Default::default() }).await.unwrap().into_inner()
-    };
+    ($client:expr, $method:ident, $request:ident { $($field:ident $(: $value:expr)?),* $(,)? }) => {{
+        let request = pb::$request { $($field $(: $value)?,)* ..Default::default() };
+        let mut answer = $client.$method(request.clone()).await;
+        for _ in 0..$crate::exercise::PATIENCE {
+            if !answer.as_ref().is_err_and(|status| shared::status::reason(status) == "STORE_UNAVAILABLE") {
+                break;
+            }
+            tokio::time::sleep($crate::exercise::PAUSE).await;
+            answer = $client.$method(request.clone()).await;
+        }
+        answer.unwrap().into_inner()
+    }};
 }
 pub(crate) use call;
+
+/// How often a store that is away is asked again, and how long it says to wait.
+pub(crate) const PATIENCE: u32 = 10;
+pub(crate) const PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
 
 pub(crate) async fn every_method(world: &World, size: &Size) {
     // First: what is loaded is not in the log, so there is no past in which the rest could be understood.
