@@ -69,6 +69,8 @@ pub struct Mode {
     steady: BTreeMap<Sign, Steady>,
     /// Since when it holds for what is seen.
     seen: Option<Duration>,
+    /// What was seen last, while it holds for that.
+    signs: Vec<Sign>,
     order: Option<Order>,
 }
 
@@ -82,7 +84,7 @@ impl Mode {
     /// Everything is served; what is seen keeps it otherwise for `dwell` at least.
     #[must_use]
     pub const fn new(dwell: Duration) -> Self {
-        Self { dwell, steady: BTreeMap::new(), seen: None, order: None }
+        Self { dwell, steady: BTreeMap::new(), seen: None, signs: Vec::new(), order: None }
     }
 
     /// Takes in one look.
@@ -95,12 +97,14 @@ impl Mode {
         for (sign, bad) in looks {
             self.steady.entry(sign).or_default().look(!bad);
         }
-        let bad = self.steady.values().any(Steady::is_down);
-        self.seen = match self.seen {
-            None if bad => Some(now),
-            Some(since) if !bad && now.saturating_sub(since) >= self.dwell => None,
-            seen => seen,
-        };
+        let bad = self.steady.iter().filter(|(_, steady)| steady.is_down()).map(|(sign, _)| *sign);
+        let bad: Vec<Sign> = bad.collect();
+        let over = |since| now.saturating_sub(since) >= self.dwell;
+        if !bad.is_empty() {
+            (self.seen, self.signs) = (self.seen.or(Some(now)), bad);
+        } else if self.seen.is_some_and(over) {
+            (self.seen, self.signs) = (None, bad);
+        }
         self.order = self.order.filter(|order| now < order.until);
     }
 
@@ -131,8 +135,7 @@ impl Mode {
         if self.entered(now).is_none() {
             return Vec::new();
         }
-        let seen = self.steady.iter().filter(|(_, steady)| steady.is_down()).map(|(sign, _)| *sign);
-        seen.chain(self.ordered(now).map(|_| Sign::Operator)).collect()
+        self.signs.iter().copied().chain(self.ordered(now).map(|_| Sign::Operator)).collect()
     }
 
     /// When whoever is turned away may be served, as well as that is known: the end of an order, what is left of the least
@@ -186,10 +189,10 @@ mod tests {
             mode.look(s(second), WELL);
             assert_eq!(mode.entered(s(second)), Some(s(3)), "{second}");
         }
-        assert!(mode.reasons(s(62)).is_empty(), "the sign is gone");
+        assert_eq!(mode.reasons(s(62)), [Sign::Engines], "the sign is gone, and was the reason");
         assert_eq!(mode.retry_after(s(62)), s(1), "what is left of the minute");
         mode.look(s(63), WELL);
-        assert_eq!(mode.entered(s(63)), None);
+        assert_eq!((mode.entered(s(63)), mode.reasons(s(63))), (None, Vec::new()));
         let mut mode = after(&[FEW; 3]);
         mode.look(s(100), FEW);
         mode.look(s(101), WELL);

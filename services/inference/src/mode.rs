@@ -111,8 +111,7 @@ impl Serving {
             return Condition::Up;
         }
         let reasons: Vec<&str> = reasons.into_iter().map(Sign::as_str).collect();
-        let why =
-            if reasons.is_empty() { "its least time is not over".to_owned() } else { reasons.join(", ") };
+        let why = reasons.join(", ");
         Condition::Degraded(format!("only system and interactive requests are served: {why}"))
     }
 
